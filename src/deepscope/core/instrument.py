@@ -1,0 +1,118 @@
+"""What an instrument declares about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Flag, auto
+from typing import Any
+
+from deepscope.core.reading import Reading
+
+#: How much effort ``examine`` may spend: fewer samples, or all of them.
+BUDGETS = ("quick", "standard", "deep")
+
+
+class Needs(Flag):
+    """What an instrument needs of a subject."""
+
+    WEIGHTS = auto()
+    MODEL = auto()
+    DATA = auto()
+    LOSS = auto()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerWeight:
+    """How an instrument measures tensor by tensor, so that one read of each serves all instruments.
+
+    Attributes
+    ----------
+    step
+        ``step(weight, tensor, **effort)``: a picklable result for one tensor, or a ``LeftOut`` saying why there is
+        none. ``tensor`` is None where the weight's dtype cannot be measured.
+    gather
+        ``gather(subject, items, cost)``: the reading made of all results, in the order of the weights.
+    """
+
+    step: Callable[..., Any]
+    gather: Callable[..., Reading]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A subject with an exactly known answer, for the contract suite.
+
+    Attributes
+    ----------
+    name
+        What it is, in a few words.
+    make
+        Builds the subject, the same each time.
+    holds
+        Whether a reading shows the known answer.
+    fault
+        Name of the layer or tensor in which a fault was planted (``""`` for the whole network): some finding worse
+        than a note must name it. None for a good subject: no finding worse than a note may appear.
+    """
+
+    name: str
+    make: Callable[[], Any]
+    holds: Callable[[Any], bool]
+    fault: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instrument:
+    """An instrument: what it measures, how, what it needs, and how it is proved.
+
+    Attributes
+    ----------
+    name
+        Name of the function, of the reading's entry in an examination, and on the command line.
+    title
+        What it looks at, in a few words.
+    measure
+        ``measure(subject, *, generator=None, **effort) -> reading``.
+    reading
+        The class of its readings.
+    needs
+        What it needs of a subject; where that is missing it is not run.
+    formula
+        The quantities and how they are defined, in plain text.
+    how_to_read
+        Two sentences under its figure.
+    source
+        Key of the reference it follows.
+    efforts
+        Keyword arguments of ``measure`` by budget.
+    per_weight
+        The instrument as a step per tensor and a step that gathers, where it is one.
+    expected_cost
+        ``expected_cost(subject, **effort)``: what measuring will take, in a few words, without measuring.
+    rows
+        Rows of the map that it demonstrates.
+    pinned_by
+        The test that proves it, as pytest names it.
+    known
+        Subjects with an exactly known answer, good and planted-bad.
+    """
+
+    name: str
+    title: str
+    measure: Callable[..., Any]
+    reading: type[Reading]
+    needs: Needs
+    formula: str
+    how_to_read: str
+    source: str
+    efforts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    per_weight: PerWeight | None = None
+    expected_cost: Callable[..., str] | None = None
+    rows: tuple[str, ...] = ()
+    pinned_by: str = ""
+    known: tuple[Known, ...] = ()
+
+    def effort(self, budget: str) -> Mapping[str, Any]:
+        """Keyword arguments for a budget."""
+        return self.efforts.get(budget, {})

@@ -1,0 +1,31 @@
+"""Where data lies on this machine, and whether the network may be used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def home() -> Path:
+    """Return the folder in which fetched data is kept; it need not exist yet.
+
+    ``DEEPSCOPE_HOME``/data where that variable is set, else ``data`` in the platform's folder for user data.
+    """
+    chosen = os.environ.get("DEEPSCOPE_HOME")
+    base = Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("deepscope", appauthor=False))
+    return base / "data"
+
+
+def own_folder() -> Path | None:
+    """Return the folder that ``DEEPSCOPE_DATA`` names, or None; it is looked in first and never written to."""
+    chosen = os.environ.get("DEEPSCOPE_DATA")
+    return Path(chosen).expanduser() if chosen else None
+
+
+def is_offline(offline: bool | None) -> bool:
+    """Decide whether the network is closed: the argument where it is given, else ``DEEPSCOPE_OFFLINE``."""
+    if offline is not None:
+        return offline
+    return os.environ.get("DEEPSCOPE_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")

@@ -1,0 +1,20 @@
+"""What every picture shares: one palette, one canvas, a few marks, and SVG that fits into a page."""
+
+from deepscope.figures._canvas import new, style
+from deepscope.figures._marks import band, direct_label, interval, layer_axis
+from deepscope.figures._palette import COLORS, DARK, Colors, css
+from deepscope.figures._svg import to_svg
+
+__all__ = [
+    "COLORS",
+    "DARK",
+    "Colors",
+    "band",
+    "css",
+    "direct_label",
+    "interval",
+    "layer_axis",
+    "new",
+    "style",
+    "to_svg",
+]

@@ -1,0 +1,464 @@
+"""Anatomy: every tensor of a network, and what is wrong with it at first sight."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from deepscope.core import Cost, Finding, Instrument, Known, LeftOut, Needs, PerWeight, Reading, Stopwatch, Track
+from deepscope.instruments._initialisation import FEWEST_VALUES, initialisers, recognise
+from deepscope.subject import Role, Subject, Weight, measure_alone, split_ledger
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_CHUNK = 2**20
+_MOSTLY_ZERO = 0.5
+
+
+@dataclass(frozen=True)
+class TensorAnatomy:
+    """One parameter or buffer.
+
+    Attributes
+    ----------
+    nonfinite, zeros
+        How many values are NaN or infinite, and exactly zero; None where the dtype is not measured.
+    norm, rms, max_abs
+        Euclidean norm, root mean square and largest magnitude of the values; None unless all are finite.
+    init_ratio
+        ``rms`` over the standard deviation of PyTorch's default initialisation for this layer.
+    initialiser
+        The initialiser that the values cannot be told from, ``""`` where they can, None where there are too few.
+    digest
+        Hash of the values of a matrix, by which duplicates are found; ``""`` where all values are equal.
+    status
+        ``"ok"``, or why there are no numbers.
+    """
+
+    name: str
+    role: str
+    shape: tuple[int, ...]
+    dtype: str
+    count: int
+    nbytes: int
+    tied: tuple[str, ...]
+    status: str
+    nonfinite: int | None = None
+    zeros: int | None = None
+    norm: float | None = None
+    rms: float | None = None
+    max_abs: float | None = None
+    init_ratio: float | None = None
+    initialiser: str | None = None
+    digest: str = ""
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether it is a weight of two or more dimensions."""
+        return len(self.shape) >= 2 and self.role != Role.BUFFER
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Anatomy(Reading):
+    """What a network is made of.
+
+    Attributes
+    ----------
+    tensors
+        One entry per parameter and buffer, in the order of the model or file; tied tensors once.
+    flops
+        Floating-point operations of one forward pass, per sample (a multiplication and an addition are two); None
+        without data.
+    flops_by_layer
+        The same by module.
+    """
+
+    tensors: tuple[TensorAnatomy, ...]
+    flops: float | None = None
+    flops_by_layer: Mapping[str, float]
+
+    @property
+    def parameters(self) -> int:
+        """Number of values in parameters (buffers apart)."""
+        return sum(t.count for t in self.tensors if t.role != Role.BUFFER)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all parameters and buffers."""
+        return sum(t.nbytes for t in self.tensors)
+
+    @property
+    def duplicates(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of matrices that hold the same values in different places."""
+        groups: dict[str, list[str]] = {}
+        for tensor in self.tensors:
+            if tensor.digest:
+                groups.setdefault(tensor.digest, []).append(tensor.name)
+        return tuple(tuple(names) for names in groups.values() if len(names) > 1)
+
+    def table(self) -> pd.DataFrame:
+        """One row per tensor: name, role, shape, dtype, count, bytes, nonfinite, zeros, norm, rms, max_abs, …."""
+        rows = [
+            {
+                "name": t.name,
+                "role": t.role,
+                "shape": "×".join(map(str, t.shape)) or "scalar",
+                "dtype": t.dtype,
+                "count": t.count,
+                "bytes": t.nbytes,
+                "nonfinite": t.nonfinite,
+                "zeros": t.zeros,
+                "norm": t.norm,
+                "rms": t.rms,
+                "max_abs": t.max_abs,
+                "init_ratio": t.init_ratio,
+                "looks_untrained": None if t.initialiser is None else bool(t.initialiser),
+                "tied": ", ".join(t.tied),
+                "status": t.status,
+            }
+            for t in self.tensors
+        ]
+        columns = (
+            "name role shape dtype count bytes nonfinite zeros norm rms max_abs init_ratio looks_untrained tied status"
+        )
+        return pd.DataFrame(rows, columns=columns.split())
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Broken, empty, untrained, tied and duplicated tensors."""
+        found = [
+            *(finding for tensor in self.tensors for finding in _faults(tensor)),
+            *_untrained(self.tensors),
+            *_tied(self.tensors),
+            *_duplicated(self.duplicates),
+        ]
+        return tuple(sorted(found, key=lambda finding: finding.rank))
+
+    def summary(self) -> str:
+        """Totals in one sentence."""
+        dtypes = Counter[str]()
+        for tensor in self.tensors:
+            dtypes[tensor.dtype] += tensor.count
+        kinds = ", ".join(dtype for dtype, _ in dtypes.most_common())
+        work = f"; {self.flops:,.0f} FLOPs per sample forward" if self.flops is not None else ""
+        return f"{self.parameters:,} parameters in {len(self.tensors)} tensors ({kinds}), {self.nbytes:,} bytes{work}."
+
+    def glance(self) -> tuple[Track, ...]:
+        """Size of the weights against their default initialisation, one value per layer."""
+        ratios: dict[str, float] = {}
+        for tensor in self.tensors:
+            layer = tensor.name.rpartition(".")[0] or tensor.name
+            if tensor.init_ratio is not None and tensor.init_ratio > 0:
+                ratios.setdefault(layer, tensor.init_ratio)
+        return (Track("weight size (× default initialisation)", ratios, scale="log"),) if ratios else ()
+
+    def plot(self) -> Figure:
+        """Values per tensor, and the size of the weights against their default initialisation."""
+        from deepscope.figures import COLORS, layer_axis, new
+
+        shown = [t for t in self.tensors if t.is_matrix and t.rms is not None]
+        figure, (size, scale) = new(height=4.0, rows=2, cols=1, sharex=True)
+        x = range(len(shown))
+        size.vlines(x, 1, [t.count for t in shown], color=COLORS.muted, linewidth=1)
+        size.plot(x, [t.count for t in shown], "o", color=COLORS.accent, markersize=3)
+        size.set(yscale="log", ylabel="values")
+        drawn = [(i, t.init_ratio) for i, t in enumerate(shown) if t.init_ratio]
+        scale.axhline(1, color=COLORS.muted, linewidth=1)
+        scale.plot([i for i, _ in drawn], [ratio for _, ratio in drawn], "o", color=COLORS.accent, markersize=3)
+        scale.set(yscale="log", ylabel="rms / default init")
+        layer_axis(scale, [t.name for t in shown])
+        return figure  # type: ignore[no-any-return]
+
+
+def anatomy(subject: Subject, *, generator: torch.Generator | None = None) -> Anatomy:
+    """Look at every parameter and buffer.
+
+    For each tensor: role, shape, dtype, number of values, bytes, non-finite values, exact zeros, norm, and its root
+    mean square over the standard deviation of PyTorch's default initialisation for its layer. Where there is data,
+    the floating-point operations of one forward pass.
+
+    Parameters
+    ----------
+    subject
+        A model, or a checkpoint alone.
+    generator
+        Not used: nothing here is random. Every instrument takes one.
+
+    Returns
+    -------
+    Anatomy
+        ``.table()`` has one row per tensor.
+
+    Notes
+    -----
+    Cost: each tensor is read once, in chunks of 2²⁰ values in float64; one forward pass over one batch.
+
+    Examples
+    --------
+    >>> reading = anatomy(Subject(nn.Linear(3, 2)))
+    >>> reading.parameters, reading.nbytes
+    (8, 32)
+    """
+    reading: Anatomy = measure_alone(subject, _step, _gather)
+    return reading
+
+
+def _step(weight: Weight, tensor: Tensor | None) -> TensorAnatomy:
+    known: dict[str, Any] = {
+        "name": weight.name,
+        "role": str(weight.role),
+        "shape": weight.shape,
+        "dtype": weight.dtype,
+        "count": weight.count,
+        "nbytes": weight.nbytes,
+        "tied": weight.tied,
+    }
+    if tensor is None:
+        return TensorAnatomy(**known, status=weight.why_not_measured)
+    nonfinite, zeros, square_sum, max_abs = _scan(tensor)
+    if nonfinite:
+        return TensorAnatomy(**known, status="holds non-finite values", nonfinite=nonfinite, zeros=zeros)
+    rms = math.sqrt(square_sum / weight.count)
+    default = next(iter(initialisers(weight)), None)
+    constant = bool((tensor == tensor.flatten()[0]).all()) if weight.count > 1 else True
+    matrix = tensor.ndim >= 2 and weight.role is not Role.BUFFER
+    return TensorAnatomy(
+        **known,
+        status="ok",
+        nonfinite=0,
+        zeros=zeros,
+        norm=math.sqrt(square_sum),
+        rms=rms,
+        max_abs=max_abs,
+        init_ratio=rms / default.std if default else None,
+        initialiser=_name_of_initialiser(tensor, weight, rms, max_abs) if default else None,
+        digest=_digest(tensor) if matrix and not constant else "",
+    )
+
+
+def _name_of_initialiser(tensor: Tensor, weight: Weight, rms: float, max_abs: float) -> str | None:
+    if weight.count < FEWEST_VALUES:
+        return None
+    found = recognise(tensor, weight, rms, max_abs)
+    return found.name if found else ""
+
+
+def _scan(tensor: Tensor) -> tuple[int, int, float, float]:
+    """Count non-finite values and zeros, sum squares, find the largest magnitude; the last two over finite values."""
+    nonfinite, zeros, square_sum, max_abs = 0, 0, 0.0, 0.0
+    for chunk in tensor.flatten().split(_CHUNK):
+        values = chunk.double()
+        finite = values.isfinite()
+        nonfinite += int((~finite).sum())
+        zeros += int((values == 0).sum())
+        values = values[finite] if nonfinite else values
+        if values.numel():
+            square_sum += float(values.square().sum())
+            max_abs = max(max_abs, float(values.abs().max()))
+    return nonfinite, zeros, square_sum, max_abs
+
+
+def _digest(tensor: Tensor) -> str:
+    values = tensor.detach().cpu().contiguous().view(torch.uint8).numpy()
+    digest = hashlib.blake2b(values.tobytes() if values.ndim == 0 else memoryview(values.reshape(-1)), digest_size=16)
+    digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+    return digest.hexdigest()
+
+
+def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Anatomy:
+    tensors, left_out = split_ledger(items)
+    flops, by_layer = None, {}
+    if Needs.DATA in subject.offers:
+        with Stopwatch() as watch:
+            try:
+                flops, by_layer = _count_flops(subject)
+                watch.count(forward=1)
+            except Exception as error:
+                # The tensors have been measured all the same; what the model refuses is health's finding to make.
+                left_out = (*left_out, LeftOut("FLOPs", f"the forward pass failed: {str(error).splitlines()[0]}"))
+        cost += watch.cost
+    return Anatomy(
+        subject=subject.name,
+        tensors=tuple(tensors),
+        flops=flops,
+        flops_by_layer=by_layer,
+        left_out=left_out,
+        cost=cost,
+    )
+
+
+def _count_flops(subject: Subject) -> tuple[float, dict[str, float]]:
+    with subject.undisturbed(), torch.no_grad():
+        batch = next(iter(subject.batches()))
+        counter = FlopCounterMode(display=False)
+        with counter:
+            subject.predict(batch.inputs)
+    total = counter.get_total_flops() / batch.n_samples
+    root = type(subject.model).__name__
+    by_layer = {
+        name.removeprefix(f"{root}."): sum(counts.values()) / batch.n_samples
+        for name, counts in counter.get_flop_counts().items()
+        if name not in {"Global", root}
+    }
+    return total, by_layer
+
+
+def _faults(tensor: TensorAnatomy) -> Iterator[Finding]:
+    if tensor.nonfinite:
+        yield Finding(
+            "problem",
+            "anatomy",
+            tensor.name,
+            f"{tensor.name} holds values that are NaN or infinite: every output that depends on it is lost.",
+            evidence=f"{tensor.nonfinite:,} of {tensor.count:,} values",
+            action="Go back to a checkpoint before it; lower the learning rate or clip gradients.",
+        )
+    elif tensor.is_matrix and tensor.count > 1 and tensor.zeros == tensor.count:
+        yield Finding(
+            "problem",
+            "anatomy",
+            tensor.name,
+            f"{tensor.name} is all zero: nothing passes through it.",
+            evidence=f"all {tensor.count:,} values are exactly 0",
+            action="Check that it was loaded and trained; a zero-initialised layer should have moved.",
+        )
+    elif tensor.role == Role.NORM and tensor.name.endswith("weight") and tensor.zeros == tensor.count > 0:
+        yield Finding(
+            "warning",
+            "anatomy",
+            tensor.name,
+            f"{tensor.name} scales everything by zero: the branch it ends passes nothing.",
+            evidence=f"all {tensor.count:,} values are exactly 0",
+            action="Expected only in a fresh network with zero-initialised residual branches.",
+        )
+    elif tensor.is_matrix and tensor.zeros is not None and tensor.zeros > _MOSTLY_ZERO * tensor.count:
+        yield Finding(
+            "note",
+            "anatomy",
+            tensor.name,
+            f"{tensor.name} is sparse: {tensor.zeros / tensor.count:.0%} of its values are exactly zero.",
+            evidence=f"{tensor.zeros:,} of {tensor.count:,} values are 0",
+            action="Expected after pruning; store it as sparse if so.",
+        )
+
+
+def _untrained(tensors: Sequence[TensorAnatomy]) -> Iterator[Finding]:
+    judged = [t for t in tensors if t.initialiser is not None]
+    fresh = [t for t in judged if t.initialiser]
+    if not fresh:
+        return
+    if len(fresh) == len(judged):
+        yield Finding(
+            "note",
+            "anatomy",
+            "",
+            "The whole network looks untrained: no matrix can be told from a fresh initialisation.",
+            evidence=f"{len(fresh)} of {len(judged)} matrices match the distribution of an initialiser",
+            source="glorot2010understanding",
+            action="Expected before training; otherwise check that the trained weights were loaded.",
+        )
+        return
+    for tensor in fresh:
+        yield Finding(
+            "warning",
+            "anatomy",
+            tensor.name,
+            f"{tensor.name} still looks untrained, while other layers do not.",
+            evidence=(
+                f"its {tensor.count:,} values cannot be told from {tensor.initialiser} initialisation "
+                f"(size, largest value, distribution and largest singular value)"
+            ),
+            source="glorot2010understanding",
+            action="Check that it is not frozen, that the optimiser has it, and that its weights were loaded.",
+        )
+
+
+def _tied(tensors: Sequence[TensorAnatomy]) -> Iterator[Finding]:
+    for tensor in tensors:
+        if tensor.tied:
+            others = ", ".join(tensor.tied)
+            yield Finding(
+                "note",
+                "anatomy",
+                tensor.name,
+                f"{tensor.name} and {others} are tied: one tensor under {len(tensor.tied) + 1} names.",
+                evidence="the same memory",
+                source="press2017using",
+                action="Nothing, if meant; it is measured once.",
+            )
+
+
+def _duplicated(groups: Sequence[Sequence[str]]) -> Iterator[Finding]:
+    for first, *others in groups:
+        yield Finding(
+            "note",
+            "anatomy",
+            first,
+            f"{first} and {', '.join(others)} hold exactly the same values.",
+            evidence="equal bytes in separate memory",
+            source="press2017using",
+            action="Tied weights saved twice look like this; two layers trained apart never do.",
+        )
+
+
+def _known_linear() -> Subject:
+    model = nn.Linear(4, 4)
+    with torch.no_grad():
+        model.weight.copy_(2 * torch.eye(4))
+        model.bias.zero_()
+    return Subject(model, data=[(torch.ones(2, 4), torch.zeros(2, 4))])
+
+
+def _known_nan() -> Subject:
+    subject = _known_linear()
+    assert isinstance(subject.model, nn.Linear)
+    with torch.no_grad():
+        subject.model.weight[0, 0] = math.nan
+    return subject
+
+
+def _known_zero() -> Subject:
+    subject = _known_linear()
+    assert isinstance(subject.model, nn.Linear)
+    with torch.no_grad():
+        subject.model.weight.zero_()
+    return subject
+
+
+ANATOMY = Instrument(
+    name="anatomy",
+    title="what the network is made of",
+    measure=anatomy,
+    reading=Anatomy,
+    needs=Needs.WEIGHTS,
+    formula=(
+        "init_ratio = √(Σ w²/n) / s, with s the standard deviation of PyTorch's default initialisation: 1/√(3·fan_in) "
+        "for linear and convolutional layers, 1 for embeddings. A FLOP is one multiplication or one addition."
+    ),
+    how_to_read=(
+        "Above, the number of values in each matrix; below, how large they are against a fresh layer of the same "
+        "kind. A layer exactly on the line at 1 among others that have left it has probably not been trained."
+    ),
+    source="glorot2010understanding",
+    per_weight=PerWeight(step=_step, gather=_gather),
+    pinned_by="tests/instruments/test_anatomy.py::test_every_number_against_a_closed_form",
+    known=(
+        Known(
+            name="twice the identity",
+            make=_known_linear,
+            # Norm of 2·I₄ is 4; a 4×4 product of one vector is 2·16 operations.
+            holds=lambda r: r.tensors[0].norm == 4.0 and r.tensors[0].zeros == 12 and r.flops == 32.0,
+        ),
+        Known(name="a NaN weight", make=_known_nan, holds=lambda r: r.tensors[0].nonfinite == 1, fault="weight"),
+        Known(name="an all-zero matrix", make=_known_zero, holds=lambda r: r.tensors[0].zeros == 16, fault="weight"),
+    ),
+)

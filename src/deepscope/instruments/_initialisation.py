@@ -1,0 +1,128 @@
+"""Does a tensor still look as its initialiser left it?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from deepscope.linalg import mp_edges, tracy_widom_threshold
+from deepscope.subject import Role, Weight
+
+#: Below this many values a trained tensor cannot be told from a fresh one with any confidence.
+FEWEST_VALUES = 256
+_SAMPLE = 4096
+_MATRIX_ROLES = (Role.LINEAR, Role.CONVOLUTION, Role.EMBEDDING, Role.ATTENTION, Role.RECURRENT)
+
+
+@dataclass(frozen=True)
+class Initialiser:
+    """A distribution that weights start from: uniform on ±scale, or normal with standard deviation ``scale``."""
+
+    name: str
+    kind: Literal["uniform", "normal"]
+    scale: float
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the values."""
+        return self.scale / math.sqrt(3) if self.kind == "uniform" else self.scale
+
+
+def initialisers(weight: Weight) -> tuple[Initialiser, ...]:
+    """Return the initialisers in common use for a tensor of this role and shape, PyTorch's default first."""
+    if len(weight.shape) < 2 or weight.count == 0 or weight.role not in _MATRIX_ROLES:
+        return ()
+    if weight.role is Role.EMBEDDING:
+        return (Initialiser("PyTorch's default", "normal", 1.0), Initialiser("BERT's and GPT-2's", "normal", 0.02))
+    return tuple(_of_matrix(weight))
+
+
+def _of_matrix(weight: Weight) -> Iterator[Initialiser]:
+    rows, cols = weight.shape[0], math.prod(weight.shape[1:])
+    kernel = math.prod(weight.shape[2:])
+    glorot = math.sqrt(6 / (rows * kernel + cols))
+    # A file does not say which dimension is summed over (GPT-2 stores [in, out]), so both are tried.
+    fans = [weight.fan_in] if weight.fan_in else [cols, rows] if len(weight.shape) == 2 else [cols]
+    if weight.role is Role.ATTENTION and weight.fan_in is None:
+        yield Initialiser("PyTorch's default for attention", "uniform", glorot)
+    for fan in fans:
+        yield Initialiser("PyTorch's default", "uniform", 1 / math.sqrt(fan))
+    yield Initialiser("Glorot's uniform", "uniform", glorot)
+    yield Initialiser("Glorot's normal", "normal", glorot / math.sqrt(3))
+    for fan in fans:
+        yield Initialiser("He's uniform", "uniform", math.sqrt(6 / fan))
+        yield Initialiser("He's normal", "normal", math.sqrt(2 / fan))
+        yield Initialiser("LeCun's normal", "normal", math.sqrt(1 / fan))
+    yield Initialiser("BERT's and GPT-2's", "normal", 0.02)
+
+
+def recognise(tensor: Tensor, weight: Weight, rms: float, max_abs: float) -> Initialiser | None:
+    """Return the initialiser that the values cannot be told from, or None.
+
+    Four tests must all pass, each with a false-alarm rate below about 1 %: the root mean square, the largest
+    magnitude (the sharpest one for uniform values: training pushes some entry past the bound at once), the
+    Kolmogorov–Smirnov distance of up to 4,096 values, and, for matrices, a largest singular value no larger than
+    noise of this size has.
+
+    Cost: a sort of 4,096 values; for a tensor that passes so far, ten multiplications by the matrix.
+    """
+    if weight.count < FEWEST_VALUES:
+        return None
+    resolution = 2 * torch.finfo(tensor.dtype).eps
+    for initialiser in initialisers(weight):
+        if (
+            _rms_fits(initialiser, rms, weight.count)
+            and _maximum_fits(initialiser, max_abs, weight.count, resolution)
+            and _distribution_fits(initialiser, tensor)
+            and _no_direction_stands_out(initialiser, tensor)
+        ):
+            return initialiser
+    return None
+
+
+def _rms_fits(initialiser: Initialiser, rms: float, n: int) -> bool:
+    # Relative standard deviation of the root mean square of n values: √(kurtosis − 1) / (2√n), with a kurtosis of
+    # 9/5 (uniform) or 3 (normal). Three of them.
+    kurtosis = 9 / 5 if initialiser.kind == "uniform" else 3.0
+    return abs(rms / initialiser.std - 1) <= 3 * math.sqrt(kurtosis - 1) / (2 * math.sqrt(n))
+
+
+def _maximum_fits(initialiser: Initialiser, max_abs: float, n: int, resolution: float) -> bool:
+    ratio = max_abs / initialiser.scale
+    if initialiser.kind == "uniform":
+        # P(all n values below 1 − x of the bound) = (1 − x)^n < e^(−5) at x = 5/n.
+        return 1 - 5 / n - resolution <= ratio <= 1 + resolution
+    # P(any of n normal values beyond t) ≤ n·2·exp(−t²/2) = 1 % at t; the lower end likewise, generously.
+    upper = math.sqrt(2 * math.log(200 * n))
+    return upper / 2 <= ratio <= upper
+
+
+def _distribution_fits(initialiser: Initialiser, tensor: Tensor) -> bool:
+    flat = tensor.flatten()
+    values = flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE].double().cpu().sort().values / initialiser.scale
+    n = values.numel()
+    expected = (values + 1) / 2 if initialiser.kind == "uniform" else torch.special.ndtr(values)
+    steps = torch.arange(n, dtype=torch.float64)
+    distance = torch.maximum((expected - steps / n).abs(), (expected - (steps + 1) / n).abs()).max().item()
+    # Kolmogorov's 1 % quantile; rounding to a coarse dtype moves values by a part of the resolution only.
+    return distance <= 1.63 / math.sqrt(n)
+
+
+def _no_direction_stands_out(initialiser: Initialiser, tensor: Tensor) -> bool:
+    matrix = tensor.reshape(tensor.shape[0], -1).to(torch.float32)
+    rows, cols = matrix.shape
+    if min(rows, cols) < 2:
+        return True
+    vector = torch.randn(cols, generator=torch.Generator().manual_seed(0)).to(matrix.device)
+    for _ in range(10):
+        vector = matrix.T @ (matrix @ vector)
+        vector = vector / vector.norm()
+    # A Rayleigh quotient never exceeds the largest eigenvalue: noise is never taken for a trained direction.
+    largest = (matrix @ vector).square().sum().item()
+    variance = initialiser.std**2
+    return largest <= max(tracy_widom_threshold(rows, cols, variance), mp_edges(rows, cols, variance)[1])

@@ -1,0 +1,200 @@
+"""compare: two networks side by side, by name."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from deepscope.core import Finding, Instrument, LeftOut, UsageError, write_atomically
+from deepscope.lab._examination import Examination, plain_rows
+from deepscope.lab._examine import Progress, examine
+from deepscope.lab._machine import versions
+from deepscope.lab._target import subject_of
+from deepscope.report import comparison_page, comparison_text
+from deepscope.subject import Subject, Weight
+
+SCHEMA = "deepscope.comparison/1"
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What ``compare`` returns.
+
+    Attributes
+    ----------
+    a, b
+        The two examinations.
+    weights
+        One row per tensor that both have: name, shape, relative_change ‖b − a‖/‖a‖, cosine, status.
+    tables
+        Instrument name to its table aligned by name: for each numeric column ``x``: ``x_a``, ``x_b``, ``x_change``.
+    left_out
+        Tensors and rows that only one of them has.
+    """
+
+    a: Examination
+    b: Examination
+    weights: pd.DataFrame
+    tables: Mapping[str, pd.DataFrame]
+    left_out: tuple[LeftOut, ...]
+    command: str = ""
+
+    @property
+    def findings_gone(self) -> tuple[Finding, ...]:
+        """Findings of ``a`` that ``b`` does not have, by severity, instrument and place."""
+        return _missing_from(self.b.findings, self.a.findings)
+
+    @property
+    def findings_new(self) -> tuple[Finding, ...]:
+        """Findings of ``b`` that ``a`` did not have."""
+        return _missing_from(self.a.findings, self.b.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain JSON: non-finite numbers are null."""
+        return {
+            "schema": SCHEMA,
+            "a": dict(self.a.subject),
+            "b": dict(self.b.subject),
+            "weights": plain_rows(self.weights.to_dict("records")),
+            "tables": {name: plain_rows(table.to_dict("records")) for name, table in self.tables.items()},
+            "left_out": [entry._asdict() for entry in self.left_out],
+            "findings_gone": [asdict(finding) for finding in self.findings_gone],
+            "findings_new": [asdict(finding) for finding in self.findings_new],
+            "command": self.command,
+            "versions": versions(),
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the comparison as a page (``.html``) or as data (``.json``), whole or not at all."""
+        target = Path(path)
+        if target.suffix.lower() in {".html", ".htm"}:
+            return write_atomically(target, comparison_page(self.to_dict()))
+        if target.suffix.lower() == ".json":
+            return write_atomically(target, json.dumps(self.to_dict(), allow_nan=False, indent=1))
+        raise UsageError("a report is a page or data", where=str(path), todo="Give a name ending in .html or .json.")
+
+    def __str__(self) -> str:
+        from io import StringIO
+
+        from rich.console import Console
+
+        out = StringIO()
+        comparison_text(self.to_dict(), Console(file=out, width=100, no_color=True))
+        return out.getvalue()
+
+
+def compare(
+    a: Any,
+    b: Any,
+    *,
+    data: Any = None,
+    loss: Any = None,
+    instruments: Iterable[str | Instrument] | None = None,
+    budget: str = "standard",
+    seed: int = 0,
+    progress: Progress | None = None,
+    command: str = "",
+) -> Comparison:
+    """Examine two networks and align what was seen, by name.
+
+    Parameters
+    ----------
+    a, b
+        As for ``examine``.
+    data, loss, instruments, budget, seed, progress, command
+        As for ``examine``, for both.
+
+    Returns
+    -------
+    Comparison
+        Tables side by side with their changes, and the change in weights per tensor.
+
+    Examples
+    --------
+    >>> import torch
+    >>> one = torch.nn.Linear(3, 2)
+    >>> compare(one, one, instruments=["anatomy"]).weights["relative_change"].tolist()
+    [0.0, 0.0]
+    """
+    one, other = (subject_of(each, data=data, loss=loss) for each in (a, b))
+    chosen = list(instruments) if instruments is not None else None
+    first, second = (
+        examine(each, instruments=chosen, budget=budget, seed=seed, progress=progress) for each in (one, other)
+    )
+    weights, left_out = _weights(one, other)
+    tables = {
+        name: _aligned(first.readings[name].table(), second.readings[name].table())
+        for name in first.readings
+        if name in second.readings
+    }
+    return Comparison(first, second, weights, tables, tuple(left_out), command)
+
+
+def _weights(one: Subject, other: Subject) -> tuple[pd.DataFrame, list[LeftOut]]:
+    mine = {weight.name: weight for weight in one.weights()}
+    theirs = {weight.name: weight for weight in other.weights()}
+    left_out = [LeftOut(name, f"only in {one.name} (a)") for name in mine if name not in theirs]
+    left_out += [LeftOut(name, f"only in {other.name} (b)") for name in theirs if name not in mine]
+    rows = [_change(mine[name], theirs[name]) for name in mine if name in theirs]
+    return pd.DataFrame(rows, columns=["name", "shape", "relative_change", "cosine", "status"]), left_out
+
+
+def _change(a: Weight, b: Weight) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": a.name,
+        "shape": "×".join(map(str, a.shape)),
+        "relative_change": None,
+        "cosine": None,
+    }
+    reason = a.why_not_measured or b.why_not_measured
+    if a.shape != b.shape:
+        reason = f"shapes differ: {list(a.shape)} and {list(b.shape)}"
+    if reason:
+        return {**row, "status": reason}
+    x, y = a.read().flatten(), b.read().flatten()
+    square_a = square_b = product = difference = 0.0
+    # In chunks: two tensors in float64, and their difference, would be five times the checkpoint's largest tensor.
+    for start in range(0, x.numel(), 2**20):
+        p, q = x[start : start + 2**20].cpu().double(), y[start : start + 2**20].cpu().double()
+        square_a += float(p @ p)
+        square_b += float(q @ q)
+        product += float(p @ q)
+        difference += float((q - p).square().sum())
+    if not torch.isfinite(torch.tensor([square_a, square_b])).all():
+        return {**row, "status": "non-finite values"}
+    if square_a == 0 or square_b == 0:
+        both = square_a == square_b
+        return {**row, "relative_change": 0.0 if both else None, "status": "all zero" if both else "all zero in one"}
+    relative = (difference / square_a) ** 0.5
+    cosine = product / (square_a * square_b) ** 0.5
+    return {**row, "relative_change": relative, "cosine": max(-1.0, min(1.0, cosine)), "status": "ok"}
+
+
+def _aligned(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    joined = a.merge(b, on="name", how="outer", suffixes=("_a", "_b"), sort=False)
+    out: dict[str, Any] = {"name": joined["name"]}
+    for column in a.columns:
+        if column == "name" or column not in b.columns or not _numeric(a[column]) or not _numeric(b[column]):
+            continue
+        before, after = (pd.to_numeric(joined[f"{column}_{side}"]).astype(float) for side in "ab")
+        out |= {f"{column}_a": before, f"{column}_b": after, f"{column}_change": after - before}
+    return pd.DataFrame(out)
+
+
+def _numeric(column: pd.Series[Any]) -> bool:
+    kept = column.dropna()
+    return bool(len(kept)) and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in kept)
+
+
+def _missing_from(present: Iterable[Finding], candidates: Iterable[Finding]) -> tuple[Finding, ...]:
+    keys = {(finding.severity, finding.instrument, finding.where) for finding in present}
+    return tuple(f for f in candidates if (f.severity, f.instrument, f.where) not in keys)

@@ -1,0 +1,276 @@
+"""examine: several instruments, one subject."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from deepscope.core import (
+    BUDGETS,
+    Cost,
+    DeepscopeError,
+    Finding,
+    Instrument,
+    LeftOut,
+    Reading,
+    Stopwatch,
+    UsageError,
+    derive_seed,
+)
+from deepscope.core.errors import nearest
+from deepscope.lab._examination import Examination
+from deepscope.lab._machine import hardware, peak_memory_bytes, versions
+from deepscope.lab._target import instruments_of, subject_of
+from deepscope.subject import Role, Subject, measure_weights
+
+#: Called with what is being done and which part of the whole is done (0 to 1).
+Progress = Callable[[str, float], None]
+
+
+def examine(
+    target: Any,
+    *,
+    data: Any = None,
+    loss: Any = None,
+    instruments: Iterable[str | Instrument] | None = None,
+    budget: str = "standard",
+    seed: int = 0,
+    progress: Progress | None = None,
+    command: str = "",
+    about: str = "",
+) -> Examination:
+    """Examine a network with several instruments; each weight is read once for all of them.
+
+    Parameters
+    ----------
+    target
+        A ``Subject``, an ``nn.Module``, a path to a checkpoint, or ``"package.module:factory"``.
+    data
+        Batches (inputs, targets), a dataset's name, or ``"module:callable"``. Without it, instruments that need data
+        are not run.
+    loss
+        ``loss(outputs, targets)``, a name in ``torch.nn.functional``, or ``"module:callable"``.
+    instruments
+        Names or ``Instrument`` objects; all of deepscope's unless given.
+    budget
+        ``"quick"``, ``"standard"`` or ``"deep"``: how many samples and how much effort.
+    seed
+        Every instrument draws from its own generator, derived from this.
+    progress
+        Told what is being done, and which part of the whole is done.
+    command, about
+        Kept in the record: the command that does this again, and one sentence about the subject.
+
+    Returns
+    -------
+    Examination
+        Instruments whose needs are not met, or that fail on this subject, are in ``not_run`` with the reason; the
+        others are finished all the same.
+
+    Raises
+    ------
+    TargetError
+        The target cannot be read.
+    UsageError
+        An unknown instrument, budget, dataset or loss.
+
+    Examples
+    --------
+    >>> import torch
+    >>> examination = examine(torch.nn.Linear(20, 10), instruments=["anatomy"])
+    >>> examination.readings["anatomy"].parameters
+    210
+    """
+    if budget not in BUDGETS:
+        raise UsageError("unknown budget", where=budget, todo=nearest(budget, BUDGETS))
+    chosen = instruments_of(instruments)
+    tell = progress or _silent
+    with Stopwatch() as watch:
+        subject = subject_of(target, data=data, loss=loss)
+        session = _Session(subject, budget, seed, tell, asked=instruments is not None)
+        session.run(chosen)
+    return Examination(
+        subject=describe(subject, about),
+        readings=session.in_order(chosen),
+        findings=session.findings(),
+        not_run=tuple(session.not_run),
+        failed=tuple(session.failed),
+        cost=watch.cost + _passes(session.readings.values()),
+        peak_memory_bytes=peak_memory_bytes(),
+        seed=seed,
+        budget=budget,
+        command=command or _command(subject, chosen if instruments is not None else (), budget, seed),
+        versions=versions(),
+        hardware=hardware(),
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        instruments={instrument.name: instrument for instrument in chosen},
+    )
+
+
+class _Session:
+    """One call of ``examine``: what has been measured so far, and what has failed."""
+
+    def __init__(self, subject: Subject, budget: str, seed: int, tell: Progress, *, asked: bool) -> None:
+        self.subject, self.budget, self.seed, self.tell, self.asked = subject, budget, seed, tell, asked
+        self.readings: dict[str, Reading] = {}
+        self.not_run: list[LeftOut] = []
+        self.failed: list[str] = []
+
+    def run(self, instruments: Sequence[Instrument]) -> None:
+        possible = [instrument for instrument in instruments if self._needs_are_met(instrument)]
+        by_tensor = [instrument for instrument in possible if instrument.per_weight is not None]
+        others = [instrument for instrument in possible if instrument.per_weight is None]
+        self.tell(self._announcement(possible), 0.0)
+        # Tensors take about as long as all other instruments together; the bar need not be exact.
+        share = len(by_tensor) / max(1, len(possible))
+        self._measure_tensors(by_tensor, share)
+        for index, instrument in enumerate(others):
+            self.tell(instrument.name, share + (1 - share) * index / len(others))
+            self._attempt(instrument, partial(self._measure, instrument))
+        self.tell("done", 1.0)
+
+    def in_order(self, instruments: Sequence[Instrument]) -> dict[str, Reading]:
+        return {i.name: self.readings[i.name] for i in instruments if i.name in self.readings}
+
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, worst first, then in the order of the network."""
+        names = [*self.subject.layers(), *(weight.name for weight in self.subject.weights())]
+        place = {name: index for index, name in enumerate(dict.fromkeys(names))}
+        found = [finding for reading in self.readings.values() for finding in reading.findings()]
+        return tuple(sorted(found, key=lambda f: (f.rank, place.get(f.where, -1 if not f.where else len(place)))))
+
+    def _announcement(self, instruments: Sequence[Instrument]) -> str:
+        """Say what will be measured, and what it will cost."""
+        weights = self.subject.weights()
+        values = sum(weight.count for weight in weights)
+        costs = [
+            f"{i.name} ({i.expected_cost(self.subject, **i.effort(self.budget))})" if i.expected_cost else i.name
+            for i in instruments
+        ]
+        return (
+            f"Examining {self.subject.name}: {values:,} values in {len(weights)} tensors, {self.budget} budget: "
+            f"{', '.join(costs) or 'nothing can be measured'}."
+        )
+
+    def _needs_are_met(self, instrument: Instrument) -> bool:
+        try:
+            self.subject.require(instrument.needs, instrument.name)
+        except DeepscopeError as error:
+            self.not_run.append(LeftOut(instrument.name, _reason(error)))
+            if self.asked:
+                self.failed.append(instrument.name)
+            return False
+        return True
+
+    def _measure_tensors(self, instruments: Sequence[Instrument], share: float) -> None:
+        if not instruments:
+            return
+        by_name = {instrument.name: instrument for instrument in instruments}
+        steps = {
+            name: partial(_per_weight(instrument).step, **instrument.effort(self.budget))
+            for name, instrument in by_name.items()
+        }
+        total = sum(weight.count for weight in self.subject.weights()) or 1
+        seen = 0
+
+        def on_tensor(weight: Any) -> None:
+            nonlocal seen
+            self.tell(weight.name, share * seen / total)
+            seen += weight.count
+
+        results = measure_weights(self.subject, steps, on_tensor=on_tensor, on_error=self._fail)
+        for name, (items, cost) in results.items():
+            gather = _per_weight(by_name[name]).gather
+            self._attempt(by_name[name], partial(gather, self.subject, items, cost))
+
+    def _measure(self, instrument: Instrument) -> Reading:
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, instrument.name))
+        reading: Reading = instrument.measure(self.subject, generator=generator, **instrument.effort(self.budget))
+        return reading
+
+    def _attempt(self, instrument: Instrument, measure: Callable[[], Reading]) -> None:
+        try:
+            reading = measure()
+            # What a reading cannot tell is as much a failure of the instrument as what it cannot measure.
+            reading.findings(), reading.table(), reading.glance()
+            self.readings[instrument.name] = reading
+        except Exception as error:
+            self._fail(instrument.name, error)
+
+    def _fail(self, name: str, error: Exception) -> None:
+        self.not_run.append(LeftOut(name, _reason(error)))
+        self.failed.append(name)
+
+
+def describe(subject: Subject, about: str = "") -> dict[str, Any]:
+    """Say what a subject is, as plain JSON."""
+    weights = subject.weights()
+    dtypes = Counter[str]()
+    for weight in weights:
+        dtypes[weight.dtype] += weight.count
+    return {
+        "name": subject.name,
+        "kind": "checkpoint" if subject.model is None else "model",
+        "path": str(subject.path or ""),
+        "class": type(subject.model).__name__ if subject.model is not None else "",
+        "parameters": sum(weight.count for weight in weights if weight.role is not Role.BUFFER),
+        "tensors": len(weights),
+        "bytes": sum(weight.nbytes for weight in weights),
+        "dtypes": dict(dtypes),
+        "device": str(subject.device),
+        "layers": list(subject.layers()),
+        "data": _describe_data(subject.data) if subject.data is not None else None,
+        "loss": getattr(subject.loss, "__name__", type(subject.loss).__name__) if subject.loss is not None else None,
+        "about": about,
+    }
+
+
+def _describe_data(data: Any) -> dict[str, Any]:
+    sized = getattr(data, "dataset", data)
+    samples = getattr(data, "n_samples", None)
+    if samples is None and sized is not data and hasattr(sized, "__len__"):
+        samples = len(sized)
+    return {
+        "name": getattr(data, "name", type(data).__name__),
+        "batches": len(data) if hasattr(data, "__len__") else None,
+        "samples": samples,
+    }
+
+
+def _per_weight(instrument: Instrument) -> Any:
+    assert instrument.per_weight is not None
+    return instrument.per_weight
+
+
+def _passes(readings: Iterable[Reading]) -> Cost:
+    total = Cost()
+    for reading in readings:
+        cost = reading.cost
+        total += Cost(forward_passes=cost.forward_passes, backward_passes=cost.backward_passes)
+    return total
+
+
+def _command(subject: Subject, instruments: Sequence[Instrument], budget: str, seed: int) -> str:
+    if subject.path is None:
+        return ""
+    words = ["deepscope", "examine", str(subject.path)]
+    if instruments:
+        words += ["--instruments", ",".join(instrument.name for instrument in instruments)]
+    return shlex.join([*words, "--budget", budget, "--seed", str(seed)])
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, DeepscopeError):
+        return str(error).replace("\n", ". ", 1) if not error.what.endswith(".") else str(error).replace("\n", " ", 1)
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _silent(what: str, done: float) -> None:
+    del what, done

@@ -1,0 +1,27 @@
+"""Numerics that instruments share: spectra, power-law tails, random-matrix nulls. Everything takes plain arrays."""
+
+from deepscope.linalg._marchenko_pastur import (
+    mp_cdf,
+    mp_edges,
+    mp_median,
+    mp_variance,
+    tracy_widom_scale,
+    tracy_widom_threshold,
+)
+from deepscope.linalg._power_law import MIN_VALUES, PowerLawFit, fit_power_law
+from deepscope.linalg._spectra import effective_rank, gram_eigenvalues, stable_rank
+
+__all__ = [
+    "MIN_VALUES",
+    "PowerLawFit",
+    "effective_rank",
+    "fit_power_law",
+    "gram_eigenvalues",
+    "mp_cdf",
+    "mp_edges",
+    "mp_median",
+    "mp_variance",
+    "stable_rank",
+    "tracy_widom_scale",
+    "tracy_widom_threshold",
+]

@@ -1,0 +1,123 @@
+"""What the spectrum of a purely random matrix looks like: the Marchenko–Pastur law and its largest eigenvalue.
+
+All functions speak of the eigenvalues of WᵀW (no division by a number of samples) of a rows × cols matrix whose
+entries are independent with mean 0 and a given variance; only the eigenvalues of the smaller Gram matrix, WWᵀ or WᵀW,
+count. With s ≤ l the two sides and β = s/l, an eigenvalue is variance · l · y, and y follows the law with ratio β on
+[(1 − √β)², (1 + √β)²].
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+
+from deepscope.core import UsageError
+
+#: Quantiles of the Tracy–Widom law for real matrices (TW₁).
+TRACY_WIDOM_QUANTILES = {0.90: 0.4501, 0.95: 0.9793, 0.99: 2.0234}
+
+
+def mp_edges(rows: int, cols: int, variance: float) -> tuple[float, float]:
+    """Return the asymptotic smallest and largest eigenvalue of WᵀW of a random matrix.
+
+    variance · (√rows ∓ √cols)². Source: Marchenko & Pastur (1967).
+
+    >>> mp_edges(100, 400, 0.01)
+    (1.0, 9.0)
+    """
+    low, high = math.sqrt(rows) - math.sqrt(cols), math.sqrt(rows) + math.sqrt(cols)
+    return variance * low * low, variance * high * high
+
+
+def mp_cdf(x: ArrayLike, rows: int, cols: int, variance: float) -> NDArray[np.float64]:
+    """Return the share of the eigenvalues of WᵀW of a random matrix that are at most x.
+
+    Parameters
+    ----------
+    x
+        Eigenvalues, any shape.
+    rows, cols, variance
+        Shape of the matrix and variance of its entries.
+
+    Returns
+    -------
+    ndarray
+        Values in [0, 1], of the shape of x.
+    """
+    short, long = sorted((rows, cols))
+    beta = short / long
+    y = np.asarray(x, dtype=np.float64) / (variance * long)
+    cosine = np.clip((y - 1 - beta) / (2 * math.sqrt(beta)), -1.0, 1.0)
+    return np.asarray(_cdf(np.arccos(cosine), beta))
+
+
+def _cdf(angle: Any, beta: float) -> Any:
+    """Return the distribution function at y = 1 + β + 2√β cos(angle); exact."""
+    # In the angle the density is (2/π) sin² / (1 + β + 2√β cos), whose integral is elementary.
+    p, q = 1 + beta, 2 * math.sqrt(beta)
+    ratio = (1 - math.sqrt(beta)) / (1 + math.sqrt(beta))
+    turn = 2 * np.arctan(ratio * np.tan(np.minimum(angle, np.pi) / 2))
+    below = (p * angle - q * np.sin(angle) - (1 - beta) * turn) / (q * q)
+    return np.clip(1 - 2 / np.pi * below, 0.0, 1.0)
+
+
+@lru_cache(maxsize=1024)
+def mp_median(rows: int, cols: int) -> float:
+    """Return the median eigenvalue of WᵀW of a random matrix with entries of variance 1.
+
+    >>> round(mp_median(1000, 1000) / 1000, 3)
+    0.654
+    """
+    short, long = sorted((rows, cols))
+    beta = short / long
+    angle = float(brentq(lambda t: float(_cdf(t, beta)) - 0.5, 0.0, math.pi, xtol=1e-14))
+    return long * (1 + beta + 2 * math.sqrt(beta) * math.cos(angle))
+
+
+def mp_variance(eigenvalues: NDArray[np.float64], rows: int, cols: int) -> float:
+    """Return the variance of the entries of the random part of a matrix, judged by its median eigenvalue.
+
+    The median is not moved by a few large eigenvalues, so that a strong signal does not hide itself by raising its
+    own null. Zero where more than half of the eigenvalues are zero. Source: Gavish & Donoho (2014).
+
+    Parameters
+    ----------
+    eigenvalues
+        All eigenvalues of the smaller Gram matrix, or those of several matrices of this shape pooled.
+    rows, cols
+        Shape of the matrix.
+    """
+    return float(np.median(eigenvalues)) / mp_median(rows, cols)
+
+
+def tracy_widom_scale(rows: int, cols: int) -> float:
+    """Return the scale on which the largest eigenvalue of WᵀW fluctuates, for entries of variance 1.
+
+    (√(a−1) + √b) · (1/√(a−1) + 1/√b)^{1/3} with a the longer side, b the other. Source: Johnstone (2001).
+    """
+    short, long = sorted((rows, cols))
+    # A single entry has no a − 1 degrees of freedom; its own size is the only scale left.
+    one, other = math.sqrt(max(long - 1, 1)), math.sqrt(short)
+    return float((one + other) * (1 / one + 1 / other) ** (1 / 3))
+
+
+def tracy_widom_threshold(rows: int, cols: int, variance: float, level: float = 0.99) -> float:
+    """Return the value that the largest eigenvalue of a random matrix exceeds with probability 1 − level.
+
+    The asymptotic upper edge plus variance · scale · quantile of the Tracy–Widom law.
+
+    Raises
+    ------
+    UsageError
+        The level is not one of 0.90, 0.95 and 0.99.
+    """
+    if level not in TRACY_WIDOM_QUANTILES:
+        known = ", ".join(f"{each:.2f}" for each in TRACY_WIDOM_QUANTILES)
+        raise UsageError("no Tracy–Widom quantile for this level", where=str(level), todo=f"Use one of {known}.")
+    upper = mp_edges(rows, cols, variance)[1]
+    return upper + variance * tracy_widom_scale(rows, cols) * TRACY_WIDOM_QUANTILES[level]

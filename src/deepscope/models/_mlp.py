@@ -1,0 +1,65 @@
+"""Multilayer perceptron."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from torch import nn
+
+from deepscope.core import UsageError
+from deepscope.models._activation import make_activation
+
+
+class MLP(nn.Sequential):
+    """Multilayer perceptron: h₀ = x, hᵢ = φ(Wᵢ hᵢ₋₁ + bᵢ), y = W h + b.
+
+    Maps [batch, …] to [batch, out_features]: what follows the batch dimension is flattened. With widths
+    d₀ = in_features, d₁, …, d_k = out_features it has Σᵢ dᵢ (dᵢ₋₁ + 1) parameters. The layers are called ``flatten``,
+    ``hidden1``, ``activation1``, …, ``output``; they are initialised as torch does.
+    Source: ``rumelhart1986learning``.
+
+    Parameters
+    ----------
+    in_features
+        Number of values per sample.
+    hidden
+        Widths of the hidden layers; none for a linear model.
+    out_features
+        Number of outputs.
+    activation
+        φ: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ``"gelu"`` or ``"identity"``.
+    bias
+        Whether the layers have a bias b.
+
+    Raises
+    ------
+    UsageError
+        A width below 1, or an unknown activation.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = MLP(28 * 28, [300, 100], 10)
+    >>> model(torch.zeros(5, 1, 28, 28)).shape, sum(p.numel() for p in model.parameters())
+    (torch.Size([5, 10]), 266610)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden: Sequence[int],
+        out_features: int,
+        *,
+        activation: str = "relu",
+        bias: bool = True,
+    ) -> None:
+        widths = [in_features, *hidden, out_features]
+        if min(widths) < 1:
+            raise UsageError(f"the layers' widths are {widths}", where="MLP", todo="Give widths of at least 1.")
+        layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+        for index, (fan_in, width) in enumerate(zip(widths[:-2], hidden, strict=True), start=1):
+            layers[f"hidden{index}"] = nn.Linear(fan_in, width, bias=bias)
+            layers[f"activation{index}"] = make_activation(activation)
+        layers["output"] = nn.Linear(widths[-2], out_features, bias=bias)
+        super().__init__(layers)

@@ -1,0 +1,81 @@
+"""One self-contained HTML page from a template."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from deepscope import figures
+from deepscope.report._numbers import how_many
+from deepscope.report._table import Table
+
+
+@dataclass(frozen=True)
+class TableView:
+    """A table with its id in the page, and ids that its names link to."""
+
+    anchor: str
+    table: Table
+    links: Mapping[str, str]
+
+    @property
+    def rows(self) -> Markup:
+        """The telling rows as HTML; end tags that HTML allows to omit are omitted."""
+        columns = self.table.columns
+        lines = []
+        for index in self.table.telling:
+            cells = "".join(
+                f"<th scope=row>{escape(column.cells[index])}"
+                if place == 0
+                else f"<td{' class=n' if column.numeric else ''}>{escape(column.cells[index])}"
+                for place, column in enumerate(columns)
+            )
+            lines.append(f"<tr>{cells}")
+        return Markup("\n".join(lines))
+
+    @property
+    def data(self) -> Markup:
+        """All rows for the script, column by column: a column's cells are one text with a line each."""
+        columns = ["\n".join(cell.replace("\n", " ") for cell in column.cells) for column in self.table.columns]
+        return as_json({"columns": columns, "size": self.table.size, "telling": self.table.telling})
+
+
+def as_json(data: Any) -> Markup:
+    """Return data as JSON that can stand in a script element: no text in it can end the element."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill in a template of this package."""
+    script = (files("deepscope.report") / "templates" / "page.js").read_text(encoding="utf-8")
+    looks = (files("deepscope.report") / "templates" / "page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return _environment().get_template(template).render(
+        palette=Markup(figures.css()), looks=Markup(looks), script=Markup(script), script_hash=digest, **values
+    )  # fmt: skip
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("deepscope.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["how_many"] = how_many
+    environment.filters["as_json"] = as_json
+    # Figures are drawn by deepscope, and matplotlib escapes the text in them.
+    environment.filters["drawn"] = Markup
+    return environment

@@ -1,0 +1,86 @@
+"""One sentence: what was examined, and how it stands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from deepscope.report._numbers import how_many, parameters
+from deepscope.report._record import Record, cleaned, layer_of, layers_of
+
+
+def sentence(record: Record) -> str:
+    """Say in one sentence what was examined and how it stands.
+
+    Parameters
+    ----------
+    record
+        An examination as ``Examination.to_dict`` gives it.
+
+    Returns
+    -------
+    str
+        As "LeNet, 61,706 parameters: 2 problems, 3 warnings, most of them in layers conv2–fc1".
+    """
+    record = cleaned(record)
+    subject = record["subject"]
+    what = f"{subject['name'] or 'A network'}, {parameters(subject.get('parameters'))}"
+    failed = record.get("failed") or ()
+    broken = f"; {_and(failed)} failed" if failed else ""
+    if not record["readings"]:
+        return f"{what}: nothing could be measured{broken}"
+    severities = Counter(finding["severity"] for finding in record["findings"])
+    said = [how_many(severities[each], each) for each in ("problem", "warning") if severities[each]]
+    if not said:
+        notes = f" ({how_many(severities['note'], 'note')})" if severities["note"] else ""
+        return f"{what}: no problems, no warnings{notes}{broken}"
+    place = _where(record)
+    return f"{what}: {', '.join(said)}{place}{broken}"
+
+
+def comparison_sentence(record: Record) -> str:
+    """Say in one sentence what was compared and what differs."""
+    record = cleaned(record)
+    weights = record.get("weights") or ()
+    changed = sum(each["status"] != "equal" for each in weights)
+    tensors = f"{changed:,} of {how_many(len(weights), 'tensor')} differ" if changed else "all tensors are equal"
+    gone, new = (_worse(record.get(key) or ()) for key in ("findings_gone", "findings_new"))
+    found = ", ".join(
+        part for part in (f"{new} appear" if new else "", f"{gone} are gone" if gone else "") if part
+    )
+    return (
+        f"{record['a']['name']} against {record['b']['name']}: {tensors if weights else 'no tensors in common'}; "
+        f"{found or 'no problem or warning appears or goes'}"
+    )
+
+
+def _worse(findings: Sequence[Record]) -> str:
+    severities = Counter(finding["severity"] for finding in findings)
+    return " and ".join(how_many(severities[each], each) for each in ("problem", "warning") if severities[each])
+
+
+def _where(record: Record) -> str:
+    """Name the shortest stretch of layers that holds most of the problems and warnings, where that says something."""
+    layers = {layer: index for index, layer in enumerate(layers_of(record))}
+    grave = [finding for finding in record["findings"] if finding["severity"] != "note"]
+    found = (layer_of(finding["where"], layers) for finding in grave)
+    places = sorted(layers[layer] for layer in found if layer is not None)
+    if len(places) * 2 <= len(grave):
+        return ""
+    most = len(grave) // 2 + 1
+    first, last = min(
+        ((places[start], places[start + most - 1]) for start in range(len(places) - most + 1)),
+        key=lambda ends: ends[1] - ends[0],
+    )
+    inside = sum(first <= place <= last for place in places)
+    if last - first + 1 > max(1, len(layers) // 2):
+        return ""
+    names = list(layers)
+    stretch = f"layer {names[first]}" if first == last else f"layers {names[first]}–{names[last]}"
+    if len(grave) == 1:
+        return f", in {stretch}"
+    return f", {'all' if inside == len(grave) else 'most'} of them in {stretch}"
+
+
+def _and(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

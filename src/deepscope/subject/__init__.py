@@ -1,0 +1,28 @@
+"""What is measured, and how it is read without touching it."""
+
+from deepscope.subject._batches import Batch, call, move
+from deepscope.subject._checkpoint import Checkpoint, read_checkpoint
+from deepscope.subject._live import ModuleWeight
+from deepscope.subject._pass import measure_alone, measure_weights, split_ledger
+from deepscope.subject._subject import Subject
+from deepscope.subject._undisturbed import undisturbed
+from deepscope.subject._weight import MEASURED_DTYPES, Role, Weight, dtype_name, torch_dtype
+
+__all__ = [
+    "MEASURED_DTYPES",
+    "Batch",
+    "Checkpoint",
+    "ModuleWeight",
+    "Role",
+    "Subject",
+    "Weight",
+    "call",
+    "dtype_name",
+    "measure_alone",
+    "measure_weights",
+    "move",
+    "read_checkpoint",
+    "split_ledger",
+    "torch_dtype",
+    "undisturbed",
+]

@@ -1,0 +1,140 @@
+"""Batches: how a model is fed, and what its loss averages over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepscope.core import MeasurementError, UsageError
+
+Inputs = Any
+Targets = Any
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch on the model's device.
+
+    Attributes
+    ----------
+    inputs, targets
+        As the data gave them, moved to the device.
+    n_samples
+        Length of the batch.
+    count
+        Number of terms the loss averages over.
+    """
+
+    inputs: Inputs
+    targets: Targets
+    n_samples: int
+    count: float
+
+
+def call(model: nn.Module, inputs: Inputs) -> Any:
+    """Run a model: a tensor as ``model(x)``, a tuple or list as ``model(*x)``, a mapping as ``model(**x)``.
+
+    ``.logits`` is taken from an output object or mapping that has it.
+    """
+    if isinstance(inputs, Mapping):
+        outputs = model(**inputs)
+    elif isinstance(inputs, (tuple, list)):
+        outputs = model(*inputs)
+    else:
+        outputs = model(inputs)
+    if isinstance(outputs, Mapping) and "logits" in outputs:
+        return outputs["logits"]
+    return getattr(outputs, "logits", outputs)
+
+
+def batches(
+    data: Iterable[Any],
+    *,
+    device: torch.device,
+    count: Callable[[Targets], Any] | None = None,
+    max_samples: int | None = None,
+) -> Iterator[Batch]:
+    """Iterate over batches, from the first, in the same order each time.
+
+    Whole batches are given until at least ``max_samples`` samples have been seen.
+
+    Raises
+    ------
+    MeasurementError
+        A batch is not a pair ``(inputs, targets)``, or there is none.
+    """
+    seen = 0
+    for index, item in enumerate(_in_order(data)):
+        if not isinstance(item, (tuple, list)) or len(item) != 2:
+            raise MeasurementError(
+                f"batch {index} is a {type(item).__name__}, not a pair (inputs, targets)",
+                todo="Give batches as (inputs, targets); inputs may be a tensor, a tuple or a mapping.",
+            )
+        inputs, targets = move(item[0], device), move(item[1], device)
+        n_samples = _length(targets) or _length(inputs)
+        terms = float(count(targets)) if count is not None else float(n_samples)
+        yield Batch(inputs, targets, n_samples, terms)
+        seen += n_samples
+        if max_samples is not None and seen >= max_samples:
+            return
+    if seen == 0:
+        raise MeasurementError("the data has no samples", todo="Give at least one batch with one sample.")
+
+
+def check_reiterable(data: Any) -> None:
+    """Refuse what can be iterated only once: instruments take several passes.
+
+    Raises
+    ------
+    UsageError
+        ``data`` is an iterator or not iterable.
+    """
+    if isinstance(data, Iterator):
+        raise UsageError(
+            f"data can be iterated only once ({type(data).__name__})",
+            todo="Give a list of batches, a DataLoader, or an object whose __iter__ starts anew.",
+        )
+    if not isinstance(data, Iterable):
+        raise UsageError(
+            f"data is not iterable ({type(data).__name__})", todo="Give a list of batches (inputs, targets)."
+        )
+
+
+def move(value: Any, device: torch.device) -> Any:
+    """Move all tensors in nested tuples, lists and mappings to a device."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {key: move(item, device) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return type(value)(move(item, device) for item in value)
+    return value
+
+
+def _in_order(data: Iterable[Any]) -> Iterator[Any]:
+    # A shuffling DataLoader draws its order from the global generator when its first batch is asked for; drawing it
+    # from a fixed state gives the same order on every pass.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        iterator = iter(data)
+        first = next(iterator, _NOTHING)
+    if first is not _NOTHING:
+        yield first
+        yield from iterator
+
+
+_NOTHING = object()
+
+
+def _length(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return value.shape[0] if value.ndim else 1
+    if isinstance(value, Mapping):
+        return next((n for n in map(_length, value.values()) if n), 0)
+    if isinstance(value, (tuple, list)):
+        return next((n for n in map(_length, value) if n), 0)
+    return 0

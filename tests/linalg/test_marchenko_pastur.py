@@ -1,0 +1,113 @@
+"""The random-matrix null against integrals, limits and simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+
+from deepscope.core import UsageError
+from deepscope.linalg import (
+    gram_eigenvalues,
+    mp_cdf,
+    mp_edges,
+    mp_median,
+    mp_variance,
+    tracy_widom_scale,
+    tracy_widom_threshold,
+)
+
+SHAPES = [(100, 100), (100, 130), (64, 640), (640, 64), (1, 50), (768, 50_000)]
+
+
+def gaussian(rows, cols, seed, sigma=1.0):
+    return sigma * np.random.default_rng(seed).normal(size=(rows, cols))
+
+
+@pytest.mark.parametrize(("rows", "cols"), SHAPES)
+def test_cdf_is_the_integral_of_the_density(rows, cols):
+    variance = 0.3
+    low, high = mp_edges(rows, cols, variance)
+    short, long = min(rows, cols), max(rows, cols)
+
+    def density(x):
+        return math.sqrt(max((high - x) * (x - low), 0.0)) / (2 * math.pi * variance * short * x)
+
+    for part in (0.1, 0.5, 0.9):
+        x = low + part * (high - low)
+        # Quadrature reaches about 1e-9 beside the square-root edges; for β = 1/50,000 the closed form loses eps/β.
+        area = quad(density, low, x, limit=500, epsabs=1e-10)[0]
+        assert mp_cdf(x, rows, cols, variance) == pytest.approx(area, abs=1e-7)
+    assert mp_cdf([low * 0.999 - 1e-12, low, high, high * 2], rows, cols, variance) == pytest.approx([0, 0, 1, 1])
+    assert long >= short
+
+
+def test_median_of_a_square_matrix_is_the_published_one():
+    # Gavish & Donoho (2014): the hard threshold 2.858 is (4/√3) / √μ with μ the median at β = 1.
+    assert 4 / math.sqrt(3) / math.sqrt(mp_median(1000, 1000) / 1000) == pytest.approx(2.858, abs=5e-4)
+
+
+@pytest.mark.parametrize(("rows", "cols"), SHAPES)
+def test_median_halves_the_law(rows, cols):
+    assert mp_cdf(mp_median(rows, cols), rows, cols, 1.0) == pytest.approx(0.5, abs=1e-9)
+    assert mp_median(rows, cols) == mp_median(cols, rows)
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(200, 200), (150, 400), (400, 150)])
+def test_edges_of_gaussian_matrices(rows, cols):
+    sigma = 0.05
+    upper = mp_edges(rows, cols, sigma**2)[1]
+    scale = sigma**2 * tracy_widom_scale(rows, cols)
+    heights, variances = [], []
+    for seed in range(60):
+        eigenvalues = gram_eigenvalues(gaussian(rows, cols, seed, sigma))
+        heights.append((eigenvalues[-1] - upper) / scale)
+        variances.append(mp_variance(eigenvalues, rows, cols))
+    # TW₁ has mean −1.21 and standard deviation 1.27: 60 draws place the mean within 0.16, five times that is 0.8;
+    # its 1e-6 quantiles are −6.0 and 7.6.
+    assert np.mean(heights) == pytest.approx(-1.21, abs=0.8)
+    assert np.std(heights) == pytest.approx(1.27, abs=0.6)
+    assert -6.0 < min(heights)
+    assert max(heights) < 7.6
+    # The eigenvalue spacing at the median of a square matrix is 1/(0.36·200) of 0.65, that is 2 %, and the median
+    # moves by less than one spacing: each within five of them, the mean of 60 within 1 %.
+    assert np.mean(variances) == pytest.approx(sigma**2, rel=0.01)
+    assert variances == pytest.approx([sigma**2] * 60, rel=0.1)
+
+
+def test_threshold_is_passed_by_one_matrix_in_a_hundred():
+    # A tall matrix converges fast; 1,500 draws of a probability 0.01 scatter by 0.0026.
+    shape, above = (20, 60), 0
+    threshold = tracy_widom_threshold(*shape, 1.0)
+    rng = np.random.default_rng(0)
+    draws = rng.normal(size=(1500, *shape))
+    largest = np.linalg.eigvalsh(draws @ draws.transpose(0, 2, 1))[:, -1]
+    above = np.mean(largest > threshold)
+    assert 0.002 <= above <= 0.02
+    # The levels are ordered, and the lower ones are passed as often as they say.
+    assert np.mean(largest > tracy_widom_threshold(*shape, 1.0, 0.95)) == pytest.approx(0.05, abs=0.02)
+    assert np.mean(largest > tracy_widom_threshold(*shape, 1.0, 0.90)) == pytest.approx(0.10, abs=0.03)
+
+
+def test_strong_signal_does_not_raise_its_own_null():
+    noise = gaussian(200, 300, 0)
+    signal = noise + 100 * np.outer(np.ones(200), np.ones(300)) / math.sqrt(200 * 300)
+    clean, spiked = (mp_variance(gram_eigenvalues(each), 200, 300) for each in (noise, signal))
+    # One eigenvalue of 200 leaves the bulk: the median moves by one place, 1/200 of the law.
+    assert spiked == pytest.approx(clean, rel=0.02)
+
+
+def test_more_than_half_zeros_have_no_variance():
+    assert mp_variance(np.array([0.0, 0.0, 0.0, 1.0, 2.0]), 5, 9) == 0.0
+
+
+def test_units_scale_with_the_variance():
+    assert np.array(mp_edges(30, 70, 4.0)) == pytest.approx(4 * np.array(mp_edges(30, 70, 1.0)))
+    assert tracy_widom_threshold(30, 70, 4.0) == pytest.approx(4 * tracy_widom_threshold(30, 70, 1.0))
+    assert mp_edges(30, 70, 1.0) == mp_edges(70, 30, 1.0)
+    assert tracy_widom_scale(30, 70) == tracy_widom_scale(70, 30)
+
+
+def test_unknown_level_is_refused():
+    with pytest.raises(UsageError, match=r"0\.5"):
+        tracy_widom_threshold(10, 10, 1.0, 0.5)
