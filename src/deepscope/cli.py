@@ -92,7 +92,7 @@ def examine(
         with _progress() as tell:
             examination = run_examination(
                 subject,
-                instruments=_split(instruments),
+                instruments=_split(instruments) if instruments is not None else None,
                 budget=budget,
                 seed=seed,
                 progress=tell,
@@ -153,7 +153,7 @@ def compare(
             comparison = run_comparison(
                 one,
                 other,
-                instruments=_split(instruments),
+                instruments=_split(instruments) if instruments is not None else None,
                 budget=budget,
                 seed=seed,
                 progress=tell,
@@ -498,8 +498,8 @@ def _found(location: Any) -> str:
     return str(location.paths[0].parent) if all(path is not None for path in location.paths) else ""
 
 
-def _split(text: str | None) -> list[str] | None:
-    return [part.strip() for part in text.split(",") if part.strip()] if text is not None else None
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _go_offline(offline: bool) -> None:

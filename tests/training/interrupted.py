@@ -18,6 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+# Making an optimizer imports it, which would cost every forked child a second.
+import torch._dynamo
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -78,8 +81,9 @@ class Die(Callback):
             fsync = os.fsync
 
             def dying_fsync(handle: int) -> None:
-                # Half of the new file is on the disk, under its temporary name.
-                os.ftruncate(handle, os.fstat(handle).st_size // 2)
+                if state.step == self.step:
+                    # Half of the new file is on the disk, under its temporary name.
+                    os.ftruncate(handle, os.fstat(handle).st_size // 2)
                 fsync(handle)
                 self.at("write", state.step)
 
@@ -164,7 +168,7 @@ def random_moments(folder: Path, kind: str, n: int, seed: int) -> list[dict[str,
     checkpoint, result, killed = Checkpoint(folder / "random.ckpt", every_steps=1), folder / "result0.pt", []
     for _ in range(n):
         # A run that finished before its kill is begun anew, so that every kill meets a run in progress.
-        wait = moments.uniform(0, 0.5) * duration
+        wait = moments.uniform(0, 0.8) * duration
         ended_by = in_a_child(lambda: train(kind, checkpoint, result, Die("never", 0)), wait)
         size = Path(checkpoint.path).stat().st_size if Path(checkpoint.path).exists() else 0
         killed.append({"after": wait, "signal": ended_by, "saved": size > 0})

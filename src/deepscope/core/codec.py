@@ -70,7 +70,8 @@ def _unpack(kind: Any, value: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -
         return arrays[value["array"]]
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        return kind(**{f.name: _unpack(hints[f.name], value[f.name], arrays) for f in dataclasses.fields(kind)})
+        build: Any = kind
+        return build(**{f.name: _unpack(hints[f.name], value[f.name], arrays) for f in dataclasses.fields(kind)})
     if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
         hints = typing.get_type_hints(kind)
         return kind(*(_unpack(hints[name], item, arrays) for name, item in zip(hints, value, strict=True)))

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import platformdirs
+from deepscope import core
 
 
 def home() -> Path:
     """Return the folder in which fetched data is kept; it need not exist yet.
 
-    ``DEEPSCOPE_HOME``/data where that variable is set, else ``data`` in the platform's folder for user data.
+    ``data`` in deepscope's own folder, which ``DEEPSCOPE_HOME`` may name.
     """
-    chosen = os.environ.get("DEEPSCOPE_HOME")
-    base = Path(chosen).expanduser() if chosen else Path(platformdirs.user_data_dir("deepscope", appauthor=False))
-    return base / "data"
+    return core.home() / "data"
 
 
 def own_folder() -> Path | None:

@@ -49,7 +49,8 @@ def layer_axis(ax: Axes, names: Sequence[str]) -> None:
 
 
 def _shortened(name: str) -> str:
-    flat = " ".join(name.split())
+    # A control character would make the SVG unreadable.
+    flat = "".join(each if each.isprintable() else "\ufffd" for each in name)
     if len(flat) <= _LONGEST:
         return flat
     # The end tells layers apart: "encoder.layer.11.output.dense".

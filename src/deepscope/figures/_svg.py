@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import warnings
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -36,7 +37,9 @@ def to_svg(figure: Figure, prefix: str = "figure") -> str:
         Begins every id in it; give each figure of a page its own.
     """
     text = io.StringIO()
-    with style():
+    with style(), warnings.catch_warnings():
+        # The reader's browser draws the text; what this machine's font lacks is no matter.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
         # A constrained layout moves a little with every drawing; settled once, it stays.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
@@ -61,7 +64,11 @@ def _root(svg: str) -> str:
 
 def _tooltips(svg: str) -> str:
     mark = re.escape(NAME_MARK)
-    return re.sub(rf'<g id="{mark}([^"]*)">', lambda found: f"<g><title>{html.escape(unquote(found[1]))}</title>", svg)
+    return re.sub(rf'<g id="{mark}([^"]*)">', lambda found: f"<g><title>{_escaped(unquote(found[1]))}</title>", svg)
+
+
+def _escaped(name: str) -> str:
+    return html.escape("".join(each if each.isprintable() else "\ufffd" for each in name))
 
 
 def _own_ids(svg: str, prefix: str) -> str:

@@ -21,6 +21,10 @@ from deepscope.subject import Role, Subject, Weight, measure_alone, split_ledger
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_COLUMNS = [
+    *("name", "role", "shape", "dtype", "count", "bytes", "nonfinite", "zeros", "norm", "rms", "max_abs"),
+    *("init_ratio", "looks_untrained", "tied", "status"),
+]
 _CHUNK = 2**20
 _MOSTLY_ZERO = 0.5
 
@@ -128,10 +132,7 @@ class Anatomy(Reading):
             }
             for t in self.tensors
         ]
-        columns = (
-            "name role shape dtype count bytes nonfinite zeros norm rms max_abs init_ratio looks_untrained tied status"
-        )
-        return pd.DataFrame(rows, columns=columns.split())
+        return pd.DataFrame(rows, columns=_COLUMNS)
 
     def findings(self) -> tuple[Finding, ...]:
         """Broken, empty, untrained, tied and duplicated tensors."""
@@ -176,7 +177,7 @@ class Anatomy(Reading):
         scale.plot([i for i, _ in drawn], [ratio for _, ratio in drawn], "o", color=COLORS.accent, markersize=3)
         scale.set(yscale="log", ylabel="rms / default init")
         layer_axis(scale, [t.name for t in shown])
-        return figure  # type: ignore[no-any-return]
+        return figure
 
 
 def anatomy(subject: Subject, *, generator: torch.Generator | None = None) -> Anatomy:
@@ -224,24 +225,24 @@ def _step(weight: Weight, tensor: Tensor | None) -> TensorAnatomy:
     }
     if tensor is None:
         return TensorAnatomy(**known, status=weight.why_not_measured)
-    nonfinite, zeros, square_sum, max_abs = _scan(tensor)
-    if nonfinite:
-        return TensorAnatomy(**known, status="holds non-finite values", nonfinite=nonfinite, zeros=zeros)
-    rms = math.sqrt(square_sum / weight.count)
+    seen = _scan(tensor)
+    if seen.nonfinite:
+        return TensorAnatomy(**known, status="holds non-finite values", nonfinite=seen.nonfinite, zeros=seen.zeros)
+    rms = math.sqrt(seen.square_sum / weight.count)
+    max_abs = max(seen.largest, -seen.smallest)
     default = next(iter(initialisers(weight)), None)
-    constant = bool((tensor == tensor.flatten()[0]).all()) if weight.count > 1 else True
     matrix = tensor.ndim >= 2 and weight.role is not Role.BUFFER
     return TensorAnatomy(
         **known,
         status="ok",
         nonfinite=0,
-        zeros=zeros,
-        norm=math.sqrt(square_sum),
+        zeros=seen.zeros,
+        norm=math.sqrt(seen.square_sum),
         rms=rms,
         max_abs=max_abs,
         init_ratio=rms / default.std if default else None,
         initialiser=_name_of_initialiser(tensor, weight, rms, max_abs) if default else None,
-        digest=_digest(tensor) if matrix and not constant else "",
+        digest=_digest(tensor) if matrix and seen.smallest < seen.largest else "",
     )
 
 
@@ -252,31 +253,45 @@ def _name_of_initialiser(tensor: Tensor, weight: Weight, rms: float, max_abs: fl
     return found.name if found else ""
 
 
-def _scan(tensor: Tensor) -> tuple[int, int, float, float]:
-    """Count non-finite values and zeros, sum squares, find the largest magnitude; the last two over finite values."""
-    nonfinite, zeros, square_sum, max_abs = 0, 0, 0.0, 0.0
-    for chunk in tensor.flatten().split(_CHUNK):
-        values = chunk.double()
+@dataclass(frozen=True)
+class _Scan:
+    """What one pass over a tensor's values saw; all but the counts over finite values only."""
+
+    nonfinite: int
+    zeros: int
+    square_sum: float
+    smallest: float
+    largest: float
+
+
+def _scan(tensor: Tensor) -> _Scan:
+    flat = tensor.flatten()
+    nonfinite, zeros, square_sum, smallest, largest = 0, 0, 0.0, math.inf, -math.inf
+    for start in range(0, flat.numel(), _CHUNK):
+        values = flat[start : start + _CHUNK].double()
         finite = values.isfinite()
-        nonfinite += int((~finite).sum())
         zeros += int((values == 0).sum())
-        values = values[finite] if nonfinite else values
+        if not finite.all():
+            nonfinite += int((~finite).sum())
+            values = values[finite]
         if values.numel():
-            square_sum += float(values.square().sum())
-            max_abs = max(max_abs, float(values.abs().max()))
-    return nonfinite, zeros, square_sum, max_abs
+            square_sum += float(values @ values)
+            low, high = torch.aminmax(values)
+            smallest, largest = min(smallest, float(low)), max(largest, float(high))
+    return _Scan(nonfinite, zeros, square_sum, smallest, largest)
 
 
 def _digest(tensor: Tensor) -> str:
-    values = tensor.detach().cpu().contiguous().view(torch.uint8).numpy()
-    digest = hashlib.blake2b(values.tobytes() if values.ndim == 0 else memoryview(values.reshape(-1)), digest_size=16)
+    values = tensor.cpu().contiguous().view(torch.uint8).numpy()
+    digest = hashlib.blake2b(values.data, digest_size=16)
     digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
     return digest.hexdigest()
 
 
 def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Anatomy:
     tensors, left_out = split_ledger(items)
-    flops, by_layer = None, {}
+    flops: float | None = None
+    by_layer: dict[str, float] = {}
     if Needs.DATA in subject.offers:
         with Stopwatch() as watch:
             try:

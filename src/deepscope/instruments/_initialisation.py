@@ -1,4 +1,4 @@
-"""Does a tensor still look as its initialiser left it?"""
+"""Tell whether a tensor still looks as its initialiser left it."""
 
 from __future__ import annotations
 

@@ -108,7 +108,8 @@ def spectrum(subject: Subject, *, generator: torch.Generator | None = None, max_
 
     at the first smallest D_i, with standard error (α − 1) / √m. Random-matrix null: the Marchenko–Pastur edges
     σ²(√rows ∓ √cols)² with σ² from the median eigenvalue; a spike lies above the upper edge plus the 99 % quantile of
-    the Tracy–Widom law, so that one random matrix in a hundred shows one.
+    the Tracy–Widom law. Were σ² known, one random matrix in a hundred would show one; with σ² estimated it is one to
+    six.
 
     Parameters
     ----------
@@ -197,9 +198,9 @@ SPECTRUM = Instrument(
     ),
     how_to_read=(
         "Each point is the exponent α of a layer's largest eigenvalues with its 95 % interval: the smaller, the "
-        "heavier the tail; the band from 2 to 6 is where Martin & Mahoney (2021) find well-trained layers, and a "
-        "matrix of noise has no such tail and gets a large exponent. Below, the share of eigenvalues above λ for "
-        "a handful of layers, with the fitted tail and the edge that a random matrix would not pass."
+        "heavier the tail; the band from 2 to 6 is where Martin & Mahoney (2021) find well-trained layers, but a "
+        "matrix of noise gets an exponent too, a small matrix often one inside the band. Below, the share of "
+        "eigenvalues above λ for a handful of layers, with the fitted tail and the edge that noise does not pass."
     ),
     source="martin2021predicting",
     efforts={"quick": {"max_side": 2048}, "standard": {"max_side": 8192}, "deep": {}},

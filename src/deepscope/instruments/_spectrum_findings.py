@@ -53,7 +53,7 @@ def _collapsed(weight: WeightSpectrum) -> Iterator[Finding]:
         instrument="spectrum",
         where=weight.name,
         message=lost,
-        evidence=f"{weight.rank:,} eigenvalues of WᵀW, of {weight.full_rank:,}, can be told from 0; effective rank "
+        evidence=f"{weight.rank:,} of {weight.full_rank:,} eigenvalues of WᵀW can be told from 0; effective rank "
         f"{weight.effective_rank:.4g}.",
         source="martin2021implicit",
         action="If this is not by design (a factorised or pruned layer), look for a collapse in training: weight decay "

@@ -74,7 +74,7 @@ def _exponents(ax: Axes, weights: Sequence[WeightSpectrum]) -> None:
         ticks = [t for t in (1, 2, 3, 4, 6, 10, 20, 50, 100, 200, 500, 1000) if t <= 1.3 * high.max()]
         ax.set_yticks(ticks, [str(t) for t in ticks])
         ax.minorticks_off()
-    figures.band(ax, 2.0, 6.0, "2 to 6")
+    figures.band(ax, 2.0, 6.0)
     figures.interval(ax, x, alpha, low, high)
 
 
@@ -94,19 +94,33 @@ def _tail(ax: Axes, weight: WeightSpectrum, eigenvalues: NDArray[Any]) -> None:
     # The far left of the bulk is near 0 and would squeeze the tail into a corner.
     ax.set_xlim(left=max(positive[0], positive[-1] * 1e-4) * 0.8, right=positive[-1] * 1.6)
     ax.set_ylim(0.5 / n, 2.0)
+    _plain_ticks(ax)
     title = weight.name if len(weight.name) <= 26 else f"…{weight.name[-25:]}"
     ax.set_title(f"{title}\nα = {weight.alpha:.2f} ± {1.96 * (weight.alpha_stderr or 0):.2f}", parse_math=False)
+
+
+def _plain_ticks(ax: Axes) -> None:
+    """Few ticks along λ, also where it spans less than a decade; only decades along the share."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = ax.get_xlim()
+    narrow = high / low < 30
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=5))
+    if narrow:
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _edge_label(ax: Axes, edge: float) -> None:
     ax.annotate(
         "random edge",
-        xy=(edge, 0.02),
+        xy=(edge, 0.98),
         xycoords=("data", "axes fraction"),
         xytext=(-3, 0),
         textcoords="offset points",
         ha="right",
-        va="bottom",
+        va="top",
         rotation=90,
         fontsize=6.5,
         color=figures.COLORS.muted,

@@ -84,7 +84,7 @@ def instruments_of(chosen: Iterable[str | Instrument] | None) -> tuple[Instrumen
     known = {instrument.name: instrument for instrument in INSTRUMENTS}
     found = []
     for item in chosen:
-        instrument = item
+        instrument: Any = item
         if isinstance(item, str):
             instrument = load_object(item) if ":" in item else known.get(item)
             if instrument is None:

@@ -106,4 +106,5 @@ def _layer_data(picture: Any, listed: Sequence[Any]) -> dict[str, Any]:
         "layers": list(picture.layers),
         "rows": [[row.label, ["" if text == NONE else text for text in row.texts]] for row in picture.rows],
         "findings": said,
+        "start": next((place[entry.layer] for entry in listed if entry.layer is not None), 0),
     }

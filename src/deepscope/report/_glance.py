@@ -9,7 +9,7 @@ from typing import Any
 
 from deepscope.core import SEVERITIES
 from deepscope.report._findings import Entry
-from deepscope.report._numbers import NONE, number
+from deepscope.report._numbers import NONE, number, short
 from deepscope.report._record import Record
 
 #: Up to this many layers, every finding's mark is a link of its own; beyond, marks are strokes in two lanes.
@@ -128,7 +128,7 @@ def glance(layers: Sequence[str], tracks: Sequence[Record], entries: Sequence[En
         level=level,
         width=count * _STEP,
         tall=_TALL,
-        dot=6.5 if count <= 40 else 4.5 if count <= 150 else 2.4,
+        dot=5.5 if count <= 40 else 4 if count <= 150 else 2.4,
     )
 
 
@@ -195,8 +195,8 @@ def _row(track: Record, layers: Sequence[str]) -> Row:
         label=track["label"],
         usual=usual,
         alternative=_alternative(track["label"], known, len(outside), usual),
-        top=number(scale.high),
-        bottom=number(scale.low),
+        top=short(scale.high),
+        bottom=short(scale.low),
         shade=scale.shade(band) if band else None,
         line="".join(line),
         intervals="".join(intervals),

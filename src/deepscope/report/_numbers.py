@@ -31,6 +31,15 @@ def number(value: float | None, stderr: float | None = None) -> str:
     return _significant(value, digits)
 
 
+def short(value: float, digits: int = 2) -> str:
+    """Write a number for an axis, where the eye reads two digits.
+
+    >>> short(0.53219), short(1254.0), short(0.00001234)
+    ('0.53', '1,254', '1.2e−5')
+    """
+    return "0" if value == 0 else _significant(float(value), digits)
+
+
 def number_and_error(value: float | None, stderr: float | None) -> str:
     """Write an estimate with its standard error.
 

@@ -16,7 +16,9 @@ from markupsafe import Markup, escape
 
 from deepscope import figures
 from deepscope.report._numbers import how_many
-from deepscope.report._table import Table
+from deepscope.report._table import Column, Table
+
+_LONG = 36  # characters from which on a cell may break into lines
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class TableView:
             cells = "".join(
                 f"<th scope=row>{escape(column.cells[index])}"
                 if place == 0
-                else f"<td{' class=n' if column.numeric else ''}>{escape(column.cells[index])}"
+                else f"<td{_kind(column)}>{escape(column.cells[index])}"
                 for place, column in enumerate(columns)
             )
             lines.append(f"<tr>{cells}")
@@ -47,6 +49,12 @@ class TableView:
         """All rows for the script, column by column: a column's cells are one text with a line each."""
         columns = ["\n".join(cell.replace("\n", " ") for cell in column.cells) for column in self.table.columns]
         return as_json({"columns": columns, "size": self.table.size, "telling": self.table.telling})
+
+
+def _kind(column: Column) -> str:
+    if column.numeric:
+        return " class=n"
+    return " class=long" if max(map(len, column.cells)) > _LONG else ""
 
 
 def as_json(data: Any) -> Markup:

@@ -1,7 +1,10 @@
 """What is measured, and how it is read without touching it."""
 
+from deepscope.subject._activation_function import Activation
+from deepscope.subject._activations import Watch, watch_layers
 from deepscope.subject._batches import Batch, call, move
 from deepscope.subject._checkpoint import Checkpoint, read_checkpoint
+from deepscope.subject._layer_output import LayerOutput
 from deepscope.subject._live import ModuleWeight
 from deepscope.subject._pass import measure_alone, measure_weights, split_ledger
 from deepscope.subject._subject import Subject
@@ -10,11 +13,14 @@ from deepscope.subject._weight import MEASURED_DTYPES, Role, Weight, dtype_name,
 
 __all__ = [
     "MEASURED_DTYPES",
+    "Activation",
     "Batch",
     "Checkpoint",
+    "LayerOutput",
     "ModuleWeight",
     "Role",
     "Subject",
+    "Watch",
     "Weight",
     "call",
     "dtype_name",
@@ -25,4 +31,5 @@ __all__ = [
     "split_ledger",
     "torch_dtype",
     "undisturbed",
+    "watch_layers",
 ]

@@ -201,7 +201,7 @@ class Watch:
             tensor = first_tensor(logits)
             if tensor is None or why_not_measured(tensor) or self._latest is None:
                 return
-            source = self._sources.get(tensor, self._latest).output
+            source = (self._sources[tensor] if tensor in self._sources else self._latest).output
             units_dim = source.units_dim if source.tensor.ndim == tensor.ndim else plain_units_dim(tensor.ndim)
             real = self._real(source.name, module, tensor, units_dim)
             self.output = LayerOutput(source.name, source.site, module, tensor, units_dim, real=real)

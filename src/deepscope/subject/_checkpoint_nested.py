@@ -109,11 +109,11 @@ def _children(value: object) -> Mapping[Any, Any] | None:
 
 
 def _why_not(key: object, value: object, taken: str) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor beside the weights under {quoted(taken)}"
     count = _tensors(value)
     if (isinstance(key, str) and _TRAINING_STATE.search(key)) or _is_optimiser_state(value):
         return f"training state ({count} tensors), not weights"
+    if isinstance(value, Tensor):
+        return f"a tensor beside the weights under {quoted(taken)}"
     if count:
         beside = f"those under {quoted(taken)} are measured" if taken else "nested too deeply, or met before"
         return f"another set of weights ({count} tensors); {beside}"

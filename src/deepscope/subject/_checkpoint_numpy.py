@@ -113,7 +113,7 @@ def _weight(name: str, info: zipfile.ZipInfo, file: FileVersion, stream: BinaryI
     claimed = math.prod(shape) * dtype.itemsize
     if claimed + header_bytes != info.file_size or info.file_size > _MAX_INFLATION * info.compress_size:
         raise damaged(
-            f"array {quoted(name)} claims {claimed} bytes, more or less than its {info.compress_size} in the archive give",
+            f"array {quoted(name)} claims {claimed} bytes, not what its {info.compress_size} in the archive give",
             file.path,
         )
     kind = dtype.newbyteorder("=").name

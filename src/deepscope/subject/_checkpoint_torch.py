@@ -81,8 +81,9 @@ def read_torch_zip(file: FileVersion, members: list[zipfile.ZipInfo]) -> Content
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise damaged("the torch archive was compressed, which torch does not read", file.path)
     storages: list[torch.UntypedStorage] = []
-    content = _load(file, storages.append, mapped=_native_byte_order(file, members))
-    return _contents(file, content, _places(file, members, storages), "torch")
+    mapped = _can_be_mapped(file, members)
+    content = _load(file, storages.append, mapped=mapped)
+    return _contents(file, content, _places(file, members, storages) if mapped else {}, "torch")
 
 
 def read_torch_legacy(file: FileVersion) -> Contents:
@@ -120,9 +121,9 @@ def _weights(file: FileVersion, chosen: Chosen, places: Places) -> tuple[tuple[W
 
 def _weight(file: FileVersion, name: str, keys: tuple[Any, ...], tensor: Tensor, places: Places) -> TorchWeight:
     shape = tuple(tensor.shape)
-    offset = None
+    offset = None if tensor.numel() else 0
     plain = not tensor.is_quantized and not tensor.is_conj() and not tensor.is_neg()
-    if plain:
+    if plain and offset is None:
         start = places.get(tensor.untyped_storage().data_ptr())
         offset = None if start is None else start + int(tensor.storage_offset()) * tensor.itemsize
     stride = tensor.stride() if plain else ()
@@ -152,7 +153,15 @@ def _identity(tensor: Tensor) -> tuple[Any, ...] | None:
     if tensor.numel() == 0 or tensor.is_quantized:
         return None
     storage = tensor.untyped_storage().data_ptr()
-    return storage, tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype
+    return (
+        storage,
+        tensor.storage_offset(),
+        tuple(tensor.shape),
+        tensor.stride(),
+        tensor.dtype,
+        tensor.is_conj(),
+        tensor.is_neg(),
+    )
 
 
 def _check_storages(content: object, file: FileVersion) -> None:
@@ -169,8 +178,6 @@ def _places(file: FileVersion, members: list[zipfile.ZipInfo], storages: list[to
     The file is mapped from its first byte on, so that addresses and places in the file differ by one constant; it is
     taken only where it leads each storage to a member of the archive of just its size.
     """
-    if not _native_byte_order(file, members):
-        return {}
     with file.open() as stream:
         data = [each for each in members if "/data/" in each.filename and each.file_size]
         spans = sorted((data_offset(file, stream, each), each.file_size) for each in data)
@@ -183,7 +190,10 @@ def _places(file: FileVersion, members: list[zipfile.ZipInfo], storages: list[to
     return {address: address - base for address, _ in found}
 
 
-def _native_byte_order(file: FileVersion, members: list[zipfile.ZipInfo]) -> bool:
+def _can_be_mapped(file: FileVersion, members: list[zipfile.ZipInfo]) -> bool:
+    # By its path torch would take a file of this name for safetensors, whatever is in it.
+    if file.path.endswith(".safetensors"):
+        return False
     order = next((each for each in members if each.filename.partition("/")[2] == "byteorder"), None)
     if order is None:
         return sys.byteorder == "little"
@@ -197,7 +207,7 @@ def _load_once(file: FileVersion) -> Any:
     mapped = False
     with file.open() as stream:
         if zipfile.is_zipfile(stream):
-            mapped = _native_byte_order(file, members_of(file, stream))
+            mapped = _can_be_mapped(file, members_of(file, stream))
     return _load(file, lambda storage: None, mapped=mapped)
 
 
@@ -209,9 +219,7 @@ def _load(file: FileVersion, seen: Callable[[torch.UntypedStorage], None], *, ma
     with file.open() as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            # By its path torch would take a file named .safetensors for one, whatever is in it.
-            source: Any = stream if file.path.endswith(".safetensors") else file.path
-            mapped = mapped and source is not stream
+            source: Any = file.path if mapped else stream
             return torch.load(source, map_location=on_cpu, mmap=mapped, weights_only=True)
         except TargetError:
             raise

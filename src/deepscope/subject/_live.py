@@ -108,9 +108,9 @@ def _fan_in(module: nn.Module | None, leaf: str, tensor: Tensor) -> int | None:
 
 
 def _refuse_what_is_not_here(name: str, tensor: Tensor) -> None:
-    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+    if nn.parameter.is_lazy(tensor):
         raise TargetError(
-            "a lazy parameter has no values yet", where=name, todo="Run one batch through the model first."
+            "a lazy parameter has no values", where=name, todo="Run one batch through the model first."
         )
     if tensor.is_meta:
         raise TargetError(

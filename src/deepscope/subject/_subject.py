@@ -143,7 +143,7 @@ class Subject:
         )
 
     def weights(self) -> tuple[Weight, ...]:
-        """Handles of all parameters and buffers, each tensor once, in the order of the model or file."""
+        """Return handles of all parameters and buffers, each tensor once, in the order of the model or file."""
         return self._weights
 
     @property

@@ -154,8 +154,7 @@
       if (found) tell(Number(found[1]));
     };
     window.addEventListener("hashchange", named);
-    const first = Object.keys(data.findings).find((place) => data.findings[place].some(([severity]) => severity !== "note"));
-    tell(Number(first || 0));
+    tell(data.start);
     named();
   };
   glance();

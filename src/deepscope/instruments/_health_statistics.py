@@ -1,0 +1,166 @@
+"""Statistics of one layer's outputs, gathered batch by batch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from deepscope.subject import LayerOutput
+
+#: An output within this share of a bounded function's range from an end is at that end.
+NEAR_END = 0.01
+#: A unit is saturated where at least this share of its outputs is at an end.
+SATURATED = 0.95
+#: A unit is constant where its outputs differ by at most this share of their magnitude.
+CONSTANT = 1e-6
+
+
+class UnitRange:
+    """Smallest and largest output of each unit."""
+
+    def __init__(self) -> None:
+        self.low: Tensor | None = None
+        self.high: Tensor | None = None
+        self.comparable = True
+
+    def see(self, by_unit: Tensor) -> None:
+        """Add outputs [positions, units]."""
+        if not len(by_unit) or not self.comparable:
+            return
+        low, high = by_unit.amin(0), by_unit.amax(0)
+        if self.low is None or self.high is None:
+            self.low, self.high = low, high
+        elif self.low.shape != low.shape:
+            self.comparable = False
+        else:
+            self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
+
+    @property
+    def units(self) -> int | None:
+        """How many units there are; None where their number changes from batch to batch."""
+        return None if self.low is None or not self.comparable else len(self.low)
+
+    def constant(self) -> int | None:
+        """How many units put out the same everywhere."""
+        if self.low is None or self.high is None or not self.comparable:
+            return None
+        low, high = self.low.double(), self.high.double()
+        # A NaN compares false: a unit with one is not constant.
+        return int((high - low <= CONSTANT * torch.maximum(low.abs(), high.abs())).sum())
+
+
+class _Gate:
+    """How often the units of one activation function are open, or at an end of their range."""
+
+    def __init__(self) -> None:
+        self.positions = 0
+        self.opened: Tensor | None = None
+        self.at_an_end: Tensor | None = None
+
+    def see(self, output: LayerOutput) -> bool:
+        """Add an output; False where the number of units has changed."""
+        values = output.by_unit(output.tensor)
+        self.positions += len(values)
+        function = output.activation
+        if output.open is not None:
+            opened = output.by_unit(output.open).any(0)
+            if self.opened is not None and self.opened.shape != opened.shape:
+                return False
+            self.opened = opened if self.opened is None else self.opened | opened
+        if function is not None and function.low is not None and function.high is not None:
+            margin = NEAR_END * (function.high - function.low)
+            near = ((values - function.low).abs() <= margin) | ((values - function.high).abs() <= margin)
+            if self.at_an_end is not None and self.at_an_end.shape != near.shape[1:]:
+                return False
+            self.at_an_end = near.sum(0) if self.at_an_end is None else self.at_an_end + near.sum(0)
+        return True
+
+
+class LayerStatistics:
+    """What one layer put out over the data.
+
+    Parameters
+    ----------
+    output
+        Its first output.
+    """
+
+    def __init__(self, output: LayerOutput) -> None:
+        self.name, self.site, self.module = output.name, output.site, output.module
+        self.values = self.nonfinite = 0
+        self.range = UnitRange()
+        self.activation = ""
+        self.gradient_square: float | None = None
+        self._mean = self._scatter = 0.0
+        self._gates: dict[int, _Gate] = {}
+        self._gates_comparable = True
+
+    def see(self, output: LayerOutput) -> None:
+        """Add an output of the layer, or what a functional activation made of it."""
+        if not output.functional:
+            by_unit = output.by_unit(output.tensor)
+            self.range.see(by_unit)
+            self._add(by_unit)
+        if output.activation is not None:
+            # The module's own function comes before those that the forward calls on its output.
+            part = output.part + 1 if output.functional else 0
+            self.activation = self.activation or output.activation.name
+            self._gates_comparable &= self._gates.setdefault(part, _Gate()).see(output)
+
+    def see_gradient(self, norm: Tensor, count: float) -> None:
+        """Add ‖∂L/∂output‖ of one batch, whose loss L is a mean over ``count`` terms."""
+        self.gradient_square = (self.gradient_square or 0.0) + (count * float(norm)) ** 2
+
+    def _add(self, values: Tensor) -> None:
+        finite = torch.isfinite(values)
+        self.values += values.numel()
+        if not finite.all():
+            values = values[finite]
+            self.nonfinite += finite.numel() - values.numel()
+        if not values.numel():
+            return
+        variance, mean = torch.var_mean(values.double(), correction=0)
+        # Chan, Golub & LeVeque's merge of two samples: no cancellation.
+        n, n_new = self.values - self.nonfinite - values.numel(), values.numel()
+        delta = float(mean) - self._mean
+        self._scatter += float(variance) * n_new + delta**2 * n * n_new / (n + n_new)
+        self._mean += delta * n_new / (n + n_new)
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over all finite values."""
+        return self._mean if self.values > self.nonfinite else None
+
+    @property
+    def std(self) -> float | None:
+        """Standard deviation over all finite values."""
+        n = self.values - self.nonfinite
+        return math.sqrt(self._scatter / n) if n else None
+
+    @property
+    def nonfinite_fraction(self) -> float | None:
+        """Share of values that are NaN or infinite."""
+        return self.nonfinite / self.values if self.values else None
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the number of units was the same throughout."""
+        return self.range.comparable and self._gates_comparable
+
+    @property
+    def dead_fraction(self) -> float | None:
+        """Share of a rectifier's units that let nothing through, ever."""
+        opened = [gate.opened for gate in self._gates.values() if gate.opened is not None]
+        if not opened or not self.comparable:
+            return None
+        return sum(int((~each).sum()) for each in opened) / sum(len(each) for each in opened)
+
+    @property
+    def saturated_fraction(self) -> float | None:
+        """Share of a bounded function's units that are nearly always at an end of their range."""
+        ends = [(gate.at_an_end, gate.positions) for gate in self._gates.values() if gate.at_an_end is not None]
+        if not ends or not self.comparable:
+            return None
+        return sum(int((at >= SATURATED * n).sum()) for at, n in ends) / sum(len(at) for at, _ in ends)
