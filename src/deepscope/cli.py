@@ -18,7 +18,9 @@ from deepscope import __version__
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
+    from deepscope.data import RemoteFile
     from deepscope.lab import Examination
 
 app = App(
@@ -246,7 +248,15 @@ def data_fetch(name: str, *, offline: Offline = False) -> int:
     from deepscope.data import fetch
 
     _go_offline(offline)
-    paths = fetch(name)
+    with _bar() as bar:
+        tasks: dict[str, Any] = {}
+
+        def tell(file: RemoteFile, done: int, total: int) -> None:
+            if file.path not in tasks:
+                tasks[file.path] = bar.add_task(file.path, total=total or None)
+            bar.update(tasks[file.path], completed=done)
+
+        paths = fetch(name, progress=tell)
     print("\n".join(map(str, paths)) if paths else f"{name} comes with an installed library; nothing to fetch.")
     return DONE
 
@@ -446,16 +456,6 @@ def _user_code() -> Iterator[None]:
 @contextmanager
 def _progress() -> Iterator[Callable[[str, float], None]]:
     """Announce the cost in one line; on a terminal, then show progress with the time left."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    bar = Progress(
-        BarColumn(bar_width=24),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}", markup=False),
-        console=_console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
     started: list[Any] = []
 
     def tell(what: str, done: float) -> None:
@@ -465,14 +465,33 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
             return
         bar.update(started[0], completed=done, description=what)
 
-    with bar:
+    with _bar() as bar:
         yield tell
+
+
+def _bar() -> Progress:
+    """Return a progress bar on standard error, with the time left; nothing where nobody watches."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        BarColumn(bar_width=24),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+        console=_console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
 
 
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            # rich would exit with 1; a reader who has seen enough is no error.
+            raise BrokenPipeError
+
+    return Terminal(stderr=stderr, highlight=False)
 
 
 def _say(text: str, *, transient: bool = False) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -43,7 +45,7 @@ def test_lenet_activation_is_the_one_asked_for() -> None:
 @pytest.mark.parametrize(("hidden", "bias"), [((), True), ((5,), True), ((7, 5, 3), False)])
 def test_mlp_parameters_follow_the_formula(hidden: tuple[int, ...], bias: bool) -> None:
     widths = (12, *hidden, 4)
-    expected = sum(b * (a + bias) for a, b in zip(widths, widths[1:], strict=False))
+    expected = sum(b * (a + bias) for a, b in itertools.pairwise(widths))
     model = MLP(12, hidden, 4, bias=bias)
     assert n_parameters(model) == expected
     assert model(torch.zeros(2, 3, 4)).shape == (2, 4)

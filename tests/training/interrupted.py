@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,8 @@ import torch
 
 # Making an optimizer imports it, which would cost every forked child a second.
 import torch._dynamo
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from deepscope.training import Callback, Checkpoint, Evaluate, GradientClipping, cosine, fit
@@ -109,11 +110,11 @@ def train(kind: str, checkpoint: Checkpoint | None, result: Path, die: Callback)
     history = fit(
         model,
         pure if kind == "pure" else lambda epoch: loader,
-        F.cross_entropy,
+        functional.cross_entropy,
         optimizer=optimizer,
         epochs=EPOCHS,
         schedule=cosine(EPOCHS * STEPS_PER_EPOCH, warmup=4),
-        callbacks=[GradientClipping(1.0), remember, Evaluate(test, F.cross_entropy), die],
+        callbacks=[GradientClipping(1.0), remember, Evaluate(test, functional.cross_entropy), die],
         checkpoint=checkpoint,
         seed=3,
     )
@@ -153,9 +154,9 @@ def chosen_moments(folder: Path, kind: str, moments: list[tuple[str, int]]) -> l
     for number, (what, step) in enumerate(moments):
         checkpoint = Checkpoint(folder / f"{number}.ckpt", every_steps=3, every_epochs=1)
         result = folder / f"result{number}.pt"
-        ended_by = in_a_child(lambda c=checkpoint, r=result, d=Die(what, step): train(kind, c, r, d))
+        ended_by = in_a_child(partial(train, kind, checkpoint, result, Die(what, step)))
         killed.append({"moment": [what, step], "signal": ended_by, "had_result": result.exists()})
-        in_a_child(lambda c=checkpoint, r=result: train(kind, c, r, Die("never", 0)))
+        in_a_child(partial(train, kind, checkpoint, result, Die("never", 0)))
     return killed
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 
 from deepscope.core import MeasurementError, UsageError
 from deepscope.training import evaluate
@@ -25,10 +25,10 @@ def cut(*sizes: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
 @pytest.mark.parametrize("sizes", [(11,), (4, 4, 3), (10, 1)])
 def test_result_does_not_depend_on_how_the_data_is_cut(sizes) -> None:
     network = model()
-    result = evaluate(network, cut(*sizes), F.cross_entropy)
+    result = evaluate(network, cut(*sizes), functional.cross_entropy)
     outputs = network.eval()(INPUTS)
     # Means of 11 numbers of order 1 in float64.
-    assert result.loss == pytest.approx(F.cross_entropy(outputs, TARGETS).item(), abs=1e-14)
+    assert result.loss == pytest.approx(functional.cross_entropy(outputs, TARGETS).item(), abs=1e-14)
     assert result.accuracy == (outputs.argmax(1) == TARGETS).sum().item() / 11
     assert result.n == 11
 
@@ -39,17 +39,17 @@ def test_model_and_generators_are_left_as_they_were() -> None:
     modes = [module.training for module in network.modules()]
     buffers = [buffer.clone() for buffer in network.buffers()]
     state = torch.get_rng_state()
-    evaluate(network, cut(6, 5), F.cross_entropy)
+    evaluate(network, cut(6, 5), functional.cross_entropy)
     assert [module.training for module in network.modules()] == modes
     assert all(torch.equal(now, then) for now, then in zip(network.buffers(), buffers, strict=True))
     assert torch.equal(torch.get_rng_state(), state)
     with pytest.raises(RuntimeError):
-        evaluate(network, [(torch.zeros(2, 5, dtype=torch.float64), TARGETS[:2])], F.cross_entropy)
+        evaluate(network, [(torch.zeros(2, 5, dtype=torch.float64), TARGETS[:2])], functional.cross_entropy)
     assert [module.training for module in network.modules()] == modes
 
 
 def language_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return F.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+    return functional.cross_entropy(outputs.flatten(0, 1), targets.flatten())
 
 
 def test_ignored_targets_count_neither_for_loss_nor_for_accuracy() -> None:
@@ -68,11 +68,11 @@ def test_ignored_targets_count_neither_for_loss_nor_for_accuracy() -> None:
 
 def test_classes_may_be_the_second_dimension() -> None:
     outputs = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(3))
-    assert evaluate(nn.Identity(), [(outputs, outputs.argmax(1))], F.cross_entropy).accuracy == 1.0
+    assert evaluate(nn.Identity(), [(outputs, outputs.argmax(1))], functional.cross_entropy).accuracy == 1.0
 
 
 def test_no_accuracy_without_classes_and_no_loss_without_loss() -> None:
-    regression = evaluate(nn.Identity(), [(INPUTS, INPUTS + 2)], F.mse_loss)
+    regression = evaluate(nn.Identity(), [(INPUTS, INPUTS + 2)], functional.mse_loss)
     assert regression.accuracy is None
     assert regression.loss == pytest.approx(4.0)
     assert evaluate(nn.Identity(), [(INPUTS, TARGETS)]).loss is None
@@ -80,10 +80,10 @@ def test_no_accuracy_without_classes_and_no_loss_without_loss() -> None:
 
 def test_bad_data_and_bad_losses_are_refused() -> None:
     with pytest.raises(MeasurementError, match="no samples"):
-        evaluate(nn.Identity(), [], F.cross_entropy)
+        evaluate(nn.Identity(), [], functional.cross_entropy)
     with pytest.raises(UsageError, match="only once"):
-        evaluate(nn.Identity(), iter(cut(11)), F.cross_entropy)
+        evaluate(nn.Identity(), iter(cut(11)), functional.cross_entropy)
     with pytest.raises(UsageError, match="not one number"):
         evaluate(nn.Identity(), cut(11), lambda outputs, targets: outputs)
     with pytest.raises(MeasurementError, match="batch 1"):
-        evaluate(nn.Identity(), [*cut(11), (INPUTS * float("inf"), TARGETS)], F.cross_entropy)
+        evaluate(nn.Identity(), [*cut(11), (INPUTS * float("inf"), TARGETS)], functional.cross_entropy)

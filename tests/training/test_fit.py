@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 
 from deepscope.core import DataError, MeasurementError, UsageError, derive_seed
 from deepscope.training import Callback, Evaluate, GradientClipping, cosine, evaluate, fit
@@ -33,7 +33,7 @@ def sgd(model: nn.Module, lr: float = 0.1) -> torch.optim.Optimizer:
 
 def test_fit_equals_a_loop_written_out() -> None:
     model = network()
-    history = fit(model, shuffled, F.cross_entropy, optimizer=sgd(model), epochs=3, schedule=cosine(9), seed=5)
+    history = fit(model, shuffled, functional.cross_entropy, optimizer=sgd(model), epochs=3, schedule=cosine(9), seed=5)
 
     twin = network().train()
     optimizer, schedule, losses = sgd(twin), cosine(9), []
@@ -42,7 +42,7 @@ def test_fit_equals_a_loop_written_out() -> None:
         for inputs, targets in shuffled(epoch):
             optimizer.param_groups[0]["lr"] = 0.1 * schedule(len(losses))
             optimizer.zero_grad()
-            loss = F.cross_entropy(twin(inputs), targets)
+            loss = functional.cross_entropy(twin(inputs), targets)
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
@@ -53,10 +53,10 @@ def test_fit_equals_a_loop_written_out() -> None:
 def test_it_learns_and_the_epochs_are_recorded() -> None:
     model = network()
     test = [(X, Y)]
-    callbacks = [Evaluate(test, F.cross_entropy), Evaluate(test, name="other")]
-    history = fit(model, shuffled, F.cross_entropy, optimizer=sgd(model), epochs=30, callbacks=callbacks)
+    callbacks = [Evaluate(test, functional.cross_entropy), Evaluate(test, name="other")]
+    history = fit(model, shuffled, functional.cross_entropy, optimizer=sgd(model), epochs=30, callbacks=callbacks)
     assert history.curve("test_accuracy")[-1] >= 0.95
-    result = evaluate(model, test, F.cross_entropy)
+    result = evaluate(model, test, functional.cross_entropy)
     assert (history.curve("test_loss")[-1], history.curve("other_accuracy")[-1]) == (result.loss, result.accuracy)
     assert list(history.table()["epoch"]) == list(range(30))
     assert history.curve("steps") == [3 * (epoch + 1) for epoch in range(30)]
@@ -66,7 +66,7 @@ def test_it_learns_and_the_epochs_are_recorded() -> None:
 
 def test_mean_loss_of_an_epoch_weighs_uneven_batches() -> None:
     model = network()
-    history = fit(model, shuffled, F.cross_entropy, optimizer=sgd(model), epochs=2)
+    history = fit(model, shuffled, functional.cross_entropy, optimizer=sgd(model), epochs=2)
     a, b, c = history.loss[3:]
     assert history.count[3:] == [8.0, 8.0, 7.0]
     assert history.curve("loss")[1] == pytest.approx((8 * a + 8 * b + 7 * c) / 23, rel=1e-15)
@@ -75,8 +75,8 @@ def test_mean_loss_of_an_epoch_weighs_uneven_batches() -> None:
 def test_an_evaluation_does_not_change_the_training() -> None:
     plain, evaluated = network(), network()
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(X, Y), batch_size=5, shuffle=True)
-    fit(plain, shuffled, F.cross_entropy, optimizer=sgd(plain), epochs=2)
-    fit(evaluated, shuffled, F.cross_entropy, optimizer=sgd(evaluated), epochs=2, callbacks=[Evaluate(loader)])
+    fit(plain, shuffled, functional.cross_entropy, optimizer=sgd(plain), epochs=2)
+    fit(evaluated, shuffled, functional.cross_entropy, optimizer=sgd(evaluated), epochs=2, callbacks=[Evaluate(loader)])
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), evaluated.parameters(), strict=True))
 
 
@@ -87,7 +87,7 @@ def test_same_seed_same_result_and_the_callers_generators_are_untouched() -> Non
         random.seed(99)
         np.random.seed(99)  # noqa: NPY002
         before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
-        history = fit(model, shuffled, F.cross_entropy, optimizer=sgd(model), epochs=2, seed=seed)
+        history = fit(model, shuffled, functional.cross_entropy, optimizer=sgd(model), epochs=2, seed=seed)
         assert torch.equal(torch.get_rng_state(), before[0])
         assert random.getstate() == before[1]
         assert np.random.get_state()[1].tolist() == before[2]  # noqa: NPY002
@@ -101,7 +101,7 @@ def test_mode_and_learning_rate_are_left_as_they_were() -> None:
     model = network().eval()
     model[0].train()
     optimizer = torch.optim.SGD(model.parameters(), lr=torch.tensor(0.25))
-    fit(model, shuffled, F.cross_entropy, optimizer=optimizer, epochs=1, schedule=cosine(3))
+    fit(model, shuffled, functional.cross_entropy, optimizer=optimizer, epochs=1, schedule=cosine(3))
     assert [module.training for module in model] == [True, False, False, False]
     assert float(optimizer.param_groups[0]["lr"]) == 0.25
 
@@ -122,8 +122,8 @@ class TwoInputs(nn.Module):
 def test_inputs_may_be_tuples_and_mappings_and_outputs_objects(inputs, as_object: bool) -> None:
     torch.manual_seed(0)
     model = TwoInputs(as_object)
-    expected = F.cross_entropy(model.linear(2 * X), Y).item()
-    history = fit(model, lambda epoch: [(inputs, Y)], F.cross_entropy, optimizer=sgd(model), epochs=1)
+    expected = functional.cross_entropy(model.linear(2 * X), Y).item()
+    history = fit(model, lambda epoch: [(inputs, Y)], functional.cross_entropy, optimizer=sgd(model), epochs=1)
     assert history.loss == [expected]
 
 
@@ -136,14 +136,14 @@ def test_count_decides_what_an_epoch_averages_over() -> None:
     history = fit(
         model,
         lambda epoch: batches,
-        F.cross_entropy,
+        functional.cross_entropy,
         optimizer=optimizer,
         epochs=1,
         count=lambda targets: (targets != -100).sum(),
     )
     assert history.count == [1.0, 15.0]
     # 16 float32 losses of order 1, averaged in two ways.
-    assert history.curve("loss")[0] == pytest.approx(F.cross_entropy(model(X), targets).item(), rel=1e-6)
+    assert history.curve("loss")[0] == pytest.approx(functional.cross_entropy(model(X), targets).item(), rel=1e-6)
 
 
 def test_clipping_bounds_each_update() -> None:
@@ -151,7 +151,14 @@ def test_clipping_bounds_each_update() -> None:
         model = network()
         optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
         before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
-        fit(model, lambda epoch: [(100 * X, Y)], F.cross_entropy, optimizer=optimizer, epochs=1, callbacks=callbacks)
+        fit(
+            model,
+            lambda epoch: [(100 * X, Y)],
+            functional.cross_entropy,
+            optimizer=optimizer,
+            epochs=1,
+            callbacks=callbacks,
+        )
         return (torch.cat([p.detach().flatten() for p in model.parameters()]) - before).norm().item()
 
     assert largest_update([]) > 1
@@ -184,7 +191,14 @@ class Recorder(Callback):
 
 def test_callbacks_are_called_in_order() -> None:
     model, recorder = TwoInputs(), Recorder()
-    fit(model, lambda epoch: [((X, X), Y)], F.cross_entropy, optimizer=sgd(model), epochs=2, callbacks=[recorder])
+    fit(
+        model,
+        lambda epoch: [((X, X), Y)],
+        functional.cross_entropy,
+        optimizer=sgd(model),
+        epochs=2,
+        callbacks=[recorder],
+    )
     assert recorder.seen == [
         *("start", "gradients 0", "step 1", "epoch 0", "gradients 1", "step 2", "epoch 1", "end"),
     ]
@@ -200,7 +214,7 @@ def test_a_loss_that_is_not_finite_stops_and_says_where(bad: float) -> None:
 
     optimizer = sgd(model)
     with pytest.raises(MeasurementError, match=r"loss is (nan|inf).*\n?.*step 3, epoch 1"):
-        fit(model, data, F.cross_entropy, optimizer=optimizer, epochs=3)
+        fit(model, data, functional.cross_entropy, optimizer=optimizer, epochs=3)
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 
@@ -208,26 +222,26 @@ def test_a_weight_that_is_not_finite_after_the_last_step_is_found() -> None:
     model = nn.Linear(4, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=float("inf"))
     with pytest.raises(MeasurementError, match="weight is no longer finite"):
-        fit(model, lambda epoch: [(X, Y)], F.cross_entropy, optimizer=optimizer, epochs=1)
+        fit(model, lambda epoch: [(X, Y)], functional.cross_entropy, optimizer=optimizer, epochs=1)
 
 
 def test_wrong_arguments_are_named() -> None:
     model, other = network(), network()
     good = {"optimizer": sgd(model), "epochs": 1}
     with pytest.raises(UsageError, match="none of the model's parameters"):
-        fit(model, shuffled, F.cross_entropy, optimizer=sgd(other), epochs=1)
+        fit(model, shuffled, functional.cross_entropy, optimizer=sgd(other), epochs=1)
     with pytest.raises(UsageError, match="LBFGS"):
-        fit(model, shuffled, F.cross_entropy, optimizer=torch.optim.LBFGS(model.parameters()), epochs=1)
+        fit(model, shuffled, functional.cross_entropy, optimizer=torch.optim.LBFGS(model.parameters()), epochs=1)
     with pytest.raises(UsageError, match="epochs"):
-        fit(model, shuffled, F.cross_entropy, optimizer=sgd(model), epochs=-1)
+        fit(model, shuffled, functional.cross_entropy, optimizer=sgd(model), epochs=-1)
     with pytest.raises(DataError, match="no batches"):
-        fit(model, lambda epoch: [], F.cross_entropy, **good)
+        fit(model, lambda epoch: [], functional.cross_entropy, **good)
     with pytest.raises(DataError, match="not a pair"):
-        fit(model, lambda epoch: [X], F.cross_entropy, **good)
+        fit(model, lambda epoch: [X], functional.cross_entropy, **good)
     with pytest.raises(DataError, match="0 terms"):
-        fit(model, lambda epoch: [(X, Y)], F.cross_entropy, count=lambda targets: 0, **good)
+        fit(model, lambda epoch: [(X, Y)], functional.cross_entropy, count=lambda targets: 0, **good)
     with pytest.raises(UsageError, match="not one number"):
         fit(model, shuffled, lambda outputs, targets: outputs, **good)
     once = iter([(X, Y)])
     with pytest.raises(DataError, match=r"epoch 1"):
-        fit(model, lambda epoch: once, F.cross_entropy, optimizer=sgd(model), epochs=2)
+        fit(model, lambda epoch: once, functional.cross_entropy, optimizer=sgd(model), epochs=2)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import pickle
 
@@ -25,7 +26,7 @@ def test_cosine_equals_its_formula_and_falls() -> None:
     schedule = cosine(50)
     values = [schedule(step) for step in range(51)]
     assert values == pytest.approx([(1 + math.cos(math.pi * step / 50)) / 2 for step in range(51)])
-    assert all(later < earlier for earlier, later in zip(values, values[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(values))
 
 
 def test_the_others_at_their_known_points() -> None:

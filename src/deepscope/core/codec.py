@@ -32,6 +32,8 @@ def pack(record: Any) -> tuple[Any, Arrays]:
     ------
     ValueError
         A number is not finite: a record says None and gives a status instead.
+    TypeError
+        Something that cannot be written exactly: a key that is not text, an array of objects, an unknown type.
     """
     arrays: Arrays = {}
     return _pack(record, arrays, ""), arrays
@@ -41,10 +43,12 @@ def _pack(value: Any, arrays: Arrays, path: str) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _pack(getattr(value, f.name), arrays, f"{path}/{f.name}") for f in dataclasses.fields(value)}
     if isinstance(value, np.ndarray):
+        if value.dtype.hasobject:
+            raise TypeError(f"{path[1:]}: a record cannot hold an array of objects")
         arrays[path[1:]] = value
         return {"array": path[1:]}
     if isinstance(value, Mapping):
-        return {str(key): _pack(item, arrays, f"{path}/{key}") for key, item in value.items()}
+        return {_text(key, path): _pack(item, arrays, f"{path}/{_escaped(key)}") for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [_pack(item, arrays, f"{path}/{index}") for index, item in enumerate(value)]
     if value is None or isinstance(value, (str, bool, int)):
@@ -55,6 +59,17 @@ def _pack(value: Any, arrays: Arrays, path: str) -> Any:
             raise ValueError(f"{path[1:]} is {number}: a record says None, with a status, where there is no number")
         return number
     raise TypeError(f"{path[1:]}: a record cannot hold a {type(value).__name__}")
+
+
+def _text(key: Any, path: str) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"{path[1:]}: a record's mappings have text keys, not a {type(key).__name__}")
+    return key
+
+
+def _escaped(key: Any) -> str:
+    # As in a JSON pointer: {"a/b": x} and {"a": {"b": x}} are two places.
+    return str(key).replace("~", "~0").replace("/", "~1")
 
 
 def unpack(kind: type[T], json: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> T:

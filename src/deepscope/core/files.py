@@ -20,7 +20,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path
     """
     target = Path(path)
     data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    # Only the beginning of the name: the whole of a long one would leave no room for what is added.
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:32]}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)

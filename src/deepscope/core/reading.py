@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -101,9 +102,10 @@ class Reading(ABC):
         return f"{type(self).__name__} of {self.subject}: {self.summary()}\n{self.table().to_string(index=False)}"
 
     def _repr_html_(self) -> str:
-        found = "".join(f"<li><b>{f.severity}</b> {f.message}</li>" for f in self.findings())
+        found = "".join(f"<li><b>{f.severity}</b> {html.escape(f.message)}</li>" for f in self.findings())
         body: str = self.table().to_html(index=False, na_rep="–", float_format=lambda value: f"{value:.4g}")
-        return f"<p><b>{type(self).__name__}</b> of {self.subject}: {self.summary()}</p><ul>{found}</ul>{body}"
+        head = f"<b>{type(self).__name__}</b> of {html.escape(self.subject)}: {html.escape(self.summary())}"
+        return f"<p>{head}</p><ul>{found}</ul>{body}"
 
 
 def _same(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:

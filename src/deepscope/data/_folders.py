@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from deepscope import core
+from deepscope.core import home as deepscope_home
 
 
 def home() -> Path:
@@ -13,7 +13,7 @@ def home() -> Path:
 
     ``data`` in deepscope's own folder, which ``DEEPSCOPE_HOME`` may name.
     """
-    return core.home() / "data"
+    return deepscope_home() / "data"
 
 
 def own_folder() -> Path | None:

@@ -2,17 +2,21 @@
 
 from deepscope.core import Instrument
 from deepscope.instruments._anatomy import ANATOMY, Anatomy, anatomy
+from deepscope.instruments._health import HEALTH, Health, health
 from deepscope.instruments._spectrum import SPECTRUM, Spectrum, spectrum
 
 #: All instruments, in the order in which a report shows them.
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM)
+INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH)
 
 __all__ = [
     "ANATOMY",
+    "HEALTH",
     "INSTRUMENTS",
     "SPECTRUM",
     "Anatomy",
+    "Health",
     "Spectrum",
     "anatomy",
+    "health",
     "spectrum",
 ]

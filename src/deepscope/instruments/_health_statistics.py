@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,14 +27,11 @@ class UnitRange:
         self.high: Tensor | None = None
         self.comparable = True
 
-    def see(self, by_unit: Tensor) -> None:
-        """Add outputs [positions, units]."""
-        if not len(by_unit) or not self.comparable:
-            return
-        low, high = by_unit.amin(0), by_unit.amax(0)
+    def see(self, low: Tensor, high: Tensor) -> None:
+        """Add the smallest and largest outputs of a batch, [units] each."""
         if self.low is None or self.high is None:
             self.low, self.high = low, high
-        elif self.low.shape != low.shape:
+        elif not self.comparable or self.low.shape != low.shape:
             self.comparable = False
         else:
             self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
@@ -100,9 +99,7 @@ class LayerStatistics:
     def see(self, output: LayerOutput) -> None:
         """Add an output of the layer, or what a functional activation made of it."""
         if not output.functional:
-            by_unit = output.by_unit(output.tensor)
-            self.range.see(by_unit)
-            self._add(by_unit)
+            self._see_values(output.by_unit(output.tensor))
         if output.activation is not None:
             # The module's own function comes before those that the forward calls on its output.
             part = output.part + 1 if output.functional else 0
@@ -113,17 +110,25 @@ class LayerStatistics:
         """Add ‖∂L/∂output‖ of one batch, whose loss L is a mean over ``count`` terms."""
         self.gradient_square = (self.gradient_square or 0.0) + (count * float(norm)) ** 2
 
-    def _add(self, values: Tensor) -> None:
-        finite = torch.isfinite(values)
-        self.values += values.numel()
-        if not finite.all():
-            values = values[finite]
-            self.nonfinite += finite.numel() - values.numel()
+    def _see_values(self, values: Tensor) -> None:
         if not values.numel():
             return
-        variance, mean = torch.var_mean(values.double(), correction=0)
+        low, high = values.amin(0), values.amax(0)
+        self.range.see(low, high)
+        n, total = self.values - self.nonfinite, values.numel()
+        self.values += total
+        # NaN and infinities show in the ends of the range: a second look at each value is rarely needed.
+        largest = float(torch.maximum(low.abs(), high.abs()).max())
+        if not math.isfinite(largest):
+            values = values[torch.isfinite(values)]
+            self.nonfinite += total - values.numel()
+        n_new = values.numel()
+        if not n_new:
+            return
+        # Squares must stay in range, and half precision would round the result.
+        wide = values.float() if largest < 1e15 and values.dtype.itemsize <= 4 else values.double()
+        variance, mean = torch.var_mean(wide, correction=0)
         # Chan, Golub & LeVeque's merge of two samples: no cancellation.
-        n, n_new = self.values - self.nonfinite - values.numel(), values.numel()
         delta = float(mean) - self._mean
         self._scatter += float(variance) * n_new + delta**2 * n * n_new / (n + n_new)
         self._mean += delta * n_new / (n + n_new)
@@ -164,3 +169,34 @@ class LayerStatistics:
         if not ends or not self.comparable:
             return None
         return sum(int((at >= SATURATED * n).sum()) for at, n in ends) / sum(len(at) for at, _ in ends)
+
+
+class Variation:
+    """Whether the samples of the data differ from one another."""
+
+    def __init__(self) -> None:
+        self.varies = False
+        self._first: list[Tensor] | None = None
+
+    def see(self, inputs: Any) -> None:
+        """Compare a batch's inputs with the very first sample."""
+        tensors = [each for each in _tensors(inputs) if each.ndim and len(each)]
+        if self._first is None:
+            self._first = [each[:1].clone() for each in tensors]
+        if self.varies:
+            return
+        self.varies = len(tensors) != len(self._first) or any(
+            each.shape[1:] != first.shape[1:] or bool((each != first).any())
+            for each, first in zip(tensors, self._first, strict=True)
+        )
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _tensors(each)
+    elif isinstance(value, (tuple, list)):
+        for each in value:
+            yield from _tensors(each)

@@ -205,7 +205,7 @@ SPECTRUM = Instrument(
     source="martin2021predicting",
     efforts={"quick": {"max_side": 2048}, "standard": {"max_side": 8192}, "deep": {}},
     per_weight=PerWeight(step=_step, gather=_gather),
-    rows=("alpha-hat", "repo-weightwatcher"),
+    rows=("alpha-hat", "mp-null"),
     pinned_by="tests/instruments/test_spectrum.py::test_pareto_spectrum_gives_its_exponent",
     known=KNOWN,
 )

@@ -1,1 +1,53 @@
-def comparison_text(): ...
+"""A comparison in a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deepscope.report._findings import entries, grouped
+from deepscope.report._ledger import by_reason
+from deepscope.report._record import Record, cleaned
+from deepscope.report._screen import Screen
+from deepscope.report._sentence import comparison_sentence
+from deepscope.report._table import table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_FINDINGS = 8
+_ROWS = 12
+
+
+def comparison_text(record: Record, console: Console) -> None:
+    """Write a comparison to a terminal: the sentence, what appears and goes, what changed most.
+
+    Parameters
+    ----------
+    record
+        A comparison as ``compare`` gives it.
+    console
+        Where to; its width, its colours (``NO_COLOR`` too) and its character set are respected.
+    """
+    record = cleaned(record)
+    screen = Screen(console)
+    screen.line((comparison_sentence(record), "bold"))
+    for key, words in (("findings_new", "In b, not in a"), ("findings_gone", "In a, not in b")):
+        if record.get(key):
+            screen.heading(words)
+            screen.findings(grouped(entries(record[key], (), {})), _FINDINGS)
+    weights = record.get("weights") or ()
+    changed = sorted(weights, key=lambda each: -(each.get("relative_change") or 0))
+    if changed:
+        screen.heading("Weights that changed most")
+        shown = table(changed[:_ROWS])
+        screen.table(shown)
+        if len(changed) > _ROWS:
+            screen.line((f"… and {len(changed) - _ROWS:,} more tensors", "dim"), indent=2)
+    for name, rows in (record.get("tables") or {}).items():
+        screen.heading(f"{name}: a, b and the change")
+        screen.table(table(rows, limit=_ROWS))
+    if record.get("left_out"):
+        screen.heading("Left out")
+        for reason, names in by_reason(record["left_out"]):
+            more = f" and {len(names) - 2:,} more" if len(names) > 2 else ""
+            screen.line(f"{', '.join(names[:2])}{more}: {reason}", indent=2)

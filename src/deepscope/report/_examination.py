@@ -8,12 +8,12 @@ from typing import Any
 
 from deepscope.report._findings import entries, grouped, reference
 from deepscope.report._glance import glance
+from deepscope.report._layer_data import as_table, layer_data
 from deepscope.report._ledger import by_reason, cost_lines, facts, provenance
-from deepscope.report._numbers import NONE
 from deepscope.report._page import TableView, render
 from deepscope.report._record import Record, cleaned, layers_of
 from deepscope.report._sentence import sentence
-from deepscope.report._table import Column, Table, table
+from deepscope.report._table import table
 
 
 def examination_page(record: Record, figures: Mapping[str, str]) -> str:
@@ -44,7 +44,8 @@ def examination_page(record: Record, figures: Mapping[str, str]) -> str:
     listed = entries(record["findings"], layers, sections)
     tracks = [track for reading in readings.values() for track in reading.get("glance") or ()]
     picture = glance(layers, tracks, listed)
-    columns = {layer: f"layer-{index}" for index, layer in enumerate(layers)}
+    if picture is None:
+        listed = tuple(entry.unplaced() for entry in listed)
     return render(
         "examination.html",
         title=record["subject"]["name"] or "Examination",
@@ -55,10 +56,9 @@ def examination_page(record: Record, figures: Mapping[str, str]) -> str:
         measured=bool(readings),
         groups=grouped(listed),
         glance=picture,
-        glance_data=picture and _layer_data(picture, listed),
-        glance_table=picture and TableView("table-glance", _as_table(picture), {}),
+        glance_data=picture and layer_data(picture, listed),
+        glance_table=picture and TableView("table-glance", as_table(picture)),
         readings=[_section(name, readings[name], sections[name], figures, record["findings"]) for name in readings],
-        columns=columns,
         left_out={name: by_reason(reading.get("left_out") or ()) for name, reading in readings.items()},
         not_run=record.get("not_run") or (),
         failed=frozenset(record.get("failed") or ()),
@@ -82,29 +82,7 @@ def _section(
         "formula": (reading.get("formula") or "").strip(),
         "source": reference(reading.get("source") or ""),
         "figure": figures.get(name, ""),
-        "table": TableView(f"table-{anchor}", table(reading.get("table") or (), own), {}),
+        "table": TableView(f"table-{anchor}", table(reading.get("table") or (), own)),
         "cost": cost_lines(reading.get("cost") or {}),
-        "left_out": sum(1 for _ in reading.get("left_out") or ()),
-    }
-
-
-def _as_table(picture: Any) -> Table:
-    size = len(picture.layers)
-    columns = [Column("name", "layer", False, picture.layers)]
-    columns += [Column(row.label, row.label, True, row.texts) for row in picture.rows]
-    step = max(1, -(-size // 200))
-    return Table(tuple(columns), size, tuple(range(0, size, step)))
-
-
-def _layer_data(picture: Any, listed: Sequence[Any]) -> dict[str, Any]:
-    said: dict[int, list[list[str]]] = {}
-    place = {layer: index for index, layer in enumerate(picture.layers)}
-    for entry in listed:
-        if entry.layer is not None:
-            said.setdefault(place[entry.layer], []).append([entry.severity, entry.message, entry.anchor])
-    return {
-        "layers": list(picture.layers),
-        "rows": [[row.label, ["" if text == NONE else text for text in row.texts]] for row in picture.rows],
-        "findings": said,
-        "start": next((place[entry.layer] for entry in listed if entry.layer is not None), 0),
+        "left_out": len(reading.get("left_out") or ()),
     }

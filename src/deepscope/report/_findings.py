@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deepscope.core import SEVERITIES, UsageError, cite
 from deepscope.report._record import Record, layer_of
@@ -34,6 +34,10 @@ class Entry:
     layer: str | None
     column: str | None
     section: str | None
+
+    def unplaced(self) -> Entry:
+        """Return the entry for a page without a glance: there is no column to link to."""
+        return replace(self, column=None)
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from deepscope.core import SEVERITIES
 from deepscope.report._findings import Entry
 from deepscope.report._numbers import NONE, number, short
 from deepscope.report._record import Record
+from deepscope.report._scale import TALL, Scale
 
 #: Up to this many layers, every finding's mark is a link of its own; beyond, marks are strokes in two lanes.
 LINKED_MARKS = 80
 
-_TALL = 40.0  # height of a row's drawing, in its own units
-_EDGE = 5.0  # what stays free above and below, so that no dot is cut
+_JOINED = 150  # up to this many layers, a faint line leads from dot to dot
+
+_LEVEL = 90  # characters of names that fit side by side below a page's rows
 _STEP = 10.0  # width of a layer's column, in the same units
 
 
@@ -87,7 +88,9 @@ class Glance:
     lanes
         Paths of strokes for problems and for warnings, where there are many.
     ticks
-        The names that fit below.
+        The names that fit below, without what all names begin with.
+    common
+        What all names begin with.
     level
         Whether they fit side by side, unturned.
     width, tall, dot
@@ -99,10 +102,24 @@ class Glance:
     marks: tuple[Mark, ...]
     lanes: tuple[tuple[str, str], ...]
     ticks: tuple[Tick, ...]
+    common: str
     level: bool
     width: float
     tall: float
     dot: float
+
+    @property
+    def longest(self) -> int:
+        """Characters of the longest name below the rows."""
+        return max(len(tick.name) for tick in self.ticks)
+
+    @property
+    def legend(self) -> str:
+        """What is drawn besides the dots."""
+        text = ", the line through it its 95 % interval" if any(row.intervals for row in self.rows) else ""
+        if any(row.usual for row in self.rows):
+            text += ", the shaded band the range in which a value is unremarkable; hollow dots lie outside it"
+        return text
 
     def left(self, index: int) -> str:
         """Return where a layer's column stands, in per cent of the width."""
@@ -118,16 +135,19 @@ def glance(layers: Sequence[str], tracks: Sequence[Record], entries: Sequence[En
     worst = _worst_by_layer(entries)
     index = {layer: place for place, layer in enumerate(layers)}
     few = count <= LINKED_MARKS
-    level = sum(len(_end_of(layer)) + 2 for layer in layers) <= 90
+    common = _common_block(layers)
+    names = [_end_of(layer.removeprefix(common)) for layer in layers]
+    level = sum(len(name) + 2 for name in names) <= _LEVEL
     return Glance(
         layers=tuple(layers),
         rows=rows,
         marks=tuple(_mark(index[layer], count, entry) for layer, entry in worst.items()) if few else (),
         lanes=() if few else _lanes(entries, index),
-        ticks=_ticks(layers, level=level),
+        ticks=_ticks(names, level=level),
+        common=common,
         level=level,
         width=count * _STEP,
-        tall=_TALL,
+        tall=TALL,
         dot=5.5 if count <= 40 else 4 if count <= 150 else 2.4,
     )
 
@@ -147,7 +167,9 @@ def _worst_by_layer(entries: Sequence[Entry]) -> dict[str, Entry]:
 
 
 def _mark(index: int, count: int, entry: Entry) -> Mark:
-    return Mark(_left(index, count), entry.severity, entry.anchor, f"{entry.severity} in {entry.layer}: {entry.message}")
+    return Mark(
+        _left(index, count), entry.severity, entry.anchor, f"{entry.severity} in {entry.layer}: {entry.message}"
+    )
 
 
 def _lanes(entries: Sequence[Entry], index: Mapping[str, int]) -> tuple[tuple[str, str], ...]:
@@ -158,15 +180,24 @@ def _lanes(entries: Sequence[Entry], index: Mapping[str, int]) -> tuple[tuple[st
     return tuple(lanes)
 
 
-def _ticks(layers: Sequence[str], *, level: bool) -> tuple[Tick, ...]:
-    count = len(layers)
+def _ticks(names: Sequence[str], *, level: bool) -> tuple[Tick, ...]:
+    count = len(names)
     # 34 slanted names fit a page's width, a third of them a telephone's.
     step = 1 if level else max(1, math.ceil(count / 34))
-    coarse = 1 if count <= 11 else 3
+    places = range(0, count, step)
+    coarse = math.ceil(sum(len(name) + 2 for name in names) / (_LEVEL * 0.4)) if level else math.ceil(len(places) / 11)
     return tuple(
-        Tick(_left(place, count), _end_of(layers[place]), 0 if order % coarse == 0 else 1)
-        for order, place in enumerate(range(0, count, step))
+        Tick(_left(place, count), names[place], 0 if order % coarse == 0 else 1) for order, place in enumerate(places)
     )
+
+
+def _common_block(layers: Sequence[str]) -> str:
+    """Return what all names begin with, up to a dot, so that it need not be said for each."""
+    if len(layers) < 2:
+        return ""
+    first, last = min(layers), max(layers)
+    length = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), 0)
+    return first[: first.rfind(".", 0, length) + 1]
 
 
 def _end_of(name: str, longest: int = 20) -> str:
@@ -178,9 +209,11 @@ def _row(track: Record, layers: Sequence[str]) -> Row:
     values, low, high = track["values"], track.get("low") or {}, track.get("high") or {}
     known = {layer: values[layer] for layer in layers if values.get(layer) is not None}
     band = track.get("band")
-    scale = _Scale.over(known, low, high, band, log=track.get("scale") == "log")
-    inside, outside, intervals, line = [], [], [], []
-    after_gap = True
+    scale = Scale.over(known, low, high, band, log=track.get("scale") == "log")
+    inside: list[str] = []
+    outside: list[str] = []
+    intervals: list[str] = []
+    line: list[str] = []
     for place, layer in enumerate(layers):
         if layer not in known:
             continue
@@ -188,8 +221,7 @@ def _row(track: Record, layers: Sequence[str]) -> Row:
         (inside if _within(known[layer], band) else outside).append(f"M{x} {y}h0")
         if low.get(layer) is not None and high.get(layer) is not None:
             intervals.append(f"M{x} {scale.y(low[layer])}V{scale.y(high[layer])}")
-        line.append(f"{'M' if after_gap else 'L'}{x} {y}")
-        after_gap = False
+        line.append(f"{'L' if line else 'M'}{x} {y}")
     usual = f"{number(band[0])}–{number(band[1])}" if band else ""
     return Row(
         label=track["label"],
@@ -198,7 +230,7 @@ def _row(track: Record, layers: Sequence[str]) -> Row:
         top=short(scale.high),
         bottom=short(scale.low),
         shade=scale.shade(band) if band else None,
-        line="".join(line),
+        line="".join(line) if len(layers) <= _JOINED else "",
         intervals="".join(intervals),
         inside="".join(inside),
         outside="".join(outside),
@@ -228,50 +260,7 @@ def _alternative(label: str, known: Mapping[str, float], outside: int, usual: st
     if not known:
         return f"{label}: no values."
     least, most = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
-    text = f"{label} of {len(known):,} layers: from {number(known[least])} in {least} to {number(known[most])} in {most}"
+    text = (
+        f"{label} of {len(known):,} layers: from {number(known[least])} in {least} to {number(known[most])} in {most}"
+    )
     return f"{text}; {outside:,} outside {usual}." if usual else f"{text}."
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """The vertical scale of a row."""
-
-    low: float
-    high: float
-    log: bool
-
-    @classmethod
-    def over(
-        cls, values: Mapping[str, float], lows: Mapping[str, Any], highs: Mapping[str, Any], band: Any, *, log: bool
-    ) -> _Scale:
-        ends = [*lows.values(), *highs.values(), *(band or ())]
-        points = [value for value in values.values() if value > 0 or not log]
-        if not points:
-            return cls(1.0, 10.0, log) if log else cls(0.0, 1.0, log)
-        low, high = min(points), max(points)
-        # Intervals and the band widen the scale, but may not flatten the values themselves.
-        reach = (high / low if log else high - low) or (2.0 if log else abs(high) or 1.0)
-        reach = max(reach, 2.0) if log else reach
-        for end in ends:
-            if end is not None and (end > 0 or not log):
-                inside = low / reach <= end <= high * reach if log else low - reach <= end <= high + reach
-                low, high = (min(low, end), max(high, end)) if inside else (low, high)
-        if low == high:
-            low, high = (low / 2, high * 2) if log else (low - reach / 2, high + reach / 2)
-        return cls(low, high, log)
-
-    def y(self, value: float) -> str:
-        """Return the height at which a value is drawn; what lies beyond the scale stands at its edge."""
-        return f"{self._height(value):.4g}"
-
-    def shade(self, band: Sequence[float]) -> tuple[float, float]:
-        upper, lower = (0.0 if band[1] > self.high else self._height(band[1])), self._height(band[0])
-        lower = _TALL if band[0] < self.low else lower
-        return round(upper, 2), round(max(lower - upper, 0.5), 2)
-
-    def _height(self, value: float) -> float:
-        if self.log:
-            share = math.log(value / self.low) / math.log(self.high / self.low) if value > 0 else 0.0
-        else:
-            share = (value - self.low) / (self.high - self.low)
-        return _EDGE + (1 - min(max(share, 0.0), 1.0)) * (_TALL - 2 * _EDGE)

@@ -37,7 +37,7 @@ def short(value: float, digits: int = 2) -> str:
     >>> short(0.53219), short(1254.0), short(0.00001234)
     ('0.53', '1,254', '1.2e−5')
     """
-    return "0" if value == 0 else _significant(float(value), digits)
+    return "0" if value == 0 else _significant(float(value), digits, lowest=-3)
 
 
 def number_and_error(value: float | None, stderr: float | None) -> str:
@@ -122,9 +122,9 @@ def _scientific(value: float, place: int) -> str:
     return _tidy(f"{value:.{max(_exponent(value) - place, 0)}e}") if value else "0"
 
 
-def _significant(value: float, digits: int) -> str:
+def _significant(value: float, digits: int, lowest: int = -4) -> str:
     exponent = int(f"{value:.{digits - 1}e}".split("e")[1])
-    if -4 <= exponent < 6:
+    if lowest <= exponent < 6:
         text = f"{value:,.{max(digits - 1 - exponent, 0)}f}"
         return _minus(text.rstrip("0").rstrip(".") if "." in text else text)
     mantissa, power = f"{value:.{digits - 1}e}".split("e")

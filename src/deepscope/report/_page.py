@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -18,16 +18,16 @@ from deepscope import figures
 from deepscope.report._numbers import how_many
 from deepscope.report._table import Column, Table
 
+_SIGN = re.compile(r"(?<=\d) ([%±×])")
 _LONG = 36  # characters from which on a cell may break into lines
 
 
 @dataclass(frozen=True)
 class TableView:
-    """A table with its id in the page, and ids that its names link to."""
+    """A table with its id in the page."""
 
     anchor: str
     table: Table
-    links: Mapping[str, str]
 
     @property
     def rows(self) -> Markup:
@@ -73,6 +73,11 @@ def render(template: str, **values: Any) -> str:
     )  # fmt: skip
 
 
+def _unbroken(value: Any) -> Any:
+    """Keep a number and its sign on one line."""
+    return _SIGN.sub("\u00a0\\1", value) if type(value) is str else value
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -82,6 +87,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.finalize = _unbroken
     environment.filters["how_many"] = how_many
     environment.filters["as_json"] = as_json
     # Figures are drawn by deepscope, and matplotlib escapes the text in them.

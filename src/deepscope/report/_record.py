@@ -15,12 +15,12 @@ _DIRECTIONS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\
 
 
 def cleaned(value: Any, key: str = "") -> Any:
-    """Return a copy of a record in which every control character is visible instead of active.
+    r"""Return a copy of a record in which every control character is visible instead of active.
 
     Names come from files that anyone may have written: an escape sequence must not reach a terminal, nor a change of
     writing direction the text around it.
 
-    >>> cleaned({"name": "fc\\x1b[31m"})
+    >>> cleaned({"name": "fc\x1b[31m"})
     {'name': 'fc␛[31m'}
     """
     if isinstance(value, str):

@@ -28,7 +28,7 @@ _HEADERS = {
     "bytes": "bytes (B)",
     "nbytes": "bytes (B)",
     "flops": "FLOPs per forward pass",
-    "relative_change": "relative change ‖b − a‖ / ‖a‖",
+    "relative_change": "relative change (‖b − a‖ / ‖a‖)",
     "cosine": "cosine of a and b",
 }
 _ENDINGS = {"_seconds": " (s)", "_bytes": " (B)"}
@@ -94,7 +94,7 @@ def _column(key: str, rows: Sequence[Record], keys: set[str]) -> Column:
     words = header(key)
     if numeric and f"{key}_stderr" in keys:
         cells = [number_and_error(value, row.get(f"{key}_stderr")) for value, row in zip(values, rows, strict=True)]
-        words += " ± standard error"
+        words += " ±\u00a0s.e."
     elif numeric and {f"{key}_low", f"{key}_high"} <= keys:
         cells = [_with_interval(value, row.get(f"{key}_low"), row.get(f"{key}_high"))
                  for value, row in zip(values, rows, strict=True)]  # fmt: skip

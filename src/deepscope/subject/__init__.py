@@ -4,7 +4,7 @@ from deepscope.subject._activation_function import Activation
 from deepscope.subject._activations import Watch, watch_layers
 from deepscope.subject._batches import Batch, call, move
 from deepscope.subject._checkpoint import Checkpoint, read_checkpoint
-from deepscope.subject._layer_output import LayerOutput
+from deepscope.subject._layer_output import LayerOutput, is_layer, is_opaque
 from deepscope.subject._live import ModuleWeight
 from deepscope.subject._pass import measure_alone, measure_weights, split_ledger
 from deepscope.subject._subject import Subject
@@ -24,6 +24,8 @@ __all__ = [
     "Weight",
     "call",
     "dtype_name",
+    "is_layer",
+    "is_opaque",
     "measure_alone",
     "measure_weights",
     "move",

@@ -39,7 +39,8 @@ def watch_layers(subject: Subject, observe: Observer) -> Iterator[Watch]:
     Layers are modules without children or with parameters of their own; those the subject does not select are not
     shown. They come in forward order, a reused one each time. A functional activation in a forward is shown as one
     more output of the layer from which its argument came, through whatever other functions; one inside a layer's
-    own forward only where it makes that layer's output.
+    own forward only where it makes that layer's output. A layer is selected when its name or one of its own parameters
+    is.
 
     Hooks live inside the context only. Fused kernels for attention are off, so that their layers are seen, and
     compiled models run eagerly.
@@ -111,6 +112,7 @@ class Watch:
         self._notes: dict[LeftOut, None] = {}
         self._sites: dict[tuple[str, str], str] = {}
         self._uses: dict[str, int] = {}
+        self._shown = set(_selected(subject))
         self._active = self._busy = False
         self._reset(None)
 
@@ -201,7 +203,7 @@ class Watch:
             tensor = first_tensor(logits)
             if tensor is None or why_not_measured(tensor) or self._latest is None:
                 return
-            source = (self._sources[tensor] if tensor in self._sources else self._latest).output
+            source = self._sources.get(tensor, self._latest).output  # type: ignore[no-untyped-call]
             units_dim = source.units_dim if source.tensor.ndim == tensor.ndim else plain_units_dim(tensor.ndim)
             real = self._real(source.name, module, tensor, units_dim)
             self.output = LayerOutput(source.name, source.site, module, tensor, units_dim, real=real)
@@ -224,7 +226,7 @@ class Watch:
         if activation is None or why_not_measured(tensor):
             return
         if source is None:
-            self._note(activation.name, "a function called on something that no layer put out")
+            self._notes[LeftOut(activation.name, "a function called on something that no layer put out")] = None
             return
         layer = source.output
         units_dim = layer.units_dim if layer.tensor.ndim == tensor.ndim else plain_units_dim(tensor.ndim)
@@ -235,7 +237,7 @@ class Watch:
         )
 
     def _show(self, output: LayerOutput) -> None:
-        if self._subject.selects(output.name):
+        if output.name in self._shown:
             with torch.no_grad():
                 self._observe(output)
 
@@ -269,8 +271,15 @@ class Watch:
         return None
 
     def _note(self, name: str, reason: str) -> None:
-        if self._subject.selects(name):
+        if name in self._shown:
             self._notes[LeftOut(name, reason)] = None
+
+
+def _selected(subject: Subject) -> Iterator[str]:
+    for name, module in subject.model.named_modules() if subject.model is not None else ():
+        own = (f"{name}.{parameter}".lstrip(".") for parameter, _ in module.named_parameters(recurse=False))
+        if subject.selects(name) or any(subject.selects(each) for each in own):
+            yield name
 
 
 class _Functions(TorchFunctionMode):

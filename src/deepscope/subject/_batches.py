@@ -65,7 +65,7 @@ def batches(
     Raises
     ------
     MeasurementError
-        A batch is not a pair ``(inputs, targets)``, or there is none.
+        A batch is not a pair ``(inputs, targets)``, its inputs hold NaN, or there is none.
     """
     seen = 0
     for index, item in enumerate(_in_order(data)):
@@ -74,6 +74,8 @@ def batches(
                 f"batch {index} is a {type(item).__name__}, not a pair (inputs, targets)",
                 todo="Give batches as (inputs, targets); inputs may be a tensor, a tuple or a mapping.",
             )
+        if _has_nan(item[0]):
+            raise MeasurementError(f"the inputs of batch {index} hold NaN", todo="Clean the data, then examine again.")
         inputs, targets = move(item[0], device), move(item[1], device)
         n_samples = _length(targets) or _length(inputs)
         terms = float(count(targets)) if count is not None else float(n_samples)
@@ -110,24 +112,51 @@ def move(value: Any, device: torch.device) -> Any:
         return value.to(device)
     if isinstance(value, Mapping):
         return {key: move(item, device) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(move(item, device) for item in value))
     if isinstance(value, (tuple, list)):
         return type(value)(move(item, device) for item in value)
     return value
 
 
 def _in_order(data: Iterable[Any]) -> Iterator[Any]:
-    # A shuffling DataLoader draws its order from the global generator when its first batch is asked for; drawing it
-    # from a fixed state gives the same order on every pass.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        iterator = iter(data)
-        first = next(iterator, _NOTHING)
-    if first is not _NOTHING:
-        yield first
-        yield from iterator
+    # A shuffling DataLoader draws its order from the global generator, or from its own. Every pass starts both from
+    # the same state and leaves both as they were; what is drawn while batches are made (augmentation) repeats too.
+    own = [(generator, generator.get_state()) for generator in _generators_of(data)]
+    state = torch.Generator().manual_seed(0).get_state()
+    iterator = None
+    try:
+        while True:
+            with torch.random.fork_rng(devices=[]):
+                torch.set_rng_state(state)
+                iterator = iter(data) if iterator is None else iterator
+                item = next(iterator, _NOTHING)
+                state = torch.get_rng_state()
+            if item is _NOTHING:
+                return
+            yield item
+    finally:
+        for generator, before in own:
+            generator.set_state(before)
+
+
+def _generators_of(data: Any) -> list[torch.Generator]:
+    batch_sampler = getattr(data, "batch_sampler", None)
+    owners = (data, getattr(data, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
+    found = {id(each): each for each in (getattr(owner, "generator", None) for owner in owners)}
+    return [each for each in found.values() if isinstance(each, torch.Generator)]
 
 
 _NOTHING = object()
+
+
+def _has_nan(value: Any) -> bool:
+    # Infinity is let through: additive attention masks hold it by design.
+    if isinstance(value, Tensor):
+        return (value.is_floating_point() or value.is_complex()) and bool(value.isnan().any())
+    if isinstance(value, Mapping):
+        return any(map(_has_nan, value.values()))
+    return isinstance(value, (tuple, list)) and any(map(_has_nan, value))
 
 
 def _length(value: Any) -> int:

@@ -24,6 +24,8 @@ _DTYPES = frozenset(
 )  # fmt: skip
 #: No deflated stream grows by more than 1032 times.
 _MAX_INFLATION = 1032
+#: NumPy's own limit.
+_MAX_DIMENSIONS = 64
 _BROKEN = (OSError, ValueError, EOFError, zlib.error, MemoryError)
 
 
@@ -133,9 +135,10 @@ def _header(name: str, member: _Member, file: FileVersion) -> tuple[tuple[int, .
         # Version 3 differs from 2 only in the encoding of field names.
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(cast("Any", counted))
-    except (*_BROKEN, SyntaxError, TypeError, RecursionError) as error:
+    # NumPy parses the header as Python text and lets many kinds of errors through.
+    except Exception as error:
         raise damaged(f"array {quoted(name)} has a damaged header ({first_line(error)})", file.path) from None
-    if not all(type(size) is int and 0 <= size < 2**63 for size in shape):
+    if len(shape) > _MAX_DIMENSIONS or not all(type(size) is int and 0 <= size < 2**63 for size in shape):
         raise damaged(f"array {quoted(name)} claims a shape that no array can have", file.path)
     return shape, dtype, counted.count
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -84,7 +85,14 @@ def read_safetensors(file: FileVersion) -> Contents:
             SafetensorsWeight(name=name, shape=shape, dtype=dtype, role=role, file=file, offset=start + begin)
         )
     _check_spans(spans, file.size - start, file)
+    weights.sort(key=_natural)
     return Contents("safetensors", tuple(weights), tuple(left_out))
+
+
+def _natural(weight: Weight) -> list[tuple[int, str]]:
+    """Sort layer 2 before layer 10: the format's writers sort by name and lose the model's own order."""
+    parts = re.split(r"0*([0-9]+)", weight.name)
+    return [(len(part) if index % 2 else -1, part) for index, part in enumerate(parts)]
 
 
 def _header(file: FileVersion) -> tuple[dict[str, Any], int]:

@@ -45,7 +45,7 @@ def read_json(file: FileVersion) -> Any:
 
 
 def read_sharded(index: FileVersion, read_file: Callable[[FileVersion], Contents]) -> Contents:
-    """List the weights of the shards that an index names, in the index's order.
+    """List the weights of the shards that an index names, shard by shard, each in its file's order.
 
     Raises
     ------
@@ -56,9 +56,8 @@ def read_sharded(index: FileVersion, read_file: Callable[[FileVersion], Contents
     content = read_json(index)
     places = _weight_map(content, index)
     folder = Path(index.path).parent
-    shards = {name: read_file(_shard(folder, name, index)) for name in dict.fromkeys(places.values())}
+    shards = {name: read_file(_shard(folder, name, index)) for name in sorted(set(places.values()))}
     known = _by_name(shards, index)
-    weights = []
     for name, shard in places.items():
         found = known[name].get(shard) if name in known else None
         if found is None:
@@ -67,8 +66,7 @@ def read_sharded(index: FileVersion, read_file: Callable[[FileVersion], Contents
                 where=shown(index.path),
                 todo="Copy or download the shards and their index again, all of the same version.",
             )
-        if isinstance(found, Weight):
-            weights.append(found)
+    weights = [each for shard, held in shards.items() for each in held.weights if places.get(each.name) == shard]
     _check_total_size(content, weights, shards, index)
     kinds = "/".join(sorted({each.format for each in shards.values()}))
     return Contents(f"sharded {kinds}", tuple(weights), tuple(_left_out(shards, places)))
@@ -156,7 +154,7 @@ def _check_total_size(
     # What the ledger holds for want of a known type has no size to add.
     if not names and not any(total == size * factor for size in held for factor in _DTYPE_FACTORS):
         raise damaged(
-            f"the index announces {total:.0f} bytes and the shards hold {distinct}: "
+            f"the index announces {quoted(total)} bytes and the shards hold {distinct}: "
             "a shard is truncated or of the wrong shape",
             index.path,
         )

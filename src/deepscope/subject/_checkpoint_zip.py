@@ -26,6 +26,8 @@ def members_of(file: FileVersion, stream: BinaryIO) -> list[zipfile.ZipInfo]:
         raise damaged("the zip archive is truncated or damaged", file.path) from None
     names = set()
     for member in members:
+        if not member.filename:
+            raise damaged("the zip archive is damaged: a member has no name", file.path)
         if member.filename in names:
             raise damaged(f"the zip archive has {quoted(member.filename)} twice", file.path)
         if member.flag_bits & _ENCRYPTED:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 import torch
@@ -21,6 +23,7 @@ _NORMS = (
     nn.LocalResponseNorm,
 )
 _ATTENTION_PARTS = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "query", "key", "value", "qkv"})
+_PARAMETRIZED = re.compile(r"(?P<layer>(?:.+\.)?)parametrizations\.(?P<leaf>[^.]+)\.original\d*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,49 +45,69 @@ def module_weights(model: nn.Module) -> tuple[tuple[ModuleWeight, ...], tuple[Le
     TargetError
         A tensor is on the meta device, sharded over processes, or not yet initialised.
     """
-    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    names: dict[int, list[str]] = {}
-    for name, tensor in named:
+    named: list[tuple[str, Tensor, bool]]
+    named = [(name, tensor, True) for name, tensor in model.named_parameters(remove_duplicate=False)]
+    named += [(name, tensor, False) for name, tensor in model.named_buffers(remove_duplicate=False)]
+    names: dict[Hashable, list[str]] = {}
+    for name, tensor, _ in named:
         _refuse_what_is_not_here(name, tensor)
-        names.setdefault(id(tensor), []).append(name)
-    parameters = {id(parameter) for parameter in model.parameters()}
+        names.setdefault(_identity(tensor), []).append(name)
     modules = dict(model.named_modules())
-    weights, left_out, seen = [], [], set()
-    for name, tensor in named:
-        first, *others = names[id(tensor)]
-        if id(tensor) in seen:
+    weights, left_out = [], []
+    for name, tensor, is_parameter in named:
+        first, *others = names[_identity(tensor)]
+        if name == first:
+            weights.append(_handle(name, tensor, tuple(others), modules, is_parameter=is_parameter))
+        else:
             left_out.append(LeftOut(name, f"the same tensor as {first}"))
-            continue
-        seen.add(id(tensor))
-        weights.append(_handle(name, tensor, tuple(others), modules, is_parameter=id(tensor) in parameters))
     return tuple(weights), tuple(left_out)
+
+
+def _identity(tensor: Tensor) -> Hashable:
+    # Two parameters over one memory (``head.weight.data = embedding.weight.data``) are tied as well.
+    if type(tensor) in (Tensor, nn.Parameter) and tensor.layout is torch.strided and tensor.data_ptr():
+        return tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
+    return id(tensor)
 
 
 def _handle(
     name: str, tensor: Tensor, tied: tuple[str, ...], modules: dict[str, nn.Module], *, is_parameter: bool
 ) -> ModuleWeight:
-    path, _, leaf = name.rpartition(".")
+    path, _, leaf = _unparametrized(name).rpartition(".")
     module = modules.get(path)
     shape = tuple(tensor.shape)
-    role = _role(module, name, shape) if is_parameter else Role.BUFFER
     return ModuleWeight(
         name=name,
         shape=shape,
         dtype=dtype_name(tensor.dtype),
-        role=role,
+        role=_role(module, name, shape) if is_parameter else Role.BUFFER,
         tied=tied,
-        transposed=isinstance(module, _TRANSPOSED) and leaf == "weight",
-        fan_in=_fan_in(module, leaf, tensor),
+        transposed=isinstance(module, _TRANSPOSED) and leaf == "weight" and not _is_gain(name),
+        fan_in=None if _is_gain(name) else _fan_in(module, leaf, tensor),
         tensor=tensor,
     )
 
 
+def _unparametrized(name: str) -> str:
+    """Return the name that a parametrised tensor would have without its parametrisation."""
+    found = _PARAMETRIZED.fullmatch(name)
+    return f"{found['layer']}{found['leaf']}" if found else name
+
+
+def _is_gain(name: str) -> bool:
+    # Weight normalisation writes a weight as gain times direction, in its old form and its new.
+    return name.endswith((".original0", "_g"))
+
+
 def _role(module: nn.Module | None, name: str, shape: tuple[int, ...]) -> Role:
-    leaf = name.rpartition(".")[2]
-    if isinstance(module, _NORMS):
-        return Role.NORM
+    plain = _unparametrized(name)
+    leaf = plain.rpartition(".")[2]
     if leaf.startswith("bias") or leaf.endswith("_bias"):
         return Role.BIAS
+    if isinstance(module, _NORMS):
+        return Role.NORM
+    if isinstance(module, nn.PReLU) or _is_gain(name):
+        return Role.OTHER
     if isinstance(module, _CONVOLUTIONS):
         return Role.CONVOLUTION
     if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
@@ -94,14 +117,16 @@ def _role(module: nn.Module | None, name: str, shape: tuple[int, ...]) -> Role:
     if isinstance(module, nn.MultiheadAttention):
         return Role.ATTENTION
     if isinstance(module, nn.Linear):
-        return Role.ATTENTION if _ATTENTION_PARTS & set(name.split(".")) else Role.LINEAR
-    return role_of(name, shape)
+        return Role.ATTENTION if _ATTENTION_PARTS & set(plain.split(".")) else Role.LINEAR
+    return role_of(plain, shape)
 
 
 def _fan_in(module: nn.Module | None, leaf: str, tensor: Tensor) -> int | None:
-    if leaf != "weight" or tensor.ndim < 2 or tensor.shape[0] == 0:
+    if tensor.ndim < 2 or tensor.numel() == 0:
         return None
-    if isinstance(module, (nn.Linear, *_CONVOLUTIONS)):
+    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)) and leaf.startswith("weight"):
+        return module.hidden_size
+    if isinstance(module, (nn.Linear, *_CONVOLUTIONS)) and leaf in {"weight", "weight_v"}:
         # torch's own initialisers take the second dimension times the kernel, for transposed convolutions too.
         return tensor[0].numel()
     return None
@@ -109,9 +134,7 @@ def _fan_in(module: nn.Module | None, leaf: str, tensor: Tensor) -> int | None:
 
 def _refuse_what_is_not_here(name: str, tensor: Tensor) -> None:
     if nn.parameter.is_lazy(tensor):
-        raise TargetError(
-            "a lazy parameter has no values", where=name, todo="Run one batch through the model first."
-        )
+        raise TargetError("a lazy parameter has no values", where=name, todo="Run one batch through the model first.")
     if tensor.is_meta:
         raise TargetError(
             "a parameter on the meta device has no values", where=name, todo="Load the weights, then examine the model."

@@ -108,7 +108,8 @@ class Subject:
     def only(self, *patterns: str) -> Self:
         """Return the part of the subject whose layers or tensors match a shell-style pattern.
 
-        The whole model still runs; instruments measure and report only the part.
+        A tied tensor belongs to the part where any of its names does. The whole model still runs; instruments measure
+        and report only the part.
 
         Raises
         ------
@@ -124,21 +125,25 @@ class Subject:
         part = type(self).__new__(type(self))
         part.__dict__.update(self.__dict__)
         part._patterns = (*self._patterns, patterns)
-        names = [weight.name for weight in self.weights()]
+        names = [name for weight in self.weights() for name in (weight.name, *weight.tied)]
         if not any(part.selects(name) for name in [*names, *self.layers()]):
             raise UsageError(
                 "no layer or tensor matches",
                 where=", ".join(patterns),
                 todo=f"Names look like {', '.join(names[:3]) or '(none)'}; use * for any part of a name.",
             )
-        part._weights = tuple(weight for weight in self._weights if part.selects(weight.name))
+        part._weights = tuple(w for w in self._weights if any(part.selects(name) for name in (w.name, *w.tied)))
         part._left_out = tuple(entry for entry in self._left_out if part.selects(entry.name))
         return part
 
     def selects(self, name: str) -> bool:
-        """Whether a layer or tensor belongs to the part chosen by ``only``."""
+        """Whether a layer or tensor belongs to the part chosen by ``only``.
+
+        A pattern for a layer selects all that is in it, and one for all that is in a layer selects the layer:
+        ``"fc1"`` and ``"fc1.*"`` mean the same.
+        """
         return all(
-            any(fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*") for pattern in patterns)
+            any(fnmatchcase(f"{name}.", f"{pattern.removesuffix('.*')}.*") for pattern in patterns)
             for patterns in self._patterns
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import random
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,15 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_pre_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-)
+#: Containers in which a module keeps its parameters, buffers, submodules and hooks, and its author whatever else.
+_CONTAINERS = (dict, OrderedDict, list, set)
+_TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 @contextmanager
@@ -28,8 +24,9 @@ def undisturbed(model: nn.Module | None, *, training: bool = False, seed: int = 
 
     Inside, the model is in evaluation mode (``training=True``: training mode), its gradients are None, and every
     random generator (Python, NumPy, torch on CPU and CUDA) starts from ``seed``. Afterwards modes, gradients,
-    ``requires_grad``, hooks, buffers and generators are what they were. Buffers are copied and restored; parameters
-    are not copied but proved untouched by their version counters.
+    ``requires_grad``, hooks, buffers, generators and what modules hold as plain attributes are what they were. Buffers
+    are copied and restored; parameters are not copied but proved untouched by their version counters and addresses
+    (values written through ``parameter.data`` escape both).
 
     Raises
     ------
@@ -59,33 +56,48 @@ class _Kept:
     def __init__(self, model: nn.Module) -> None:
         modules = list(model.modules())
         self.modes = [(module, module.training) for module in modules]
-        self.hooks = [(module, name, dict(getattr(module, name))) for module in modules for name in _HOOKS]
-        self.buffers = [
-            (module, name, buffer, buffer._version if _versioned(buffer) else None, buffer.detach().clone())
+        # All attributes, not the known ones alone: a forward pass that makes a larger buffer also notes its size.
+        self.attributes = [(module, dict(vars(module))) for module in modules]
+        self.containers = [
+            (container, copy.copy(container))
             for module in modules
-            for name, buffer in module._buffers.items()
-            if buffer is not None
+            for container in vars(module).values()
+            if type(container) in _CONTAINERS
         ]
+        self.buffers = [(buffer, _version(buffer), buffer.detach().clone()) for buffer in model.buffers()]
         self.parameters = [
             (name, parameter, parameter.grad, parameter.requires_grad, _version(parameter))
             for name, parameter in model.named_parameters()
         ]
+        self.tensor_hooks = [
+            (parameter, name, hooks, copy.copy(hooks))
+            for parameter in model.parameters()
+            for name in _TENSOR_HOOKS
+            for hooks in [getattr(parameter, name)]
+        ]
 
     def restore(self) -> None:
+        for module, attributes in self.attributes:
+            for name in vars(module).keys() - attributes.keys():
+                del vars(module)[name]
+            vars(module).update(attributes)
+        for container, contents in self.containers:
+            container.clear()
+            container.extend(contents) if isinstance(container, list) else container.update(contents)
         for module, mode in self.modes:
             module.training = mode
-        for module, name, hooks in self.hooks:
-            current = getattr(module, name)
-            current.clear()
-            current.update(hooks)
-        for module, name, buffer, version, copy in self.buffers:
-            if version is None or buffer._version != version:
-                with torch.no_grad():
-                    buffer.copy_(copy)
-            module._buffers[name] = buffer
+        for buffer, version, values in self.buffers:
+            _restore_values(buffer, version, values)
         for _, parameter, gradient, requires_grad, _ in self.parameters:
-            parameter.requires_grad_(requires_grad)
+            if parameter.requires_grad != requires_grad:
+                parameter.requires_grad_(requires_grad)
             parameter.grad = gradient
+        for parameter, name, hooks, contents in self.tensor_hooks:
+            if getattr(parameter, name) is not hooks:
+                setattr(parameter, name, hooks)
+            if hooks is not None:
+                hooks.clear()
+                hooks.update(contents)
 
     def prove_parameters_untouched(self) -> None:
         changed = [name for name, parameter, _, _, version in self.parameters if _version(parameter) != version]
@@ -93,13 +105,29 @@ class _Kept:
             raise RuntimeError(f"parameters were changed during a measurement: {', '.join(changed[:5])}")
 
 
-def _versioned(tensor: Tensor) -> bool:
-    return not tensor.is_inference()
+def _restore_values(buffer: Tensor, version: tuple[int, int] | None, values: Tensor) -> None:
+    # Writing where nothing changed would break a graph that the caller still wants to go back through.
+    if _version(buffer) == version and _same_bytes(buffer, values):
+        return
+    if buffer.shape != values.shape or buffer.dtype != values.dtype:
+        buffer.data = values
+        return
+    with torch.inference_mode(buffer.is_inference()), torch.no_grad():
+        buffer.copy_(values)
+
+
+def _same_bytes(one: Tensor, other: Tensor) -> bool:
+    if one.layout is not torch.strided or one.is_quantized or one.is_meta:
+        return True
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    bytes_of = [tensor.detach().contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other)]
+    return torch.equal(*bytes_of)
 
 
 def _version(tensor: Tensor) -> tuple[int, int] | None:
     # Inference tensors keep no version; torch itself refuses to change them in place outside inference mode.
-    return (tensor._version, tensor.data_ptr()) if _versioned(tensor) else None
+    return None if tensor.is_inference() else (tensor._version, tensor.data_ptr())
 
 
 def _generators() -> tuple[Any, ...]:

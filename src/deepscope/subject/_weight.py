@@ -48,7 +48,8 @@ class Weight(ABC):
     transposed
         Whether the first two dimensions are [in, out] rather than [out, in] (transposed convolutions).
     fan_in
-        Number of inputs each unit sums over, where it is known for certain.
+        Number of inputs each unit sums over, where it is known for certain; for a recurrent layer its hidden size, by
+        which PyTorch scales all its weights.
     """
 
     name: str

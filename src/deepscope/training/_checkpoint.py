@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import io
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -148,7 +149,10 @@ class Checkpoint:
 
     def _read(self) -> dict[str, Any]:
         try:
-            record = torch.load(self.path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                # torch warns of unusual pickles before it refuses them; the refusal is enough.
+                warnings.simplefilter("ignore")
+                record = torch.load(self.path, map_location="cpu", weights_only=True)
         # torch raises a different class for each way in which a file can be broken.
         except Exception as error:
             raise self._foreign("is damaged or no checkpoint") from error

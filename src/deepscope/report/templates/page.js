@@ -141,7 +141,7 @@
       range.setAttribute("aria-valuetext", [data.layers[place], ...values, ...said].join(", "));
     };
     range.addEventListener("input", () => tell(Number(range.value)));
-    const rows = figure.querySelector(".rows");
+    const rows = figure.querySelector(".stack");
     const follow = (event) => {
       const box = columns.getBoundingClientRect();
       const share = (event.clientX - box.left) / box.width;

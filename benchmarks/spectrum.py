@@ -1,0 +1,167 @@
+"""`spectrum` beside WeightWatcher on weights shaped as GPT-2 small's: 48 matrices, one thread each.
+
+Each measurement runs in a process of its own. deepscope reads the weights from the file while it measures;
+WeightWatcher gets a model that holds them, which counts in its memory as the file's pages count in deepscope's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PEER = HERE.parent / ".peers" / "bin" / "python"
+SHAPES = {"attn": (768, 2304), "proj": (768, 768), "fc": (768, 3072), "out": (3072, 768)}
+BLOCKS = 12
+
+Costs = dict[str, float]
+
+
+def write_weights(folder: Path, blocks: int) -> tuple[Path, Path]:
+    """Write one set of matrices for both sides: ``.safetensors`` for deepscope, ``.npz`` for the peer."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(0)
+    tensors = {
+        f"h{block:02d}_{part}": (0.02 * rng.standard_t(6, size=shape)).astype(np.float32)
+        for block in range(blocks)
+        for part, shape in SHAPES.items()
+    }
+    ours, theirs = folder / f"gpt2_{blocks}.safetensors", folder / f"gpt2_{blocks}.npz"
+    save_file({f"{name}.weight": tensor for name, tensor in tensors.items()}, ours)
+    np.savez(theirs, **tensors)
+    return ours, theirs
+
+
+def worker(what: str, path: str) -> None:
+    """Measure one thing in this process and print its cost."""
+    import torch
+    from meter import Meter
+
+    torch.set_num_threads(1)
+    action = {"spectrum": _spectrum, "eigenvalues": _eigenvalues, "examine": _examine}[what](path)
+    with Meter() as meter:
+        action()
+    print(json.dumps(meter.cost))
+
+
+def _spectrum(path: str) -> Callable[[], Any]:
+    from deepscope.instruments import spectrum
+    from deepscope.subject import Subject
+
+    return lambda: spectrum(Subject.from_checkpoint(path)).table()
+
+
+def _eigenvalues(path: str) -> Callable[[], Any]:
+    """The limit: nothing but the Gram matrices and LAPACK."""
+    import numpy as np
+    from safetensors import safe_open
+
+    def solve() -> None:
+        with safe_open(path, "np") as file:
+            for name in file.keys():  # noqa: SIM118 - a safetensors file is not a mapping
+                W = file.get_tensor(name).astype(np.float64)
+                W = W if W.shape[0] <= W.shape[1] else W.T
+                np.linalg.eigvalsh(W @ W.T)
+
+    return solve
+
+
+def _examine(path: str) -> Callable[[], Any]:
+    import deepscope
+
+    return lambda: deepscope.examine(path)
+
+
+def _run(command: list[str]) -> str:
+    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    done = subprocess.run(command, env={**os.environ, **one}, cwd=HERE, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def _ours(what: str, path: Path) -> Costs:
+    costs: Costs = json.loads(_run([sys.executable, str(HERE / "spectrum.py"), what, str(path)]).splitlines()[-1])
+    return costs
+
+
+def _theirs(path: Path) -> Costs:
+    answer = path.with_suffix(".json")
+    _run([str(PEER), str(HERE / "peer_weightwatcher.py"), str(path), str(answer)])
+    costs: Costs = json.loads(answer.read_text())["cost"]
+    return costs
+
+
+def bench(repeats: int, blocks: int = BLOCKS) -> dict[str, Any]:
+    """Return the medians over the repeats of every measurement, and the ratios that count."""
+    if not PEER.exists():
+        raise SystemExit("the peers' environment is missing: make .peers/.ready")
+    sizes = [max(1, blocks // 4), max(1, blocks // 2), blocks]
+    samples: dict[str, list[Costs]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        files = {size: write_weights(Path(folder), size) for size in sizes}
+        ours, theirs = files[blocks]
+        # Interleaved, so that a slow moment of the machine hits all alike.
+        for _ in range(repeats):
+            samples.setdefault("weightwatcher", []).append(_theirs(theirs))
+            for what in ("spectrum", "eigenvalues", "examine"):
+                samples.setdefault(what, []).append(_ours(what, ours))
+            for size in sizes[:-1]:
+                samples.setdefault(f"spectrum of {4 * size}", []).append(_ours("spectrum", files[size][0]))
+    medians = {
+        what: {key: statistics.median(cost[key] for cost in costs) for key in costs[0]}
+        for what, costs in samples.items()
+    }
+    cpu = {what: costs["cpu_seconds"] for what, costs in medians.items()}
+    per_layer = [cpu[f"spectrum of {4 * size}"] / (4 * size) for size in sizes[:-1]] + [cpu["spectrum"] / (4 * blocks)]
+    return {
+        "n_matrices": 4 * blocks,
+        "repeats": repeats,
+        "costs": medians,
+        "spectrum_to_weightwatcher": cpu["spectrum"] / cpu["weightwatcher"],
+        "examine_to_weightwatcher": cpu["examine"] / cpu["weightwatcher"],
+        "eigenvalues_to_spectrum": cpu["eigenvalues"] / cpu["spectrum"],
+        "per_layer_spread": max(per_layer) / min(per_layer),
+        "largest_matrix_bytes": 8 * max(rows * cols for rows, cols in SHAPES.values()),
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the result as a Markdown table and one sentence."""
+    count = result["n_matrices"]
+    names = {
+        "weightwatcher": "`weightwatcher.analyze()`",
+        "spectrum": "`deepscope.instruments.spectrum`",
+        "eigenvalues": "Gram matrices and LAPACK alone",
+        "examine": "the whole `deepscope.examine`",
+    }
+    base = result["costs"]["weightwatcher"]["cpu_seconds"]
+    lines = ["| one thread | CPU time | ratio | elapsed | extra memory |", "| --- | ---: | ---: | ---: | ---: |"]
+    for what, name in names.items():
+        cost = result["costs"][what]
+        lines.append(
+            f"| {name} | {cost['cpu_seconds']:.1f} s | {cost['cpu_seconds'] / base:.2f} "
+            f"| {cost['wall_seconds']:.1f} s | {cost['extra_bytes'] / 1e6:.0f} MB |"
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{count} matrices shaped as GPT-2 small's, medians of {result['repeats']} runs. CPU time per matrix at "
+            f"{count // 4}, {count // 2} and {count} matrices differs by a factor of "
+            f"{result['per_layer_spread']:.2f} at most.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    worker(*sys.argv[1:])

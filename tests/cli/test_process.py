@@ -1,0 +1,93 @@
+"""What only a process of its own can show: start-up, interruption, pipes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [str(Path(sys.executable).parent / "deepscope")]
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "DEEPSCOPE_HOME": str(tmp_path / "home"), "NO_COLOR": "1"}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True)
+    assert "examine" in done.stdout
+    program = "import sys; sys.argv = ['deepscope', '--help']\nfrom deepscope.cli import _run\n_run(['--help'])\n"
+    loaded = subprocess.run(
+        [sys.executable, "-c", f"{program}print('torch' in sys.modules, 'numpy' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()[-1]
+    assert loaded == "False False"
+
+
+def test_importing_deepscope_does_not_load_torch() -> None:
+    program = "import sys, deepscope; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_interrupted_in_the_middle(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import time, pathlib, torch\n"
+        "def network():\n    return torch.nn.Linear(4, 4)\n"
+        "class Slow:\n"
+        "    def __iter__(self):\n"
+        "        pathlib.Path('started').touch()\n"
+        "        time.sleep(60)\n"
+        "        yield torch.ones(2, 4), torch.ones(2, 4)\n"
+        "def data():\n    return Slow()\n"
+    )
+    process = subprocess.Popen(
+        [*COMMAND, "examine", "slow:network", "--data", "slow:data", "--loss", "mse_loss", "--out", "r.html"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(600):
+        if (tmp_path / "started").exists():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert len(err.splitlines()) <= 3
+    assert not list(tmp_path.glob("*.html"))
+    assert not list(tmp_path.glob(".*"))
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=["text", "json"])
+def test_a_broken_pipe_ends_quietly(tmp_path: Path, flags: list[str]) -> None:
+    import numpy as np
+
+    np.savez(tmp_path / "w.npz", **{f"layer{i}.weight": np.ones((30, 30), np.float32) for i in range(200)})
+    process = subprocess.Popen(
+        [*COMMAND, "examine", "w.npz", "--instruments", "anatomy", *flags],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    err = process.stderr.read()
+    process.wait(timeout=60)
+    assert "Traceback" not in err
+    assert "BrokenPipe" not in err
+    assert process.returncode == 0

@@ -1,0 +1,96 @@
+"""compare: tables aligned by name, and the change in weights per tensor."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import deepscope
+
+
+def two() -> tuple[nn.Sequential, nn.Sequential]:
+    torch.manual_seed(0)
+    a = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 10))
+    b = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 10))
+    b.load_state_dict(a.state_dict())
+    return a, b
+
+
+def test_change_in_weights_against_the_closed_form() -> None:
+    a, b = two()
+    with torch.no_grad():
+        b[0].weight.mul_(1.5)
+        b[2].weight.copy_(-a[2].weight)
+    weights = deepscope.compare(a, b, instruments=["anatomy"]).weights.set_index("name")
+    assert weights.loc["0.weight", "relative_change"] == pytest.approx(0.5, rel=1e-6)
+    assert weights.loc["0.weight", "cosine"] == pytest.approx(1.0, abs=1e-6)
+    assert weights.loc["2.weight", "relative_change"] == pytest.approx(2.0, rel=1e-6)
+    assert weights.loc["2.weight", "cosine"] == pytest.approx(-1.0, abs=1e-6)
+    assert weights.loc["0.bias", "relative_change"] == 0
+
+
+def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    a, b = nn.Linear(1500, 1500, bias=False), nn.Linear(1500, 1500, bias=False)  # 2.25 M values: three chunks
+    row = deepscope.compare(a, b, instruments=["anatomy"]).weights.iloc[0]
+    x, y = a.weight.detach().double(), b.weight.detach().double()
+    # Sums of 2.25 M doubles in another order: relative error below 1e-10.
+    assert row["relative_change"] == pytest.approx(((y - x).norm() / x.norm()).item(), rel=1e-10)
+    assert row["cosine"] == pytest.approx((x * y).sum().item() / (x.norm() * y.norm()).item(), rel=1e-7)
+
+
+def test_tables_are_aligned_by_name() -> None:
+    a, b = two()
+    with torch.no_grad():
+        b[0].weight.mul_(2)
+    table = deepscope.compare(a, b).tables["spectrum"].set_index("name")
+    # log10 ‖W‖² of twice the matrix is larger by log10 4.
+    assert table.loc["0.weight", "log_norm_change"] == pytest.approx(math.log10(4), rel=1e-6)
+    assert table.loc["2.weight", "log_norm_change"] == 0
+
+
+def test_what_only_one_has_is_in_the_ledger() -> None:
+    a, _ = two()
+    b = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 10, bias=False), nn.Linear(10, 10))
+    comparison = deepscope.compare(a, b, instruments=["anatomy"])
+    assert dict(comparison.left_out) == {
+        "2.bias": "only in Sequential (a)",
+        "3.weight": "only in Sequential (b)",
+        "3.bias": "only in Sequential (b)",
+    }
+
+
+def test_other_shapes_zeros_and_nan_have_a_status_and_no_number() -> None:
+    a, b = two()
+    with torch.no_grad():
+        a[0].bias.zero_()
+        b[2].bias[0] = torch.nan
+    b[0].weight = nn.Parameter(torch.ones(30, 21))
+    weights = deepscope.compare(a, b, instruments=["anatomy"]).weights.set_index("name")
+    assert weights.loc["0.weight", "status"].startswith("shapes differ")
+    assert weights.loc["0.bias", "status"] == "all zero in one"
+    assert weights.loc["2.bias", "status"] == "non-finite values"
+    assert weights.loc[["0.weight", "0.bias", "2.bias"], "relative_change"].isna().all()
+
+
+def test_findings_gone_and_new() -> None:
+    a, b = two()
+    with torch.no_grad():
+        a[0].weight[0, 0] = torch.nan
+        b[2].weight.zero_()
+    comparison = deepscope.compare(a, b, instruments=["anatomy"])
+    assert "0.weight" in {finding.where for finding in comparison.findings_gone}
+    assert "2.weight" in {finding.where for finding in comparison.findings_new}
+
+
+def test_saved_as_page_and_as_data(tmp_path: Path) -> None:
+    comparison = deepscope.compare(*two())
+    record = json.loads(comparison.save(tmp_path / "c.json").read_text())
+    assert record["schema"] == "deepscope.comparison/1"
+    assert "<html" in comparison.save(tmp_path / "c.html").read_text()
+    assert str(comparison)

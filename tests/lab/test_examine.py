@@ -1,0 +1,150 @@
+"""examine: what runs, what does not, and that one failure is only its own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import deepscope
+from deepscope import Subject
+from deepscope.core import UsageError
+from deepscope.instruments import ANATOMY, SPECTRUM
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 5))
+
+
+def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return [(torch.randn(10, 20), torch.arange(10) % 5) for _ in range(2)]
+
+
+def test_a_model_with_data_gets_every_instrument() -> None:
+    examination = deepscope.examine(network(), data=batches(), loss=functional.cross_entropy)
+    assert list(examination.readings) == ["anatomy", "spectrum", "health"]
+    assert examination.not_run == ()
+    assert examination.failed == ()
+
+
+def test_without_data_health_is_not_run_and_says_why() -> None:
+    examination = deepscope.examine(network())
+    assert list(examination.readings) == ["anatomy", "spectrum"]
+    [(name, reason)] = examination.not_run
+    assert name == "health"
+    assert "needs data" in reason
+    assert examination.failed == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "loss", "word"),
+    [
+        ([(torch.randn(4, 7), torch.zeros(4).long())], functional.cross_entropy, "mat1"),
+        ([(torch.randn(4, 20), torch.full((4,), 99))], functional.cross_entropy, "99"),
+        ([(torch.full((4, 20), torch.nan), torch.zeros(4).long())], functional.cross_entropy, "nan"),
+        ([torch.randn(4, 20)], functional.cross_entropy, "pair"),
+        ([], functional.cross_entropy, "no samples"),
+        ([(torch.randn(4, 20), torch.zeros(4).long())], lambda out, t: out, "scalar"),
+    ],
+    ids=["shape", "label out of range", "NaN", "no pair", "empty", "no scalar"],
+)
+def test_bad_data_costs_only_the_instruments_that_need_it(data: list, loss: object, word: str) -> None:
+    examination = deepscope.examine(network(), data=data, loss=loss)
+    assert list(examination.readings) == ["anatomy", "spectrum"]
+    assert examination.failed == ("health",)
+    assert word in dict(examination.not_run)["health"]
+
+
+def test_an_instrument_that_raises_costs_only_itself() -> None:
+    def broken(*arguments: object, **effort: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    bad_step = replace(ANATOMY, name="broken-step", per_weight=replace(ANATOMY.per_weight, step=broken))
+    bad_gather = replace(ANATOMY, name="broken-gather", per_weight=replace(ANATOMY.per_weight, gather=broken))
+    bad_measure = replace(ANATOMY, name="broken-measure", per_weight=None, measure=broken)
+    examination = deepscope.examine(network(), instruments=[bad_step, bad_gather, bad_measure, SPECTRUM])
+    assert list(examination.readings) == ["spectrum"]
+    assert set(examination.failed) == {"broken-step", "broken-gather", "broken-measure"}
+    assert all(reason == "ZeroDivisionError: planted" for _, reason in examination.not_run)
+
+
+def test_each_tensor_is_read_once_for_all_instruments(monkeypatch: pytest.MonkeyPatch) -> None:
+    from deepscope.subject import ModuleWeight
+
+    read: list[str] = []
+    original = ModuleWeight.read
+    monkeypatch.setattr(ModuleWeight, "read", lambda self: (read.append(self.name), original(self))[1])
+    model = network()
+    deepscope.examine(model)
+    assert sorted(read) == sorted(name for name, _ in model.named_parameters())
+
+
+def test_names_are_checked_before_anything_runs() -> None:
+    with pytest.raises(UsageError, match='Did you mean "spectrum"'):
+        deepscope.examine(network(), instruments=["spectrm"])
+    with pytest.raises(UsageError, match="Known: deep, quick, standard"):
+        deepscope.examine(network(), budget="huge")
+    with pytest.raises(UsageError, match="cannot examine a int"):
+        deepscope.examine(3)
+
+
+def test_the_record_is_plain_json_with_the_promised_parts() -> None:
+    record = deepscope.examine(network(), data=batches(), loss=functional.cross_entropy).to_dict()
+    again = json.loads(json.dumps(record, allow_nan=False))
+    assert again == record
+    assert record["schema"] == "deepscope.examination/1"
+    assert {"schema", "subject", "readings", "findings", "not_run", "cost"} <= record.keys()
+    for reading in record["readings"].values():
+        assert {"table", "left_out"} <= reading.keys()
+        assert all("name" in row for row in reading["table"])
+    assert record["cost"]["forward_passes"] > 0
+
+
+def test_the_seed_decides_everything() -> None:
+    subject = Subject(network(), batches(), functional.cross_entropy)
+    one, other = (deepscope.examine(subject, seed=3) for _ in range(2))
+    assert one.readings == other.readings
+
+
+def test_findings_come_worst_first() -> None:
+    model = network()
+    with torch.no_grad():
+        model[4].weight.zero_()
+        model[0].weight[0, 0] = torch.nan
+    findings = deepscope.examine(model).findings
+    assert [finding.where for finding in findings[:2]] == ["0.weight", "4.weight"]
+    assert [finding.rank for finding in findings] == sorted(finding.rank for finding in findings)
+
+
+def test_save_as_page_and_as_data(tmp_path: Path) -> None:
+    examination = deepscope.examine(network())
+    assert "<html" in examination.save(tmp_path / "report.html").read_text()
+    assert json.loads(examination.save(tmp_path / "report.json").read_text()) == examination.to_dict()
+    with pytest.raises(UsageError, match=r"\.html or \.json"):
+        examination.save(tmp_path / "report.doc")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json"]
+
+
+def test_shows_itself_in_a_terminal_and_a_notebook() -> None:
+    examination = deepscope.examine(network())
+    assert "Sequential" in str(examination)
+    assert "iframe" in examination._repr_html_()
+    assert "Sequential" in repr(examination)
+
+
+def test_a_figure_that_cannot_be_drawn_does_not_lose_the_report(tmp_path: Path) -> None:
+    class Undrawable(ANATOMY.reading):  # type: ignore[name-defined,misc]
+        def plot(self) -> None:
+            raise ZeroDivisionError("planted")
+
+    examination = deepscope.examine(network(), instruments=["anatomy"])
+    reading = examination.readings["anatomy"]
+    changed = Undrawable(**{name: getattr(reading, name) for name in reading.__dataclass_fields__})
+    broken = replace(examination, readings={"anatomy": changed})
+    assert "could not be drawn" in broken.save(tmp_path / "r.html").read_text()

@@ -1,0 +1,55 @@
+import pytest
+
+from deepscope.report import comparison_sentence, sentence
+
+
+@pytest.fixture
+def said(builders):
+    def say(*findings, **more):
+        found = [builders["finding"](severity, "health", where, "…") for severity, where in findings]
+        made = builders["lenet"]()
+        return sentence(made | {"findings": found} | more)
+
+    return say
+
+
+def test_where_most_of_them_are(said):
+    found = [
+        ("problem", "conv2"),
+        ("warning", "fc1.weight"),
+        ("problem", "relu2"),
+        ("warning", "fc3"),
+        ("note", "conv1"),
+    ]
+    text = "LeNet, 61,706 parameters: 2 problems, 2 warnings, most of them in layers conv2–fc1"
+    assert said(*found) == text
+
+
+def test_one_and_all(said):
+    assert said(("problem", "fc1.weight")) == "LeNet, 61,706 parameters: 1 problem, in layer fc1"
+    assert said(("problem", "fc1"), ("warning", "fc1")).endswith("1 warning, all of them in layer fc1")
+
+
+def test_a_place_is_named_only_where_it_says_something(said):
+    assert said(("warning", ""), ("warning", "")) == "LeNet, 61,706 parameters: 2 warnings"
+    assert said(("warning", "conv1"), ("warning", "fc3")) == "LeNet, 61,706 parameters: 2 warnings"
+
+
+def test_nothing_found(said):
+    assert said() == "LeNet, 61,706 parameters: no problems, no warnings"
+    assert said(("note", "fc1")) == "LeNet, 61,706 parameters: no problems, no warnings (1 note)"
+
+
+def test_failures_are_told(said, builders):
+    assert said(failed=["health", "spectrum"]).endswith("no problems, no warnings; health and spectrum failed")
+    assert sentence(builders["empty"]()).endswith("nothing could be measured; anatomy failed")
+
+
+def test_comparison(builders):
+    made = builders["comparison"]()
+    assert comparison_sentence(made) == "before against after: 4 of 5 tensors differ; new: 1 warning; gone: 1 problem"
+    made |= {"findings_new": [], "findings_gone": []}
+    made["weights"] = [each | {"status": "equal"} for each in made["weights"]]
+    assert (
+        comparison_sentence(made) == "before against after: all tensors are equal; no problem or warning comes or goes"
+    )

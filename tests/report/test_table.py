@@ -1,0 +1,49 @@
+import random
+
+from deepscope.report._table import header, table
+
+
+def cells(made, key):
+    return next(column for column in made.columns if column.key == key).cells
+
+
+def test_the_name_comes_first_and_errors_join_their_value():
+    made = table([{"alpha": 2.8371, "alpha_stderr": 0.1234, "name": "fc"}, {"name": "gone", "alpha": None}])
+    assert [column.key for column in made.columns] == ["name", "alpha"]
+    assert cells(made, "alpha") == ("2.84 ± 0.12", "–")
+    assert made.columns[1].numeric
+
+
+def test_intervals_join_their_value():
+    made = table([{"name": "a", "rate": 1.0, "rate_low": 0.5, "rate_high": 2.0}])
+    assert cells(made, "rate") == ("1 [0.5, 2]",)
+
+
+def test_cells_are_written_for_people():
+    made = table([{"name": "a", "shape": [64, 3], "bytes": 246824, "trained": True, "tied": [], "share": 0.25}])
+    assert [column.cells[0] for column in made.columns] == ["a", "64 × 3", "247 kB", "yes", "–", "0.25"]
+    assert [column.numeric for column in made.columns] == [False, False, True, False, False, True]
+
+
+def test_headers_have_units():
+    assert header("wall_seconds") == "wall (s)"
+    assert header("alpha_change") == "tail exponent α, b − a"
+
+
+def test_a_long_table_shows_rows_with_findings_and_then_the_most_unusual():
+    draw = random.Random(0)
+    rows = [{"name": f"layer{index}.weight", "norm": draw.gauss(0, 1)} for index in range(1000)]
+    rows[700]["norm"] = 99.0
+    found = [{"severity": "warning", "where": "layer3"}, {"severity": "note", "where": "layer5.weight"}]
+    assert table(rows, found, limit=2).telling == (3, 5)
+    assert table(rows, found, limit=3).telling == (3, 5, 700)
+    made = table(rows, found)
+    assert len(made.telling) == 200
+    assert list(made.telling) == sorted(made.telling)
+    assert not made.whole
+    assert made.size == len(made.columns[0].cells) == 1000
+
+
+def test_an_empty_table():
+    made = table([])
+    assert (made.size, made.columns, made.telling) == (0, (), ())

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepscope import data
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(name: str, report: Path, *options: str) -> dict[str, Any]:
+    found = data.locate(data.find(name))
+    if found.missing:
+        pytest.skip(found.why_not)
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py"), "--report", str(report), *options],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert report.stat().st_size > 10_000
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.verify
+def test_mnist_reaches_98_percent_within_five_cpu_minutes(tmp_path: Path) -> None:
+    result = run("mnist", tmp_path / "report.html", "--checkpoint", str(tmp_path / "run.ckpt"))
+    assert result["test_accuracy"] >= 0.98
+    assert result["cpu_seconds"] < 300
+    again = run("mnist", tmp_path / "again.html", "--checkpoint", str(tmp_path / "run.ckpt"))
+    assert again["test_accuracy"] == result["test_accuracy"]
+    assert again["cpu_seconds"] < result["cpu_seconds"] / 4
+
+
+@pytest.mark.verify
+def test_tinyshakespeare_beats_the_frequencies_of_pairs(tmp_path: Path) -> None:
+    result = run("tinyshakespeare", tmp_path / "report.html")
+    # The test text's own entropy is 4.81 bits per character, and 3.42 given the character before.
+    assert result["test_bits_per_character"] < 3.42
+    assert result["steps"] >= 300
