@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-MODELS = '''
+MODELS = """
 import torch
 from torch import nn
 from torch.nn import functional
@@ -39,7 +39,7 @@ def wrong_labels():
 
 def loss(outputs, targets):
     return functional.cross_entropy(outputs, targets)
-'''
+"""
 
 
 @pytest.fixture
@@ -120,7 +120,9 @@ def test_strict_with_a_baseline_fails_on_new_problems_only(deepscope: Callable) 
 
 
 def test_instrument_that_fails_is_partly_done(deepscope: Callable, here: Path) -> None:
-    done = deepscope("examine", f"{here}:network", "--data", f"{here}:wrong_labels", "--loss", "cross_entropy", "--json")
+    done = deepscope(
+        "examine", f"{here}:network", "--data", f"{here}:wrong_labels", "--loss", "cross_entropy", "--json"
+    )
     assert done.code == 3
     record = json.loads(done.out)
     assert set(record["readings"]) == {"anatomy", "spectrum"}

@@ -26,7 +26,9 @@ def _classes(n: int, classes: int = 4) -> torch.Tensor:
 
 def mlp() -> Subject:
     model = nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4))
-    return Subject(model, [(torch.randn(16, 12), _classes(16)), (torch.randn(5, 12), _classes(5))], functional.cross_entropy)
+    return Subject(
+        model, [(torch.randn(16, 12), _classes(16)), (torch.randn(5, 12), _classes(5))], functional.cross_entropy
+    )
 
 
 def convolutional() -> Subject:

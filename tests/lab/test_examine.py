@@ -47,12 +47,13 @@ def test_without_data_health_is_not_run_and_says_why() -> None:
     [
         ([(torch.randn(4, 7), torch.zeros(4).long())], functional.cross_entropy, "mat1"),
         ([(torch.randn(4, 20), torch.full((4,), 99))], functional.cross_entropy, "99"),
-        ([(torch.full((4, 20), torch.nan), torch.zeros(4).long())], functional.cross_entropy, "nan"),
+        ([(torch.full((4, 20), torch.nan), torch.zeros(4).long())], functional.cross_entropy, "hold NaN"),
+        ([(torch.randn(4, 20), torch.zeros(4).long())], lambda out, t: out.sum() * torch.nan, "the loss is nan"),
         ([torch.randn(4, 20)], functional.cross_entropy, "pair"),
         ([], functional.cross_entropy, "no samples"),
         ([(torch.randn(4, 20), torch.zeros(4).long())], lambda out, t: out, "scalar"),
     ],
-    ids=["shape", "label out of range", "NaN", "no pair", "empty", "no scalar"],
+    ids=["shape", "label out of range", "NaN inputs", "NaN loss", "no pair", "empty", "no scalar"],
 )
 def test_bad_data_costs_only_the_instruments_that_need_it(data: list, loss: object, word: str) -> None:
     examination = deepscope.examine(network(), data=data, loss=loss)
@@ -148,3 +149,19 @@ def test_a_figure_that_cannot_be_drawn_does_not_lose_the_report(tmp_path: Path) 
     changed = Undrawable(**{name: getattr(reading, name) for name in reading.__dataclass_fields__})
     broken = replace(examination, readings={"anatomy": changed})
     assert "could not be drawn" in broken.save(tmp_path / "r.html").read_text()
+
+
+def test_layers_are_in_forward_order() -> None:
+    class Backwards(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last, self.first = nn.Linear(8, 5), nn.Linear(20, 8)
+            self.scale = nn.Parameter(torch.ones(3, 3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.first(x).relu())
+
+    with_data = deepscope.examine(Backwards(), data=batches(), loss=functional.cross_entropy)
+    assert with_data.to_dict()["subject"]["layers"] == ["scale", "first", "last"]
+    without = deepscope.examine(Backwards())
+    assert without.to_dict()["subject"]["layers"] == ["scale", "last", "first"]

@@ -140,4 +140,6 @@ def test_a_constant_output(how: str) -> None:
         else:
             model[5].bias.fill_(-100)
     messages = [f.message for f in examined(model).problems]
-    assert any("constant" in message or "same output" in message or "does not depend" in message for message in messages)
+    assert any(
+        "constant" in message or "same output" in message or "does not depend" in message for message in messages
+    )

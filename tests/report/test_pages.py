@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_is_whole_and_its_links_lead_somewhere(page):
     assert set(made.links) <= set(made.ids)
     assert made.headings[0] == 1
     assert made.headings.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(made.headings, made.headings[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(made.headings))
 
 
 def test_fetches_nothing(page):

@@ -323,6 +323,14 @@ def test_a_torch_checkpoint_whose_pickle_claims_more_values_than_it_has(tmp_path
         refused(write(path, raw[:place] + claim + raw[place + 3 :]))
 
 
+def test_a_legacy_checkpoint_whose_tensor_reaches_beyond_its_storage(tmp_path):
+    path, _ = saved(tmp_path, "legacy")
+    raw = path.read_bytes()
+    # The shape (20, 15) is pickled as K\x14K\x0f; (20, 16) is small enough to fit the file as a whole.
+    assert raw.count(b"K\x14K\x0f\x86") == 1
+    refused(write(path, raw.replace(b"K\x14K\x0f\x86", b"K\x14K\x10\x86")), "beyond")
+
+
 def test_a_torch_archive_whose_tensor_reaches_beyond_its_storage(tmp_path):
     path, _ = saved(tmp_path, "torch")
     # The shape (20, 15) is pickled as K\x14K\x0f.

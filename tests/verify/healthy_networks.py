@@ -73,11 +73,18 @@ def _mlp(activation: Callable[[], nn.Module], widths: tuple[int, ...], norm: Cal
     return nn.Sequential(*layers)
 
 
-def _convolutional(activation: Callable[[], nn.Module], norm: bool = False, pool: Callable[[int], nn.Module] = nn.MaxPool2d) -> nn.Module:  # fmt: skip
+def _convolutional(
+    activation: Callable[[], nn.Module], *, norm: bool = False, pool: Callable[[int], nn.Module] = nn.MaxPool2d
+) -> nn.Module:
     def block(n_in: int, n_out: int) -> list[nn.Module]:
         return [nn.Conv2d(n_in, n_out, 3, padding=1), *([nn.BatchNorm2d(n_out)] if norm else []), activation()]
 
     return nn.Sequential(*block(1, 16), pool(2), *block(16, 32), pool(2), nn.Flatten(), nn.Linear(128, 10))
+
+
+def _residual() -> nn.Module:
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)]
+    return nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), _Residual(16), _Residual(16), *head)
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -96,7 +103,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "orthogonal": partial(_mlp, nn.ReLU, (64, 64), init=nn.init.orthogonal_),
     "convolutional": partial(_convolutional, nn.ReLU),
     "convolutional batch norm": partial(_convolutional, nn.GELU, norm=True, pool=nn.AvgPool2d),
-    "residual": lambda: nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), _Residual(16), _Residual(16), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)),  # fmt: skip
+    "residual": _residual,
     "lstm": partial(_Recurrent, nn.LSTM),
     "gru": partial(_Recurrent, nn.GRU),
     "transformer": partial(_Attention, norm_first=True),

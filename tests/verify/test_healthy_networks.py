@@ -15,7 +15,7 @@ from deepscope.data import load
 from deepscope.training import cosine, evaluate, fit
 
 sys.path.insert(0, str(Path(__file__).parent))
-from healthy_networks import NETWORKS  # noqa: E402
+from healthy_networks import NETWORKS
 
 pytestmark = pytest.mark.verify
 EPOCHS = 40

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,15 @@ from deepscope.report import comparison_page, examination_page
 
 pytestmark = pytest.mark.verify
 
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 PAGES = ("lenet", "thousand", "hostile", "empty", "comparison")
 
 # Walks every element with text of its own and returns those whose contrast with the ground they stand on is too low.
@@ -80,7 +86,7 @@ def visit(browser, folder):
     contexts, faults = [], []
 
     def go(name, width=1280, height=900, **settings):
-        context = browser.new_context(viewport={"width": width, "height": height}, **settings)
+        context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce", **settings)
         contexts.append(context)
         page = context.new_page()
         address = (folder / f"{name}.html").as_uri()
@@ -130,7 +136,7 @@ def test_headings_are_in_order_and_landmarks_there(visit):
     levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map((each) => Number(each.tagName[1]))")
     assert levels.count(1) == 1
     assert levels[0] == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     for role in ("main", "banner", "contentinfo"):
         assert page.get_by_role(role).count() == 1
     assert page.get_by_role("navigation").count() == 1

@@ -6,12 +6,14 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from deepscope.core import Cost, Finding, Instrument, Known, LeftOut, Needs, PerWeight, Reading, Stopwatch, Track
@@ -81,8 +83,8 @@ class Anatomy(Reading):
     tensors
         One entry per parameter and buffer, in the order of the model or file; tied tensors once.
     flops
-        Floating-point operations of one forward pass, per sample (a multiplication and an addition are two); None
-        without data.
+        Floating-point operations in the matrix products, convolutions and attention of one forward pass, per sample
+        (a multiplication and an addition are two); None without data.
     flops_by_layer
         The same by module.
     """
@@ -185,7 +187,8 @@ def anatomy(subject: Subject, *, generator: torch.Generator | None = None) -> An
 
     For each tensor: role, shape, dtype, number of values, bytes, non-finite values, exact zeros, norm, and its root
     mean square over the standard deviation of PyTorch's default initialisation for its layer. Where there is data,
-    the floating-point operations of one forward pass.
+    the floating-point operations of one forward pass. Tensors that cannot be measured (integers, no values) have a
+    row without numbers, and an entry in the ledger.
 
     Parameters
     ----------
@@ -228,7 +231,7 @@ def _step(weight: Weight, tensor: Tensor | None) -> TensorAnatomy:
     seen = _scan(tensor)
     if seen.nonfinite:
         return TensorAnatomy(**known, status="holds non-finite values", nonfinite=seen.nonfinite, zeros=seen.zeros)
-    rms = math.sqrt(seen.square_sum / weight.count)
+    rms = seen.norm / math.sqrt(weight.count)
     max_abs = max(seen.largest, -seen.smallest)
     default = next(iter(initialisers(weight)), None)
     matrix = tensor.ndim >= 2 and weight.role is not Role.BUFFER
@@ -237,7 +240,7 @@ def _step(weight: Weight, tensor: Tensor | None) -> TensorAnatomy:
         status="ok",
         nonfinite=0,
         zeros=seen.zeros,
-        norm=math.sqrt(seen.square_sum),
+        norm=seen.norm,
         rms=rms,
         max_abs=max_abs,
         init_ratio=rms / default.std if default else None,
@@ -259,14 +262,14 @@ class _Scan:
 
     nonfinite: int
     zeros: int
-    square_sum: float
+    norm: float
     smallest: float
     largest: float
 
 
 def _scan(tensor: Tensor) -> _Scan:
     flat = tensor.flatten()
-    nonfinite, zeros, square_sum, smallest, largest = 0, 0, 0.0, math.inf, -math.inf
+    nonfinite, zeros, norm, smallest, largest = 0, 0, 0.0, math.inf, -math.inf
     for start in range(0, flat.numel(), _CHUNK):
         values = flat[start : start + _CHUNK].double()
         finite = values.isfinite()
@@ -275,10 +278,18 @@ def _scan(tensor: Tensor) -> _Scan:
             nonfinite += int((~finite).sum())
             values = values[finite]
         if values.numel():
-            square_sum += float(values @ values)
-            low, high = torch.aminmax(values)
-            smallest, largest = min(smallest, float(low)), max(largest, float(high))
-    return _Scan(nonfinite, zeros, square_sum, smallest, largest)
+            low, high = map(float, torch.aminmax(values))
+            norm = math.hypot(norm, _norm(values, max(-low, high)))
+            smallest, largest = min(smallest, low), max(largest, high)
+    return _Scan(nonfinite, zeros, norm, smallest, largest)
+
+
+def _norm(values: Tensor, max_abs: float) -> float:
+    if 1e-100 < max_abs < 1e100:
+        return math.sqrt(float(values @ values))
+    # The squares of float64's own largest and smallest values are not float64 numbers.
+    scaled = values / max_abs if max_abs > 0 else values
+    return max_abs * math.sqrt(float(scaled @ scaled))
 
 
 def _digest(tensor: Tensor) -> str:
@@ -290,6 +301,7 @@ def _digest(tensor: Tensor) -> str:
 
 def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Anatomy:
     tensors, left_out = split_ledger(items)
+    left_out = (*(LeftOut(t.name, t.status) for t in tensors if t.nonfinite is None), *left_out)
     flops: float | None = None
     by_layer: dict[str, float] = {}
     if Needs.DATA in subject.offers:
@@ -299,7 +311,8 @@ def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Anatomy:
                 watch.count(forward=1)
             except Exception as error:
                 # The tensors have been measured all the same; what the model refuses is health's finding to make.
-                left_out = (*left_out, LeftOut("FLOPs", f"the forward pass failed: {str(error).splitlines()[0]}"))
+                reason = str(error).strip().partition("\n")[0] or type(error).__name__
+                left_out = (*left_out, LeftOut("FLOPs", f"the forward pass failed: {reason}"))
         cost += watch.cost
     return Anatomy(
         subject=subject.name,
@@ -312,9 +325,9 @@ def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Anatomy:
 
 
 def _count_flops(subject: Subject) -> tuple[float, dict[str, float]]:
-    with subject.undisturbed(), torch.no_grad():
+    counter = FlopCounterMode(display=False)
+    with subject.undisturbed(), torch.no_grad(), _no_fused_kernels(subject.model):
         batch = next(iter(subject.batches()))
-        counter = FlopCounterMode(display=False)
         with counter:
             subject.predict(batch.inputs)
     total = counter.get_total_flops() / batch.n_samples
@@ -325,6 +338,20 @@ def _count_flops(subject: Subject) -> tuple[float, dict[str, float]]:
         if name not in {"Global", root}
     }
     return total, by_layer
+
+
+@contextmanager
+def _no_fused_kernels(model: nn.Module | None) -> Iterator[None]:
+    # The counter sees matrix products; attention and recurrent layers in one kernel would count as nothing.
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fastpath)
+        torch.backends.mha.set_fastpath_enabled(False)
+        if model is not None and any(isinstance(module, nn.RNNBase) for module in model.modules()):
+            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        yield
 
 
 def _faults(tensor: TensorAnatomy) -> Iterator[Finding]:
@@ -457,7 +484,8 @@ ANATOMY = Instrument(
     needs=Needs.WEIGHTS,
     formula=(
         "init_ratio = √(Σ w²/n) / s, with s the standard deviation of PyTorch's default initialisation: 1/√(3·fan_in) "
-        "for linear and convolutional layers, 1 for embeddings. A FLOP is one multiplication or one addition."
+        "for linear and convolutional layers, 1/√(3·hidden) for recurrent ones, 1 for embeddings. A FLOP is one "
+        "multiplication or one addition in a matrix product, a convolution or attention."
     ),
     how_to_read=(
         "Above, the number of values in each matrix; below, how large they are against a fresh layer of the same "

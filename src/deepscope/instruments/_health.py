@@ -57,8 +57,9 @@ def health(subject: Subject, *, generator: torch.Generator | None = None, max_sa
     Notes
     -----
     The model runs in evaluation mode. Before a first training step batch normalisation passes everything through
-    there, so that gradients say nothing about training: no verdict is given. Fused attention kernels are off, so that their layers are seen; what torch
-    computes inside recurrent and attention layers is not. A tied weight has the gradient of all its uses.
+    there, so that gradients say nothing about training: no verdict is given. Fused attention kernels are off, so that
+    their layers are seen; what torch computes inside recurrent and attention layers is not. A tied weight has the
+    gradient of all its uses.
     Cost: one forward pass and, with a loss, one backward pass per batch; one copy of the gradient in memory.
     Sources: Bengio et al. (1994); Glorot & Bengio (2010); He et al. (2015).
 

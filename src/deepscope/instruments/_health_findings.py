@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 #: Shares of dead or saturated units from which a layer is worth a warning or a note.
 MANY = 0.5
 SOME = 0.1
-#: Gradients that shrink by more than this from the last layer to the first are a problem, a warning before that. torch's
-#: default initialisation of ten plain ReLU layers stays above it (6^-5 = 1.3e-4: half the units open, variance 1/(3n)),
-#: and such networks train; ten sigmoid layers are far below (0.25^10 = 1e-6).
+#: Gradients that shrink by more than this from the last layer to the first are a problem, and a warning before that.
+#: Ten plain ReLU layers as torch initialises them stay above it (6^-5 = 1.3e-4: half the units open, variance 1/(3n))
+#: and train all the same; ten sigmoid layers are far below (0.25^10 = 1e-6).
 LOST = 1e-4
 #: Fewest samples from which a share of dead units is told: a unit that is open half the time looks dead in n samples
 #: with probability 2⁻ⁿ, one that is open in 15 % of them with 0.85²⁰ = 4 %.

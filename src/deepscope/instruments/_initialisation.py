@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from deepscope.linalg import mp_edges, tracy_widom_threshold
+from deepscope.linalg import mp_edges, tracy_widom_scale
 from deepscope.subject import Role, Weight
 
 #: Below this many values a trained tensor cannot be told from a fresh one with any confidence.
@@ -48,6 +48,10 @@ def _of_matrix(weight: Weight) -> Iterator[Initialiser]:
     glorot = math.sqrt(6 / (rows * kernel + cols))
     # A file does not say which dimension is summed over (GPT-2 stores [in, out]), so both are tried.
     fans = [weight.fan_in] if weight.fan_in else [cols, rows] if len(weight.shape) == 2 else [cols]
+    if weight.role is Role.RECURRENT and weight.fan_in is None:
+        # The default goes by the hidden size: the columns of ``weight_hh``, else a share of the rows (LSTM, GRU, RNN).
+        shares = [rows // gates for gates in (4, 3, 1) if rows % gates == 0]
+        fans = [cols, *shares] if "weight_hh" in weight.name else [*shares, cols]
     if weight.role is Role.ATTENTION and weight.fan_in is None:
         yield Initialiser("PyTorch's default for attention", "uniform", glorot)
     for fan in fans:
@@ -64,7 +68,8 @@ def _of_matrix(weight: Weight) -> Iterator[Initialiser]:
 def recognise(tensor: Tensor, weight: Weight, rms: float, max_abs: float) -> Initialiser | None:
     """Return the initialiser that the values cannot be told from, or None.
 
-    Four tests must all pass, each with a false-alarm rate below about 1 %: the root mean square, the largest
+    Four tests must all pass, each with a false-alarm rate of about 0.1 %, so that a fresh network of many layers is
+    seen as fresh in all of them: the root mean square, the largest
     magnitude (the sharpest one for uniform values: training pushes some entry past the bound at once), the
     Kolmogorov–Smirnov distance of up to 4,096 values, and, for matrices, a largest singular value no larger than
     noise of this size has.
@@ -87,30 +92,34 @@ def recognise(tensor: Tensor, weight: Weight, rms: float, max_abs: float) -> Ini
 
 def _rms_fits(initialiser: Initialiser, rms: float, n: int) -> bool:
     # Relative standard deviation of the root mean square of n values: √(kurtosis − 1) / (2√n), with a kurtosis of
-    # 9/5 (uniform) or 3 (normal). Three of them.
+    # 9/5 (uniform) or 3 (normal). Four of them.
     kurtosis = 9 / 5 if initialiser.kind == "uniform" else 3.0
-    return abs(rms / initialiser.std - 1) <= 3 * math.sqrt(kurtosis - 1) / (2 * math.sqrt(n))
+    return abs(rms / initialiser.std - 1) <= 4 * math.sqrt(kurtosis - 1) / (2 * math.sqrt(n))
 
 
 def _maximum_fits(initialiser: Initialiser, max_abs: float, n: int, resolution: float) -> bool:
     ratio = max_abs / initialiser.scale
     if initialiser.kind == "uniform":
-        # P(all n values below 1 − x of the bound) = (1 − x)^n < e^(−5) at x = 5/n.
-        return 1 - 5 / n - resolution <= ratio <= 1 + resolution
-    # P(any of n normal values beyond t) ≤ n·2·exp(−t²/2) = 1 % at t; the lower end likewise, generously.
-    upper = math.sqrt(2 * math.log(200 * n))
+        # P(all n values below 1 − x of the bound) = (1 − x)^n < e^(−7) at x = 7/n.
+        return 1 - 7 / n - resolution <= ratio <= 1 + resolution
+    # P(any of n normal values beyond t) ≤ n·2·exp(−t²/2) = 0.1 % at t; the lower end likewise, generously.
+    upper = math.sqrt(2 * math.log(2000 * n))
     return upper / 2 <= ratio <= upper
 
 
 def _distribution_fits(initialiser: Initialiser, tensor: Tensor) -> bool:
     flat = tensor.flatten()
-    values = flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE].double().cpu().sort().values / initialiser.scale
+    if flat.numel() > _SAMPLE:
+        # At random: equal steps could walk down a single column, whose input may never have been seen in training.
+        chosen = torch.randint(flat.numel(), (_SAMPLE,), generator=torch.Generator().manual_seed(0))
+        flat = flat[chosen.to(flat.device)]
+    values = flat.double().cpu().sort().values / initialiser.scale
     n = values.numel()
     expected = (values + 1) / 2 if initialiser.kind == "uniform" else torch.special.ndtr(values)
     steps = torch.arange(n, dtype=torch.float64)
     distance = torch.maximum((expected - steps / n).abs(), (expected - (steps + 1) / n).abs()).max().item()
-    # Kolmogorov's 1 % quantile; rounding to a coarse dtype moves values by a part of the resolution only.
-    return distance <= 1.63 / math.sqrt(n)
+    # Kolmogorov's 0.1 % quantile; rounding to a coarse dtype moves values by a part of the resolution only.
+    return distance <= 1.95 / math.sqrt(n)
 
 
 def _no_direction_stands_out(initialiser: Initialiser, tensor: Tensor) -> bool:

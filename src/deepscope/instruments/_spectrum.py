@@ -186,7 +186,7 @@ def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Spectrum:
 
 SPECTRUM = Instrument(
     name="spectrum",
-    title="Eigenvalues of the weight matrices",
+    title="eigenvalues of the weight matrices",
     measure=spectrum,
     reading=Spectrum,
     needs=Needs.WEIGHTS,

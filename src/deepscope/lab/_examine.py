@@ -18,6 +18,7 @@ from deepscope.core import (
     Finding,
     Instrument,
     LeftOut,
+    Needs,
     Reading,
     Stopwatch,
     UsageError,
@@ -96,7 +97,7 @@ def examine(
         session = _Session(subject, budget, seed, tell, asked=instruments is not None)
         session.run(chosen)
     return Examination(
-        subject=describe(subject, about),
+        subject=describe(subject, about) | {"layers": session.layers(chosen)},
         readings=session.in_order(chosen),
         findings=session.findings(),
         not_run=tuple(session.not_run),
@@ -137,6 +138,19 @@ class _Session:
 
     def in_order(self, instruments: Sequence[Instrument]) -> dict[str, Reading]:
         return {i.name: self.readings[i.name] for i in instruments if i.name in self.readings}
+
+    def layers(self, instruments: Sequence[Instrument]) -> list[str]:
+        """Names of the layers in forward order: as data passed them, with those it did not pass where they belong."""
+        passed = [i for i in instruments if i.name in self.readings and Needs.DATA in i.needs]
+        order = [str(name) for i in passed[:1] for name in self.readings[i.name].table()["name"]]
+        place = 0
+        for layer in self.subject.layers():
+            if layer in order:
+                place = order.index(layer) + 1
+            else:
+                order.insert(place, layer)
+                place += 1
+        return order
 
     def findings(self) -> tuple[Finding, ...]:
         """All findings, worst first, then in the order of the network."""

@@ -15,7 +15,7 @@ def number(value: float | None, stderr: float | None = None) -> str:
 
     Four where the first digit is 1, three elsewhere, so that the relative precision is about the same.
 
-    >>> number(2.8371, 0.1234), number(0.12345), number(0.2345), number(1234567), number(None)
+    >>> number(2.8371, 0.1234), number(0.12346), number(0.2346), number(1234567), number(None)
     ('2.84', '0.1235', '0.235', '1,234,567', '–')
     """
     if value is None or not math.isfinite(value):

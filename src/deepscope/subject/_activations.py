@@ -88,11 +88,18 @@ def watch_layers(subject: Subject, observe: Observer) -> Iterator[Watch]:
 
 @dataclass
 class _Source:
-    """The layer from whose output a tensor came."""
+    """The layer from whose output a tensor came; without that output, which is not to live on for it."""
 
-    output: LayerOutput
+    name: str
+    site: str
+    module: nn.Module
+    units_dim: int | None
+    ndim: int
     order: int
     parts: int = 0
+
+    def units_dim_of(self, tensor: Tensor) -> int | None:
+        return self.units_dim if self.ndim == tensor.ndim else plain_units_dim(tensor.ndim)
 
 
 class Watch:
@@ -192,7 +199,8 @@ class Watch:
                 real=self._real(name, module, tensor, units_dim),
             )
             self._order += 1
-            self._latest = self._sources[tensor] = _Source(output, self._order)
+            source = _Source(name, output.site, module, units_dim, tensor.ndim, self._order)
+            self._latest = self._sources[tensor] = source
             self._show(output)
 
     def _whole(self, module: nn.Module, _: Any, result: Any) -> None:
@@ -203,8 +211,8 @@ class Watch:
             tensor = first_tensor(logits)
             if tensor is None or why_not_measured(tensor) or self._latest is None:
                 return
-            source = self._sources.get(tensor, self._latest).output  # type: ignore[no-untyped-call]
-            units_dim = source.units_dim if source.tensor.ndim == tensor.ndim else plain_units_dim(tensor.ndim)
+            source = self._sources.get(tensor, self._latest)  # type: ignore[no-untyped-call]
+            units_dim = source.units_dim_of(tensor)
             real = self._real(source.name, module, tensor, units_dim)
             self.output = LayerOutput(source.name, source.site, module, tensor, units_dim, real=real)
 
@@ -228,13 +236,22 @@ class Watch:
         if source is None:
             self._notes[LeftOut(activation.name, "a function called on something that no layer put out")] = None
             return
-        layer = source.output
-        units_dim = layer.units_dim if layer.tensor.ndim == tensor.ndim else plain_units_dim(tensor.ndim)
-        real = self._real(layer.name, layer.module, tensor, units_dim)
-        part, source.parts = source.parts, source.parts + 1
+        units_dim = source.units_dim_of(tensor)
         self._show(
-            LayerOutput(layer.name, layer.site, layer.module, tensor, units_dim, activation, opened, True, part, real)
+            LayerOutput(
+                name=source.name,
+                site=source.site,
+                module=source.module,
+                tensor=tensor,
+                units_dim=units_dim,
+                activation=activation,
+                open=opened,
+                functional=True,
+                part=source.parts,
+                real=self._real(source.name, source.module, tensor, units_dim),
+            )
         )
+        source.parts += 1
 
     def _show(self, output: LayerOutput) -> None:
         if output.name in self._shown:

@@ -127,10 +127,10 @@ def _is_optimiser_state(value: object) -> bool:
 
 
 def _tensors(value: object) -> int:
-    return sum(1 for _ in walk_tensors(value))
+    return sum(1 for _ in _walk_tensors(value))
 
 
-def walk_tensors(value: object) -> Iterator[Tensor]:
+def _walk_tensors(value: object) -> Iterator[Tensor]:
     """Yield every tensor in nested mappings, lists and tuples; each container is entered once, however it is shared."""
     seen: set[int] = set()
     waiting = [value]

@@ -12,7 +12,7 @@ import re
 import sys
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from deepscope.core import LeftOut, TargetError
 from deepscope.subject._checkpoint_file import Contents, FileVersion, damaged, first_line, quoted, read_strided, shown
-from deepscope.subject._checkpoint_nested import Chosen, choose_weights, follow, walk_tensors
+from deepscope.subject._checkpoint_nested import Chosen, choose_weights, follow
 from deepscope.subject._checkpoint_zip import data_offset, members_of
 from deepscope.subject._role import role_of
 from deepscope.subject._weight import Weight, dtype_name
@@ -82,7 +82,7 @@ def read_torch_zip(file: FileVersion, members: list[zipfile.ZipInfo]) -> Content
         raise damaged("the torch archive was compressed, which torch does not read", file.path)
     storages: list[torch.UntypedStorage] = []
     mapped = _can_be_mapped(file, members)
-    content = _load(file, storages.append, mapped=mapped)
+    content = _load(file, storages, mapped=mapped)
     return _contents(file, content, _places(file, members, storages) if mapped else {}, "torch")
 
 
@@ -92,7 +92,6 @@ def read_torch_legacy(file: FileVersion) -> Contents:
 
 
 def _contents(file: FileVersion, content: object, places: Places, label: str) -> Contents:
-    _check_storages(content, file)
     chosen = choose_weights(content, file.path)
     weights, left_out = _weights(file, chosen, places)
     taken = ".".join(map(str, chosen.path))
@@ -134,18 +133,14 @@ def _weight(file: FileVersion, name: str, keys: tuple[Any, ...], tensor: Tensor,
 
 
 def _why_unreadable(tensor: Tensor, file: FileVersion) -> str:
-    if not _why_unreadable_kind(tensor) and tensor.numel() * tensor.itemsize > file.size:
-        return "an expanded view that claims more values than the file holds"
-    return _why_unreadable_kind(tensor)
-
-
-def _why_unreadable_kind(tensor: Tensor) -> str:
     if tensor.is_meta:
         return "a meta tensor: it has a shape and no values"
     if tensor.layout != torch.strided:
         return f"a tensor with the layout {str(tensor.layout).removeprefix('torch.')}, not a dense one"
     if type(tensor) not in (Tensor, torch.nn.Parameter, torch.nn.Buffer):
         return f"a {type(tensor).__name__}, not a plain tensor"
+    if tensor.numel() * tensor.itemsize > file.size:
+        return "an expanded view that claims more values than the file holds"
     return ""
 
 
@@ -162,14 +157,6 @@ def _identity(tensor: Tensor) -> tuple[Any, ...] | None:
         tensor.is_conj(),
         tensor.is_neg(),
     )
-
-
-def _check_storages(content: object, file: FileVersion) -> None:
-    """Refuse storages that together hold more than the file: a claim of the pickle, not of the data."""
-    dense = [each for each in walk_tensors(content) if not _why_unreadable_kind(each)]
-    sizes = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in dense}
-    if sum(sizes.values()) > file.size:
-        raise damaged("the checkpoint's tensors claim more bytes than the file has", file.path)
 
 
 def _places(file: FileVersion, members: list[zipfile.ZipInfo], storages: list[torch.UntypedStorage]) -> Places:
@@ -208,26 +195,31 @@ def _load_once(file: FileVersion) -> Any:
     with file.open() as stream:
         if zipfile.is_zipfile(stream):
             mapped = _can_be_mapped(file, members_of(file, stream))
-    return _load(file, lambda storage: None, mapped=mapped)
+    return _load(file, [], mapped=mapped)
 
 
-def _load(file: FileVersion, seen: Callable[[torch.UntypedStorage], None], *, mapped: bool) -> Any:
+def _load(file: FileVersion, storages: list[torch.UntypedStorage], *, mapped: bool) -> Any:
+    """Load a file without running code; every storage in it is appended to the list."""
+    sizes: list[int] = []
+
     def on_cpu(storage: Any, _location: str) -> Any:
-        seen(storage)
+        storages.append(storage)
+        sizes.append(storage.nbytes())
         return storage
 
     with file.open() as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            source: Any = file.path if mapped else stream
-            return torch.load(source, map_location=on_cpu, mmap=mapped, weights_only=True)
-        except TargetError:
-            raise
+            content = torch.load(file.path if mapped else stream, map_location=on_cpu, mmap=mapped, weights_only=True)
         except pickle.UnpicklingError as error:
             raise _refusal(file, error) from None
         # torch lets many kinds of errors through for a file that is damaged.
         except Exception as error:
             raise damaged(f"the torch file is truncated or damaged ({first_line(error)})", file.path) from None
+    # torch makes a storage larger, with whatever is in memory there, for a tensor that reaches beyond it.
+    if [storage.nbytes() for storage in storages] != sizes:
+        raise damaged("a tensor in the torch file reaches beyond the values that the file has for it", file.path)
+    return content
 
 
 def _refusal(file: FileVersion, error: pickle.UnpicklingError) -> TargetError:

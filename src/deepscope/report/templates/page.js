@@ -61,9 +61,11 @@
           ? `${telling.length.toLocaleString("en")} of ${size.toLocaleString("en")} rows, those that stand out most`
           : `${cut.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows`;
       }
-      const all = order || needle ? rows.length : size;
+      label(order || needle ? rows.length : size, cut.length);
+    };
+    const label = (all, seen) => {
       more.hidden = limit >= all;
-      more.textContent = `Show ${Math.min(500, all - cut.length).toLocaleString("en")} more rows`;
+      more.textContent = `Show ${Math.min(500, all - seen).toLocaleString("en")} more rows`;
     };
     more.addEventListener("click", () => { limit += 500; show(); });
 
@@ -95,14 +97,15 @@
     });
     if (size > 20) {
       const tools = make("div", undefined, { class: "tools" });
-      const label = make("label", "Filter by name");
+      const named = make("label", "Filter by name");
       const input = make("input", undefined, { type: "search", autocomplete: "off", spellcheck: "false" });
-      label.append(input);
-      tools.append(label);
+      named.append(input);
+      tools.append(named);
       holder.prepend(tools);
       input.addEventListener("input", () => { needle = input.value.trim().toLowerCase(); limit = SLICE; show(); });
     }
-    if (data) { holder.append(more); show(); }
+    // The rows that tell the most stand in the page already.
+    if (data) { holder.append(more); label(size, telling.length); }
   };
   document.querySelectorAll("[data-table]").forEach(sortable);
 
