@@ -10,7 +10,7 @@ ifneq ($(wildcard ../shared/data),)
 export DEEPSCOPE_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: examine test verify lint bench readme clean
+.PHONY: examine test verify lint bench clean
 .DEFAULT_GOAL := examine
 
 $(VENV)/.ready: pyproject.toml constraints.txt

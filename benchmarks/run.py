@@ -43,7 +43,7 @@ def write_readme(results: dict[str, Any]) -> None:
         where = results["machine"]
         versions = where["versions"]
         words = f"{table(results[name])} {where['cpu']}, torch {versions['torch']}, NumPy {versions['numpy']}."
-        block = f"<!-- bench:{name} -->\n{words}\n<!-- /bench -->"
+        block = f"<!-- bench:{name} -->\n\n{words}\n\n<!-- /bench -->"
         before, mark, rest = text.partition(f"<!-- bench:{name} -->")
         _, end, after = rest.partition("<!-- /bench -->")
         if not (mark and end):

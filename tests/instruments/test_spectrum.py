@@ -114,6 +114,9 @@ def test_edges_and_spike():
     for k, strength in enumerate([4.0, 3.0, 0.3]):
         spiked += strength * torch.outer(nn.functional.normalize(gaussian(150, seed=k + 1), dim=0), torch.eye(250)[k])
     assert row_of(spiked)["n_spikes"] == 2
+    # The bulk is still that of noise, but a matrix with a spike is not called random.
+    (finding,) = spectrum(parameters(noise=noise, spiked=spiked)).findings()
+    assert finding.where == "noise"
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1e-40, 1e30, -3.0])
@@ -265,7 +268,7 @@ def test_mostly_zero_rows_have_no_random_null():
     W[:18] = gaussian(18, 60)
     reading = spectrum(parameters(w=W))
     (row,) = reading.table().to_dict("records")
-    assert row["rank"] == 18
+    assert (row["status"], row["rank"]) == ("ok", 18)
     assert np.isnan([row["mp_upper"], row["n_spikes"]]).all()
     (finding,) = reading.findings()
     assert (finding.severity, finding.where) == ("warning", "w")

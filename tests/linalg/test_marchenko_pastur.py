@@ -89,6 +89,11 @@ def test_threshold_is_passed_by_one_matrix_in_a_hundred():
     assert np.mean(largest > tracy_widom_threshold(*shape, 1.0, 0.90)) == pytest.approx(0.10, abs=0.03)
 
 
+def test_scale_is_johnstones():
+    # (√4 + √5)·(1/√4 + 1/√5)^⅓ for a 5 × 5 matrix.
+    assert tracy_widom_scale(5, 5) == pytest.approx(4.1602, abs=1e-4)
+
+
 def test_strong_signal_does_not_raise_its_own_null():
     noise = gaussian(200, 300, 0)
     signal = noise + 100 * np.outer(np.ones(200), np.ones(300)) / math.sqrt(200 * 300)

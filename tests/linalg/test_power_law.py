@@ -150,6 +150,14 @@ def test_no_fit_is_a_status_without_numbers(values, reason):
     assert fit.n_values == len(values)
 
 
+def test_first_of_equal_distances_wins(monkeypatch):
+    from deepscope.linalg import _power_law
+
+    monkeypatch.setattr(_power_law, "_distance", lambda *_: 1.0)
+    # Every bound is below 1, so that no tail is pruned; all are as good, and the longest comes first.
+    assert fit_power_law(pareto(3.0, 200, 0)).n_tail == 200
+
+
 def test_pruning_leaves_few_tails_to_evaluate(monkeypatch):
     from deepscope.linalg import _power_law
 

@@ -8,7 +8,7 @@ import pytest
 from deepscope import figures
 
 LENET = ("conv1", "relu1", "conv2", "relu2", "fc1", "relu3", "fc2", "relu4", "fc3")
-HOSTILE = "<script>alert(1)</script>\"'&\n\x1b[31mred\u202eevil שלום"
+HOSTILE = "<script>alert(1)</script >\"'&\n\x1b[31mred\u202eevil <!-- שלום"
 
 
 def finding(severity, instrument, where, message, evidence="", source="", action=""):

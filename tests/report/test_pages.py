@@ -108,7 +108,7 @@ def test_hostile_names_stay_text(builders):
         each.lstrip().startswith("{") for each in made.scripts
     )
     assert all("alert" not in attributes for _, attributes in made.tags)
-    assert "<script>alert(1)</script>\"'&" in "".join(made.text)
+    assert "<script>alert(1)</script >\"'&" in "".join(made.text)
     for each in made.scripts:
         if each.lstrip().startswith("{"):
             json.loads(each)
@@ -146,6 +146,15 @@ def test_zero_findings_and_nothing_measured_are_told_apart(builders):
     page = examination_page(builders["empty"](), {})
     assert "No instrument could be run" in page
     assert "Nothing stands out" not in page
+
+
+def test_a_finding_links_to_no_column_where_there_is_no_glance(builders):
+    record = builders["lenet"]()
+    for reading in record["readings"].values():
+        reading["glance"] = []
+    made = outline(examination_page(record, {}))
+    assert "glance" not in made.ids
+    assert set(made.links) <= set(made.ids)
 
 
 def test_figures_have_a_name_that_says_what_is_seen(builders):

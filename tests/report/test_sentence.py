@@ -53,3 +53,9 @@ def test_comparison(builders):
     assert (
         comparison_sentence(made) == "before against after: all tensors are equal; no problem or warning comes or goes"
     )
+
+
+def test_a_name_from_right_to_left_does_not_turn_the_sentence(builders):
+    made = builders["lenet"]()
+    made["subject"]["name"] = "שלום"
+    assert sentence(made).startswith("\u2068שלום\u2069, 61,706 parameters: 2 problems")

@@ -276,9 +276,28 @@ def test_a_zip_member_without_a_name(tmp_path):
     path, _ = saved(tmp_path, "packed")
     raw = path.read_bytes()
     place = raw.rindex(b"PK\x01\x02")
-    # Bytes 28 to 30 are the length of the name; what was the name becomes the extra field before it.
+    # Bytes 28 to 30 are the length of the name; what was the name becomes the comment after it.
     (name,) = struct.unpack("<H", raw[place + 28 : place + 30])
-    refused(write(path, raw[: place + 28] + struct.pack("<HH", 0, name) + raw[place + 32 :]), "damaged")
+    refused(write(path, raw[: place + 28] + struct.pack("<HHH", 0, 0, name) + raw[place + 34 :]), "no name")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_zip_member_that_is_there_twice(tmp_path):
+    path, _ = saved(tmp_path, "npz")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("b.npy", b"")
+    refused(path, "twice")
+
+
+def test_an_array_that_no_deflated_member_can_hold(tmp_path):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (10000, 10000)}\n"
+    raw = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+    with zipfile.ZipFile(tmp_path / "m.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("w.npy", raw + b"1234")
+    whole = (tmp_path / "m.npz").read_bytes()
+    place = whole.index(b"PK\x01\x02") + 24
+    claim = struct.pack("<I", len(raw) + 4 * 10**8)
+    refused(write(tmp_path / "m.npz", whole[:place] + claim + whole[place + 4 :]), "'w' claims")
 
 
 def test_a_zip_member_that_claims_to_be_huge(tmp_path):
@@ -328,12 +347,15 @@ def test_a_legacy_checkpoint_whose_tensor_reaches_beyond_its_storage(tmp_path):
     raw = path.read_bytes()
     # The shape (20, 15) is pickled as K\x14K\x0f; (20, 16) is small enough to fit the file as a whole.
     assert raw.count(b"K\x14K\x0f\x86") == 1
-    refused(write(path, raw.replace(b"K\x14K\x0f\x86", b"K\x14K\x10\x86")), "beyond")
+    refused(write(path, raw.replace(b"K\x14K\x0f\x86", b"K\x14K\x10\x86")), "damaged")
 
 
-def test_a_torch_archive_whose_tensor_reaches_beyond_its_storage(tmp_path):
+@pytest.mark.parametrize("name", ["mapped.pt", "not-mapped.safetensors"])
+def test_a_torch_archive_whose_tensor_reaches_beyond_its_storage(tmp_path, name):
     path, _ = saved(tmp_path, "torch")
-    # The shape (20, 15) is pickled as K\x14K\x0f.
-    change = lambda name, data: data.replace(b"K\x14K\x0f\x86", b"K\xffK\xff\x86") if name.endswith(".pkl") else data  # noqa: E731
-    bad = rezip(path, tmp_path / "bad.pt", change)
-    refused(bad)
+
+    def enlarge(member, data):
+        # The shape (20, 15) is pickled as K\x14K\x0f.
+        return data.replace(b"K\x14K\x0f\x86", b"K\x14K\x10\x86") if member.endswith(".pkl") else data
+
+    refused(rezip(path, tmp_path / name, enlarge), "damaged")

@@ -172,6 +172,15 @@ def test_npz(tmp_path, save):
     check(checkpoint, {name: torch.from_numpy(a.astype(a.dtype.newbyteorder("="))) for name, a in arrays.items()})
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_array_that_python_2_wrote(tmp_path):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2L,)}\n"
+    with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+        content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + np.float32([1, 2]).tobytes()
+        archive.writestr("w.npy", content)
+    check(read_checkpoint(tmp_path / "m.npz"), {"w": torch.tensor([1.0, 2.0])})
+
+
 def test_the_content_decides_not_the_name(tmp_path):
     value = {"w": torch.arange(6.0).reshape(2, 3)}
     safetensors.torch.save_file(value, tmp_path / "a.bin")

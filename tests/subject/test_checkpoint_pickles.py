@@ -119,6 +119,13 @@ def test_the_refusal_names_what_the_file_needs_and_how_to_convert_it(tmp_path, w
     assert "state_dict()" in caught.value.todo
 
 
+@pytest.mark.parametrize("way", [object_array, compressed_object_array])
+def test_the_refusal_of_an_object_array_says_so(tmp_path, way):
+    way(tmp_path / "m.npz", Bomb(tmp_path / "planted"))
+    with pytest.raises(TargetError, match="array 'x' holds Python objects"):
+        read_checkpoint(tmp_path / "m.npz")
+
+
 @pytest.mark.parametrize("new", [True, False])
 @pytest.mark.filterwarnings("ignore::torch.serialization.SourceChangeWarning")
 def test_a_whole_pickled_model_is_refused(tmp_path, new):

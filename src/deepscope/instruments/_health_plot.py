@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 def plot_health(layers: Sequence[LayerHealth], weights: DepthProfile, outputs: DepthProfile) -> Figure:
     """Draw gradient norms with intervals and the fitted rate; below, shares of dead and saturated units."""
-    figure, (above, below) = figures.new(7.2, 5.0, rows=2, sharex=True, height_ratios=[1.5, 1.0])
+    figure, (above, below) = figures.new(7.2, 5.0, rows=2, height_ratios=[1.5, 1.0])
     names = [layer.name for layer in layers]
     with figures.style():
-        figures.layer_axis(above, names)
         figures.layer_axis(below, names)
-        above.tick_params(axis="x", labelbottom=False)
+        above.set_xlim(below.get_xlim())
+        above.set_xticks([])
         _gradients(above, layers, weights, outputs)
         _shares(below, layers)
     return figure
@@ -42,19 +42,24 @@ def _gradients(ax: Axes, layers: Sequence[LayerHealth], weights: DepthProfile, o
     # An interval that holds 0 has no lower end on a log axis: it is drawn down to a tenth of the norm.
     figures.interval(ax, x, norm, np.maximum(low, norm / 10), norm + 1.96 * stderr, label="parameters")
     figures.direct_label(ax, x[-1], norm[-1], "parameters", figures.COLORS.accent)
-    _line(ax, layers, outputs)
+    _line(ax, layers, outputs, away_from=norm[-1])
     ax.margins(y=0.15)
 
 
-def _line(ax: Axes, layers: Sequence[LayerHealth], profile: DepthProfile) -> None:
+def _line(ax: Axes, layers: Sequence[LayerHealth], profile: DepthProfile, *, away_from: float) -> None:
     points = [(x, each.output_gradient) for x, each in enumerate(layers) if each.in_profile]
     seen = [(x, value) for x, value in points if value]
     if not seen:
         return
     x, value = np.array(seen, dtype=float).T
     color = figures.COLORS.second
-    ax.plot(x, value, ".", color=color, markersize=3, markeredgewidth=0)
-    figures.direct_label(ax, x[-1], value[-1], "at the output", color)
+    ax.plot(x, value, color=color, linewidth=0.9, linestyle=(0, (2, 1.5)))
+    bottom, top = np.log10(ax.get_ylim())
+    line = 0.07 * (top - bottom)
+    beside = min(np.log10(value[-1]), np.log10(away_from) - line) if value[-1] < away_from else np.log10(value[-1])
+    if 0 <= beside - np.log10(away_from) < line:
+        beside = np.log10(away_from) + line
+    figures.direct_label(ax, x[-1], 10**beside, "at its output", color)
     if profile.rate is not None and profile.intercept is not None:
         places = np.arange(len(points))
         ends = [0, -1] if len(points) > 2 else list(places)
@@ -79,7 +84,10 @@ def _shares(ax: Axes, layers: Sequence[LayerHealth]) -> None:
             continue
         drawn = True
         x, share = np.array(points, dtype=float).T
-        ax.vlines(x, 0, share, color=color, linewidth=0.8, alpha=0.6)
+        # One path for all stems keeps a thousand layers small.
+        gap = np.full(len(x), np.nan)
+        stems = np.column_stack([0 * share, share, gap]).ravel()
+        ax.plot(np.column_stack([x, x, gap]).ravel(), stems, color=color, linewidth=0.8, alpha=0.6)
         ax.plot(x, share, "o", color=color, markersize=3.5 if len(x) <= 200 else 2.0, markeredgewidth=0, label=label)
         figures.direct_label(ax, x[-1], share[-1], label, color)
     if not drawn:

@@ -16,6 +16,8 @@ from deepscope.subject import Role, Weight
 #: Below this many values a trained tensor cannot be told from a fresh one with any confidence.
 FEWEST_VALUES = 256
 _SAMPLE = 4096
+#: 99.9 % quantile of the Tracy–Widom law for real matrices.
+_TRACY_WIDOM_999 = 3.2724
 _MATRIX_ROLES = (Role.LINEAR, Role.CONVOLUTION, Role.EMBEDDING, Role.ATTENTION, Role.RECURRENT)
 
 
@@ -69,10 +71,9 @@ def recognise(tensor: Tensor, weight: Weight, rms: float, max_abs: float) -> Ini
     """Return the initialiser that the values cannot be told from, or None.
 
     Four tests must all pass, each with a false-alarm rate of about 0.1 %, so that a fresh network of many layers is
-    seen as fresh in all of them: the root mean square, the largest
-    magnitude (the sharpest one for uniform values: training pushes some entry past the bound at once), the
-    Kolmogorov–Smirnov distance of up to 4,096 values, and, for matrices, a largest singular value no larger than
-    noise of this size has.
+    seen as fresh in all of them: the root mean square, the largest magnitude (the sharpest one for uniform values:
+    training pushes some entry past the bound at once), the Kolmogorov–Smirnov distance of up to 4,096 values, and,
+    for matrices, a largest singular value no larger than noise of this size has.
 
     Cost: a sort of 4,096 values; for a tensor that passes so far, ten multiplications by the matrix.
     """
@@ -134,4 +135,5 @@ def _no_direction_stands_out(initialiser: Initialiser, tensor: Tensor) -> bool:
     # A Rayleigh quotient never exceeds the largest eigenvalue: noise is never taken for a trained direction.
     largest = (matrix @ vector).square().sum().item()
     variance = initialiser.std**2
-    return largest <= max(tracy_widom_threshold(rows, cols, variance), mp_edges(rows, cols, variance)[1])
+    upper = mp_edges(rows, cols, variance)[1]
+    return largest <= upper + variance * tracy_widom_scale(rows, cols) * _TRACY_WIDOM_999

@@ -19,6 +19,7 @@ from deepscope.report._numbers import how_many
 from deepscope.report._table import Column, Table
 
 _SIGN = re.compile(r"(?<=\d) ([%±×])")
+_NAME = 42  # characters of a name that a table gives room for
 _LONG = 36  # characters from which on a cell may break into lines
 
 
@@ -28,6 +29,11 @@ class TableView:
 
     anchor: str
     table: Table
+
+    @property
+    def name_width(self) -> int:
+        """Characters that the first column is given before its names break into lines."""
+        return min(max(map(len, self.table.columns[0].cells)), _NAME)
 
     @property
     def rows(self) -> Markup:

@@ -39,6 +39,17 @@ def visible(text: str, *, lines: bool = False) -> str:
     return "".join(_visible(each, lines) for each in text)
 
 
+def isolated(name: str) -> str:
+    """Return a name for use within a sentence: one written from right to left must not turn the words beside it.
+
+    >>> isolated("fc1")
+    'fc1'
+    """
+    if any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in name):
+        return f"\u2068{name}\u2069"
+    return name
+
+
 def _visible(character: str, lines: bool) -> str:
     code = ord(character)
     if lines and character == "\n":

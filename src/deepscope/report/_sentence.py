@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from deepscope.report._numbers import how_many, parameters
-from deepscope.report._record import Record, cleaned, layer_of, layers_of
+from deepscope.report._record import Record, cleaned, isolated, layer_of, layers_of
 
 
 def sentence(record: Record) -> str:
@@ -24,7 +24,7 @@ def sentence(record: Record) -> str:
     """
     record = cleaned(record)
     subject = record["subject"]
-    what = f"{subject['name'] or 'A network'}, {parameters(subject.get('parameters'))}"
+    what = f"{isolated(subject['name']) or 'A network'}, {parameters(subject.get('parameters'))}"
     failed = record.get("failed") or ()
     broken = f"; {_and(failed)} failed" if failed else ""
     if not record["readings"]:
@@ -53,7 +53,7 @@ def comparison_sentence(record: Record) -> str:
         parts += [f"{word}: {found}"] if found else []
     if len(parts) == 1:
         parts.append("no problem or warning comes or goes")
-    return f"{record['a']['name']} against {record['b']['name']}: {'; '.join(parts)}"
+    return f"{isolated(record['a']['name'])} against {isolated(record['b']['name'])}: {'; '.join(parts)}"
 
 
 def _worse(findings: Sequence[Record]) -> str:
@@ -77,8 +77,9 @@ def _where(record: Record) -> str:
     inside = sum(first <= place <= last for place in places)
     if last - first + 1 > max(1, len(layers) // 2):
         return ""
-    names = list(layers)
-    stretch = f"layer {names[first]}" if first == last else f"layers {names[first]}–{names[last]}"
+    ordered = list(layers)
+    names = isolated(ordered[first]), isolated(ordered[last])
+    stretch = f"layer {names[0]}" if first == last else f"layers {names[0]}–{names[1]}"
     if len(grave) == 1:
         return f", in {stretch}"
     return f", {'all' if inside == len(grave) else 'most'} of them in {stretch}"

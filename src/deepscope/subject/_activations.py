@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,11 +18,12 @@ from deepscope.subject._activation_function import Activation, activation_of
 from deepscope.subject._batches import Inputs
 from deepscope.subject._layer_output import (
     LayerOutput,
+    Source,
     first_tensor,
     flat,
     is_layer,
     is_opaque,
-    plain_units_dim,
+    selected_layers,
     units_dim_of,
     why_not_measured,
 )
@@ -86,22 +86,6 @@ def watch_layers(subject: Subject, observe: Observer) -> Iterator[Watch]:
         yield watch
 
 
-@dataclass
-class _Source:
-    """The layer from whose output a tensor came; without that output, which is not to live on for it."""
-
-    name: str
-    site: str
-    module: nn.Module
-    units_dim: int | None
-    ndim: int
-    order: int
-    parts: int = 0
-
-    def units_dim_of(self, tensor: Tensor) -> int | None:
-        return self.units_dim if self.ndim == tensor.ndim else plain_units_dim(tensor.ndim)
-
-
 class Watch:
     """The forward passes of a watched subject. See ``watch_layers``.
 
@@ -119,7 +103,7 @@ class Watch:
         self._notes: dict[LeftOut, None] = {}
         self._sites: dict[tuple[str, str], str] = {}
         self._uses: dict[str, int] = {}
-        self._shown = set(_selected(subject))
+        self._shown = set(selected_layers(subject))
         self._active = self._busy = False
         self._reset(None)
 
@@ -153,7 +137,7 @@ class Watch:
         self._units_dims: dict[int, int | None] = {}
         # Weak: a tensor lives no longer for being known here.
         self._sources: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self._latest: _Source | None = None
+        self._latest: Source | None = None
         self._made: tuple[Tensor, Activation, Tensor | None] | None = None
         self.output = None
 
@@ -199,7 +183,7 @@ class Watch:
                 real=self._real(name, module, tensor, units_dim),
             )
             self._order += 1
-            source = _Source(name, output.site, module, units_dim, tensor.ndim, self._order)
+            source = Source(name, output.site, module, units_dim, tensor.ndim, self._order)
             self._latest = self._sources[tensor] = source
             self._show(output)
 
@@ -290,13 +274,6 @@ class Watch:
     def _note(self, name: str, reason: str) -> None:
         if name in self._shown:
             self._notes[LeftOut(name, reason)] = None
-
-
-def _selected(subject: Subject) -> Iterator[str]:
-    for name, module in subject.model.named_modules() if subject.model is not None else ():
-        own = (f"{name}.{parameter}".lstrip(".") for parameter, _ in module.named_parameters(recurse=False))
-        if subject.selects(name) or any(subject.selects(each) for each in own):
-            yield name
 
 
 class _Functions(TorchFunctionMode):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, BinaryIO, cast
 
@@ -40,7 +43,7 @@ class NumpyWeight(Weight):
 
     def read(self) -> Tensor:
         """Return the values, in the machine's byte order."""
-        with self.file.open() as stream:
+        with self.file.open() as stream, _quietly():
             member = _Member(stream, self.offset, self.packed_bytes, self.deflated)
             try:
                 array = np.lib.format.read_array(cast("IO[bytes]", member), allow_pickle=False)
@@ -49,6 +52,14 @@ class NumpyWeight(Weight):
                     f"array {quoted(self.name)} cannot be read ({first_line(error)})", self.file.path
                 ) from None
         return torch.from_numpy(np.require(array, dtype=array.dtype.newbyteorder("="), requirements=["W"]))
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep NumPy from warning of files that Python 2 wrote: they are read all the same."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 class _Member:
@@ -134,7 +145,8 @@ def _header(name: str, member: _Member, file: FileVersion) -> tuple[tuple[int, .
         version = np.lib.format.read_magic(cast("IO[bytes]", counted))
         # Version 3 differs from 2 only in the encoding of field names.
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(cast("Any", counted))
+        with _quietly():
+            shape, _, dtype = read(cast("Any", counted))
     # NumPy parses the header as Python text and lets many kinds of errors through.
     except Exception as error:
         raise damaged(f"array {quoted(name)} has a damaged header ({first_line(error)})", file.path) from None

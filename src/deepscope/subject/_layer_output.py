@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.subject._activation_function import Activation
+from deepscope.subject._subject import Subject
 
 _CHANNELS_FIRST = (
     nn.modules.batchnorm._NormBase,
@@ -100,6 +101,31 @@ def is_layer(name: str, module: nn.Module) -> bool:
     if isinstance(module, _PASS_THROUGH) or "parametrizations" in name.split("."):
         return False
     return is_opaque(module) or any(True for _ in module.parameters(recurse=False))
+
+
+@dataclass
+class Source:
+    """The layer from whose output a tensor came; without that output, which is not to live on for it."""
+
+    name: str
+    site: str
+    module: nn.Module
+    units_dim: int | None
+    ndim: int
+    order: int
+    parts: int = 0
+
+    def units_dim_of(self, tensor: Tensor) -> int | None:
+        """Return the dimension of the units of what was made of that output."""
+        return self.units_dim if self.ndim == tensor.ndim else plain_units_dim(tensor.ndim)
+
+
+def selected_layers(subject: Subject) -> Iterator[str]:
+    """Name the layers that a subject selects, by their name or that of one of their own parameters."""
+    for name, module in subject.model.named_modules() if subject.model is not None else ():
+        own = (f"{name}.{parameter}".lstrip(".") for parameter, _ in module.named_parameters(recurse=False))
+        if subject.selects(name) or any(subject.selects(each) for each in own):
+            yield name
 
 
 def units_dim_of(module: nn.Module, ndim: int, latest: Mapping[int, int | None]) -> int | None:

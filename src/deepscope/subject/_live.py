@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +37,15 @@ class ModuleWeight(Weight):
     def read(self) -> Tensor:
         """Return the tensor itself, detached: no copy."""
         return self.tensor.detach()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tensors pickle by a legacy format that cannot hold float8 and takes the whole storage behind a view along.
+        stream = io.BytesIO()
+        torch.save(self.tensor.detach().clone(), stream)
+        return {**vars(self), "tensor": stream.getvalue()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, tensor=torch.load(io.BytesIO(state["tensor"]), weights_only=True))
 
 
 def module_weights(model: nn.Module) -> tuple[tuple[ModuleWeight, ...], tuple[LeftOut, ...]]:

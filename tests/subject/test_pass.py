@@ -1,0 +1,85 @@
+"""One pass over the weights for many instruments."""
+
+import pytest
+from torch import nn
+
+from deepscope.core import LeftOut
+from deepscope.subject import ModuleWeight, Subject, measure_alone, measure_weights, split_ledger
+
+
+@pytest.fixture
+def subject():
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 3))
+    model[2].bias = model[0].bias
+    return Subject(model)
+
+
+def test_each_tensor_is_read_once_for_all_in_order(subject, monkeypatch):
+    read = []
+    monkeypatch.setattr(ModuleWeight, "read", lambda self: read.append(self.name) or self.tensor.detach())
+    announced = []
+    results = measure_weights(
+        subject,
+        {"names": lambda weight, _: weight.name, "sums": lambda _, tensor: None if tensor is None else tensor.sum()},
+        on_tensor=lambda weight: announced.append(weight.name),
+    )
+    names = [weight.name for weight in subject.weights()]
+    assert announced == names
+    # An int64 counter is shown to every step, but never read.
+    assert read == [name for name in names if name != "1.num_batches_tracked"]
+    tied = LeftOut("2.bias", "the same tensor as 0.bias")
+    assert results["names"][0] == [*names, tied]
+    assert results["sums"][0][names.index("1.num_batches_tracked")] is None
+    assert results["sums"][0][-1] == tied
+
+
+def failing(weight, _):
+    if weight.name == "0.bias":
+        raise ZeroDivisionError
+    return weight.name
+
+
+def test_an_instrument_that_fails_is_left_out_and_the_others_finish(subject):
+    failed = []
+    results = measure_weights(
+        subject,
+        {"bad": failing, "good": lambda weight, _: weight.name},
+        on_error=lambda name, error: failed.append((name, type(error))),
+    )
+    assert failed == [("bad", ZeroDivisionError)]
+    assert list(results) == ["good"]
+    assert len(results["good"][0]) == len(subject.weights()) + 1
+
+
+def test_without_a_handler_the_error_is_raised(subject):
+    with pytest.raises(ZeroDivisionError):
+        measure_weights(subject, {"bad": failing})
+
+
+def test_an_interruption_is_no_instruments_failure(subject):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure_weights(subject, {"it": interrupted}, on_error=lambda *_: pytest.fail("taken for a failure"))
+
+
+def test_one_instrument_alone_gets_its_effort_and_all_items(subject):
+    def gather(of, items, cost):
+        return of, items, cost.cpu_seconds
+
+    of, items, seconds = measure_alone(subject, lambda weight, _, top: (weight.name, top), gather, top=3)
+    assert of is subject
+    assert items[0] == ("0.weight", 3)
+    assert seconds >= 0
+
+
+def test_the_ledger_is_split_off():
+    entry = LeftOut("a", "why")
+    # A plain tuple of two texts is a result, not an entry.
+    assert split_ledger([1, entry, ("a", "b")]) == ([1, ("a", "b")], (entry,))
+
+
+def test_a_step_sees_no_gradient(subject):
+    (items, _) = measure_weights(subject, {"it": lambda _, tensor: tensor is not None and tensor.requires_grad})["it"]
+    assert not any(item for item in items if not isinstance(item, LeftOut))
