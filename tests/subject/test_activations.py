@@ -166,6 +166,14 @@ def test_padding_is_left_out_where_the_mask_fits_and_named_where_it_does_not() -
     assert watch.left_out == (LeftOut("pool", "padding is counted here: the mask does not fit its output"),)
 
 
+def test_a_square_mask_is_turned_for_layers_that_take_time_first() -> None:
+    mask = torch.tensor([[True, True], [False, True]])
+    for batch_first, expected in ((True, mask), (False, mask.T)):
+        model = nn.RNN(1, 3, batch_first=batch_first)
+        (real,), _ = watched(model, torch.ones(2, 2, 1), lambda output: output.real, mask=lambda _: mask)
+        assert torch.equal(real, expected)
+
+
 def test_what_holds_no_measurable_tensor_goes_to_the_ledger() -> None:
     class Odd(nn.Module):
         def __init__(self) -> None:

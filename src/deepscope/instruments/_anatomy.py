@@ -349,7 +349,7 @@ def _no_fused_kernels(model: nn.Module | None) -> Iterator[None]:
         stack.callback(torch.backends.mha.set_fastpath_enabled, fastpath)
         torch.backends.mha.set_fastpath_enabled(False)
         if model is not None and any(isinstance(module, nn.RNNBase) for module in model.modules()):
-            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+            stack.enter_context(torch.backends.mkldnn.flags(enabled=False, allow_tf32=None))
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         yield
 

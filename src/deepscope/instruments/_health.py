@@ -51,8 +51,8 @@ def health(subject: Subject, *, generator: torch.Generator | None = None, max_sa
     Raises
     ------
     MeasurementError
-        There is no model or no data, the model or the loss refuses a batch, or the loss is not finite although
-        every layer's output is.
+        There is no model or no data, no layer can be seen, the model or the loss refuses a batch, or the loss is not
+        finite although every layer's output is.
 
     Notes
     -----
@@ -87,6 +87,12 @@ def health(subject: Subject, *, generator: torch.Generator | None = None, max_sa
             run.see(watch, index, batch)
         stopwatch.count(forward=run.n_batches, backward=run.gradient.batches if run.gradient else 0)
         layers = run.layers(watch)
+    if not layers:
+        raise MeasurementError(
+            "none of the model's layers can be seen",
+            where=subject.name,
+            todo="Give a model of torch.nn modules that run on this data, not TorchScript.",
+        )
     profiled = [each for each in layers if each.in_profile]
     names = [each.name for each in profiled]
     caveat = "batch normalisation has no statistics yet" if _has_fresh_norms(subject) else ""
@@ -99,7 +105,7 @@ def health(subject: Subject, *, generator: torch.Generator | None = None, max_sa
         n_batches=run.n_batches,
         loss=run.loss,
         inputs_vary=run.inputs.varies,
-        output_site=run.output_site or (layers[-1].name if layers else ""),
+        output_site=run.output_site or layers[-1].name,
         output_constant=run.output_constant(layers),
         profile=depth_profile(names, [each.output_gradient for each in profiled], caveat),
         weight_profile=depth_profile(names, [each.gradient_norm for each in profiled], caveat),
@@ -225,7 +231,7 @@ class _Run:
 
     def output_constant(self, layers: tuple[LayerHealth, ...]) -> bool | None:
         """Say whether the network's output is the same for all data."""
-        if self.n_samples < 2 or not self.inputs.varies or not layers:
+        if self.n_samples < 2 or not self.inputs.varies:
             return None
         if self.output_site:
             constant = self.output.constant()

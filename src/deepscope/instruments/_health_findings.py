@@ -19,6 +19,8 @@ SOME = 0.1
 #: Ten plain ReLU layers as torch initialises them stay above it (6^-5 = 1.3e-4: half the units open, variance 1/(3n))
 #: and train all the same; ten sigmoid layers are far below (0.25^10 = 1e-6).
 LOST = 1e-4
+#: Fewest units that are all dead by more than chance: each starts shut with probability 1/2 where inputs vary little.
+FEWEST_UNITS = 8
 #: Fewest samples from which a share of dead units is told: a unit that is open half the time looks dead in n samples
 #: with probability 2⁻ⁿ, one that is open in 15 % of them with 0.85²⁰ = 4 %.
 FEWEST_SAMPLES = 20
@@ -75,11 +77,14 @@ def _nonfinite(health: Health, first: LayerHealth) -> Finding:
 
 def _all_dead(health: Health, dead: Sequence[LayerHealth]) -> Finding:
     first, others = dead[0], [layer.name for layer in dead[1:]]
+    # A gate of one to seven units may well be shut as it was initialised, 2^-units; with the output alive, it is no
+    # fault of the network.
+    broken = health.output_constant or first.units is None or first.units >= FEWEST_UNITS
     return _finding(
-        "problem",
+        "problem" if broken else "warning",
         first.module,
         f"All units of {_called(first, small=True)} are dead: its {first.activation} lets nothing through, whatever "
-        "the input, so nothing before it can learn.",
+        "the input, so nothing learns through it.",
         f"{_units(first)} shut at every one of {_samples(health)}"
         + (f"; behind it also {', '.join(others[:3])}{' …' if len(others) > 3 else ''}" if others else ""),
         "glorot2010understanding",

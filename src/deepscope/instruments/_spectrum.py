@@ -16,7 +16,7 @@ from torch import Tensor
 from deepscope.core import Cost, Finding, Instrument, LeftOut, MeasurementError, Needs, PerWeight, Reading, Track
 from deepscope.instruments._spectrum_findings import spectrum_findings
 from deepscope.instruments._spectrum_known import KNOWN
-from deepscope.instruments._spectrum_matrices import matrices_of, why_no_spectrum
+from deepscope.instruments._spectrum_matrices import matrices_of, matrix_shape, why_no_spectrum
 from deepscope.instruments._spectrum_row import WeightSpectrum, weight_spectrum
 from deepscope.linalg import gram_eigenvalues
 from deepscope.subject import Subject, Weight, measure_alone, split_ledger
@@ -184,6 +184,16 @@ def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Spectrum:
     )
 
 
+def _expected_cost(subject: Subject, *, max_side: int | None = None) -> str:
+    measured = [weight for weight in subject.weights() if not why_no_spectrum(weight, max_side)]
+    operations = 0.0
+    for weight in measured:
+        n_matrices, rows, cols = matrix_shape(weight)
+        short, long = sorted((rows, cols))
+        operations += n_matrices * (short**2 * long + 4 / 3 * short**3)
+    return f"eigenvalues of {len(measured)} tensors, {operations:.1e} operations"
+
+
 SPECTRUM = Instrument(
     name="spectrum",
     title="eigenvalues of the weight matrices",
@@ -205,6 +215,7 @@ SPECTRUM = Instrument(
     source="martin2021predicting",
     efforts={"quick": {"max_side": 2048}, "standard": {"max_side": 8192}, "deep": {}},
     per_weight=PerWeight(step=_step, gather=_gather),
+    expected_cost=_expected_cost,
     rows=("alpha-hat", "mp-null"),
     pinned_by="tests/instruments/test_spectrum.py::test_pareto_spectrum_gives_its_exponent",
     known=KNOWN,

@@ -17,7 +17,7 @@ def why_no_spectrum(weight: Weight, max_side: int | None) -> str:
         return "a buffer is not a weight matrix"
     if weight.role in (Role.BIAS, Role.NORM):
         return f"a {'bias' if weight.role is Role.BIAS else 'normalisation'} does not map features to features"
-    _, rows, cols = _matrix_shape(weight)
+    _, rows, cols = matrix_shape(weight)
     if len(weight.shape) > 2 and weight.role is not Role.CONVOLUTION and weight.count == max(weight.shape):
         return f"a vector in {len(weight.shape)} dimensions has no spectrum"
     if max_side is not None and min(rows, cols) > max_side:
@@ -30,10 +30,11 @@ def matrices_of(weight: Weight, tensor: Tensor) -> Tensor:
     if len(weight.shape) > 2 and weight.role is Role.CONVOLUTION:
         # Contiguous per position, so that each product runs at full speed.
         return tensor.reshape(*tensor.shape[:2], -1).permute(2, 0, 1).contiguous()
-    return tensor.reshape(_matrix_shape(weight))
+    return tensor.reshape(matrix_shape(weight))
 
 
-def _matrix_shape(weight: Weight) -> tuple[int, int, int]:
+def matrix_shape(weight: Weight) -> tuple[int, int, int]:
+    """Return n_matrices, rows and cols."""
     shape = weight.shape
     rows, cols = shape[:2] if weight.role is Role.CONVOLUTION else shape[-2:]
     return weight.count // (rows * cols), rows, cols

@@ -145,11 +145,17 @@ class Watch:
         model = self._subject.model
         if model is None:
             return
+        script, scripts = torch.jit.ScriptModule, set()
         for name, module in model.named_modules():
+            if isinstance(module, script):
+                scripts.add(name)
+                if not name or name.rpartition(".")[0] not in scripts:
+                    self._note(name, "TorchScript: its layers cannot be seen")
             if is_layer(name, module):
                 yield module.register_forward_pre_hook(self._before)
                 yield module.register_forward_hook(partial(self._after, name))
-        yield model.register_forward_hook(self._whole)
+        if not isinstance(model, script):
+            yield model.register_forward_hook(self._whole)
 
     def _before(self, module: nn.Module, _: Any) -> None:
         if self._active and is_opaque(module):

@@ -96,9 +96,9 @@ def is_opaque(module: nn.Module) -> bool:
 def is_layer(name: str, module: nn.Module) -> bool:
     """Whether a module counts as a layer: without children, or with parameters of its own.
 
-    Containers, dropout, identity and what computes a parametrised weight do not.
+    Containers, dropout, identity, what computes a parametrised weight, and TorchScript, which takes no hooks, do not.
     """
-    if isinstance(module, _PASS_THROUGH) or "parametrizations" in name.split("."):
+    if isinstance(module, (*_PASS_THROUGH, torch.jit.ScriptModule)) or "parametrizations" in name.split("."):
         return False
     return is_opaque(module) or any(True for _ in module.parameters(recurse=False))
 

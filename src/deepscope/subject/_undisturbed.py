@@ -93,7 +93,10 @@ class _Kept:
                 parameter.requires_grad_(requires_grad)
             parameter.grad = gradient
         for parameter, name, hooks, contents in self.tensor_hooks:
-            if getattr(parameter, name) is not hooks:
+            current = getattr(parameter, name)
+            if current is not hooks:
+                # torch keeps calling what is in the container that it was given, also after the attribute is reset.
+                current.clear()
                 setattr(parameter, name, hooks)
             if hooks is not None:
                 hooks.clear()
