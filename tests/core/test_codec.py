@@ -84,7 +84,7 @@ def same(one, other):
     return one == other
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(trees)
 def test_any_record_comes_back_exactly(tree):
     record, beside = pack(tree)

@@ -5,8 +5,7 @@ import pickle
 
 import pytest
 
-from deepscope.core import DataError, DeepscopeError, MeasurementError, TargetError, UsageError
-from deepscope.core.errors import nearest
+from deepscope.core import DataError, DeepscopeError, MeasurementError, TargetError, UsageError, nearest
 
 KINDS = [DeepscopeError, DataError, MeasurementError, TargetError, UsageError]
 

@@ -76,6 +76,10 @@ def test_any_difference_makes_readings_unequal(changes):
     assert reading() != reading(**changes)
 
 
+def test_the_same_bytes_of_another_type_are_a_difference():
+    assert reading(values={"a": np.zeros(2)}) != reading(values={"a": np.zeros(2, dtype=np.int64)})
+
+
 def test_cost_is_no_difference_but_the_class_is():
     assert reading(cost=Cost(1.0)) == reading(cost=Cost(2.0))
     other = OtherLengths(**{f.name: getattr(reading(), f.name) for f in dataclasses.fields(Lengths)})

@@ -417,6 +417,7 @@ def test_a_fault_is_told_once_with_what_follows_from_it() -> None:
     found = [(f.severity, f.where) for f in reading.findings() if f.severity != "note"]
     # Behind it outputs are constant, before it gradients are zero: neither is a second fault.
     assert found == [("problem", "5")]
+    assert "output is constant" in reading.findings()[0].message
     assert reading.output_constant is True
     assert row(reading, "0").gradient_norm == 0
 

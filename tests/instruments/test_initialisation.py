@@ -15,6 +15,7 @@ FRESH = {
     "embedding": lambda: nn.Embedding(100, 32),
     "bag": lambda: nn.EmbeddingBag(100, 32),
     "lstm": lambda: nn.LSTM(24, 32),
+    "projected": lambda: nn.LSTM(24, 32, proj_size=16),
     "gru": lambda: nn.GRU(24, 32),
     "cell": lambda: nn.RNNCell(24, 32),
     "attention": lambda: nn.MultiheadAttention(32, 4),
@@ -49,14 +50,21 @@ def judged(model):
     return {step.name: bool(step.initialiser) for step in steps if step.initialiser is not None}
 
 
-@pytest.mark.parametrize("kind", FRESH)
-def test_a_fresh_layer_is_recognised(kind):
-    """In 97 of 100 seeds at least; four tests with a false-alarm rate of some 0.1 % each let 99.6 pass."""
+def share_recognised(make, n_seeds):
     recognised = []
-    for seed in range(100):
+    for seed in range(n_seeds):
         torch.manual_seed(seed)
-        recognised.append(all(judged(FRESH[kind]()).values()))
-    assert sum(recognised) >= 97
+        recognised.append(all(judged(make()).values()))
+    return sum(recognised) / n_seeds
+
+
+@pytest.mark.parametrize("kind", FRESH)
+@pytest.mark.parametrize(
+    ("n_seeds", "share"), [(12, 0.9), pytest.param(100, 0.97, marks=pytest.mark.verify)], ids=["few", "many"]
+)
+def test_a_fresh_layer_is_recognised(kind, n_seeds, share):
+    """In 97 of 100 seeds at least; four tests with a false-alarm rate of some 0.1 % each let 99.6 pass."""
+    assert share_recognised(FRESH[kind], n_seeds) >= share
 
 
 @pytest.mark.parametrize("kind", ["linear", "conv", "lstm", "attention", "embedding"])
@@ -67,11 +75,7 @@ def test_every_matrix_of_a_fresh_layer_is_judged(kind):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_fresh_layer_in_half_precision_is_recognised(dtype):
-    recognised = []
-    for seed in range(100):
-        torch.manual_seed(seed)
-        recognised.append(all(judged(nn.Linear(64, 48).to(dtype)).values()))
-    assert sum(recognised) >= 97
+    assert share_recognised(lambda: nn.Linear(64, 48).to(dtype), 30) >= 0.9
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
@@ -81,8 +85,8 @@ def test_float8_is_judged_without_an_error(dtype):
     assert set(judged(layer)) == {"weight"}
 
 
-@pytest.mark.parametrize(("kind", "scale"), [("lstm", 1.0), ("gru", 1.0), ("cell", 1.0), ("linear", 1.0)])
-def test_a_fresh_layer_of_a_checkpoint_is_recognised(tmp_path, kind, scale):
+@pytest.mark.parametrize("kind", ["lstm", "projected", "gru", "cell", "linear"])
+def test_a_fresh_layer_of_a_checkpoint_is_recognised(tmp_path, kind):
     """A file does not say which layer a tensor belongs to; its name and shape must do."""
     recognised = []
     for seed in range(20):
@@ -102,6 +106,15 @@ def test_another_scale_is_not_taken_for_an_initialiser(factor):
     layer = nn.Linear(64, 48)
     with torch.no_grad():
         layer.weight.mul_(factor)
+    assert judged(layer) == {"weight": False}
+
+
+def test_one_value_beyond_the_bound_of_a_uniform_distribution_is_enough():
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 48)
+    assert judged(layer) == {"weight": True}
+    with torch.no_grad():
+        layer.weight[3, 5] = 1.001 / 8
     assert judged(layer) == {"weight": False}
 
 
@@ -151,9 +164,14 @@ def trained(model, *, steps=300, frozen=()):
     return {name: ((p - before[name]).norm() / before[name].norm()).item() for name, p in model.named_parameters()}
 
 
-@pytest.mark.parametrize("make", [perceptron, convolutional])
-@pytest.mark.parametrize("width", [16, 32, 64])
-@pytest.mark.parametrize("seed", range(3))
+RUNS = [(make, width, seed) for make in (perceptron, convolutional) for width in (16, 32, 64) for seed in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("make", "width", "seed"),
+    [(perceptron, 16, 0), (perceptron, 64, 0), (convolutional, 16, 0)]
+    + [pytest.param(*run, marks=pytest.mark.verify) for run in RUNS],
+)
 def test_a_trained_layer_is_never_called_untrained(make, width, seed):
     torch.manual_seed(seed)
     model = make(width)
@@ -165,11 +183,11 @@ def test_a_trained_layer_is_never_called_untrained(make, width, seed):
     assert not any(finding.where for finding in anatomy(Subject(model)).findings() if "untrained" in finding.message)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.verify) for seed in range(1, 6))])
 def test_a_layer_that_was_frozen_is_named(seed):
     torch.manual_seed(seed)
     model = perceptron(32)
-    trained(model, frozen=("2.weight", "2.bias"))
+    trained(model, steps=200, frozen=("2.weight", "2.bias"))
     findings = [finding for finding in anatomy(Subject(model)).findings() if finding.severity != "note"]
     assert [(finding.severity, finding.where) for finding in findings] == [("warning", "2.weight")]
     assert "untrained" in findings[0].message

@@ -274,9 +274,10 @@ def test_a_scripted_module():
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with undisturbed(model):
         assert not model.training
-        model.train()
-        model(torch.randn(4, 3))
     assert model.training
+    with undisturbed(model, training=True):
+        model(torch.randn(4, 3))
+        assert not torch.equal(model.state_dict()["1.running_mean"], before["1.running_mean"])
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 

@@ -8,6 +8,7 @@ from deepscope.core.errors import (
     MeasurementError,
     TargetError,
     UsageError,
+    nearest,
 )
 from deepscope.core.files import write_atomically
 from deepscope.core.finding import SEVERITIES, Finding, Severity
@@ -16,7 +17,7 @@ from deepscope.core.home import home
 from deepscope.core.instrument import BUDGETS, Instrument, Known, Needs, PerWeight
 from deepscope.core.ledger import LeftOut
 from deepscope.core.reading import Reading
-from deepscope.core.references import cite
+from deepscope.core.references import cite, link
 from deepscope.core.seeds import derive_seed
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "cite",
     "derive_seed",
     "home",
+    "link",
+    "nearest",
     "pack",
     "unpack",
     "write_atomically",

@@ -24,12 +24,28 @@ def cite(key: str) -> str:
     UsageError
         No such reference in ``references.json``.
     """
-    try:
-        entry = _references()[key]
-    except KeyError:
-        raise UsageError("unknown reference", where=key, todo=nearest(key, _references())) from None
+    entry = _entry(key)
     names = [author.get("family") or author["literal"] for author in entry["author"]]
     who = names[0] if len(names) == 1 else f"{names[0]} & {names[1]}" if len(names) == 2 else f"{names[0]} et al."
     year = entry["issued"]["date-parts"][0][0]
     place = entry.get("container-title") or entry.get("publisher") or entry.get("URL", "")
     return f"{who} ({year}). {entry['title']}. {place}."
+
+
+def link(key: str) -> str:
+    """Return the address of a reference: its DOI where it has one, else its URL, else ``""``.
+
+    Raises
+    ------
+    UsageError
+        No such reference in ``references.json``.
+    """
+    entry = _entry(key)
+    return f"https://doi.org/{entry['DOI']}" if "DOI" in entry else str(entry.get("URL", ""))
+
+
+def _entry(key: str) -> dict[str, Any]:
+    try:
+        return _references()[key]
+    except KeyError:
+        raise UsageError("unknown reference", where=key, todo=nearest(key, _references())) from None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from deepscope.core import DataError, UsageError
-from deepscope.core.errors import nearest
+from deepscope.core import DataError, UsageError, nearest
 from deepscope.data._source import Source
 
 

@@ -23,6 +23,8 @@ class Samples:
         [n, …]: one sample per row.
     targets
         [n, …]: the target of each sample.
+    name
+        What they are called in a report.
 
     Raises
     ------
@@ -38,6 +40,7 @@ class Samples:
 
     inputs: Tensor
     targets: Tensor
+    name: str = ""
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.targets):
@@ -68,7 +71,7 @@ class Samples:
         if limit is None:
             return Batches(self, batch_size)
         _at_least_one("limit", limit)
-        return Batches(Samples(self.inputs[:limit], self.targets[:limit]), batch_size)
+        return Batches(Samples(self.inputs[:limit], self.targets[:limit], self.name), batch_size)
 
     def epochs(self, batch_size: int, *, seed: int) -> Epochs:
         """Return a function from an epoch's number to its batches, in an order drawn anew for each epoch.
@@ -106,6 +109,11 @@ class Batches:
 
     def __post_init__(self) -> None:
         _at_least_one("batch_size", self.batch_size)
+
+    @property
+    def name(self) -> str:
+        """What the samples are called in a report."""
+        return self.samples.name
 
     @property
     def n_samples(self) -> int:

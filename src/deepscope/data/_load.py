@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from deepscope.core import UsageError
-from deepscope.core.errors import nearest
+from deepscope.core import UsageError, nearest
 from deepscope.data._catalog import find
 from deepscope.data._dataset import Dataset
 from deepscope.data._download import Progress
@@ -68,7 +67,9 @@ def load(name: str, *, offline: bool | None = None, **options: Any) -> Dataset:
     """
     source = find(name)
     _refuse_unknown(options, source)
-    return source.load(obtain(source, offline=offline), **options)
+    dataset = source.load(obtain(source, offline=offline), **options)
+    parts = {part: replace(getattr(dataset, part), name=f"{name} ({part})") for part in ("train", "test")}
+    return replace(dataset, **parts)
 
 
 def fetch(name: str, *, offline: bool | None = None, progress: Progress | None = None) -> tuple[Path, ...]:

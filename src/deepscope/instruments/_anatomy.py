@@ -118,7 +118,7 @@ class Anatomy(Reading):
             {
                 "name": t.name,
                 "role": t.role,
-                "shape": "×".join(map(str, t.shape)) or "scalar",
+                "shape": t.shape,
                 "dtype": t.dtype,
                 "count": t.count,
                 "bytes": t.nbytes,
@@ -153,7 +153,7 @@ class Anatomy(Reading):
             dtypes[tensor.dtype] += tensor.count
         kinds = ", ".join(dtype for dtype, _ in dtypes.most_common())
         work = f"; {self.flops:,.0f} FLOPs per sample forward" if self.flops is not None else ""
-        return f"{self.parameters:,} parameters in {len(self.tensors)} tensors ({kinds}), {self.nbytes:,} bytes{work}."
+        return f"{self.parameters:,} parameters in {len(self.tensors)} tensors ({kinds}){work}."
 
     def glance(self) -> tuple[Track, ...]:
         """Size of the weights against their default initialisation, one value per layer."""

@@ -251,6 +251,8 @@ class _Run:
         for name, parameter in self.model.named_parameters():
             if self.gradient is not None and not parameter.requires_grad and self.subject.selects(name):
                 self._leave_out(name, "gradient: frozen (requires_grad=False)")
+            elif self.gradient is not None and "." not in name and not is_opaque(self.model):
+                self._leave_out(name, "gradient: belongs to the network itself, not to one of its layers")
         if self.gradient is not None and self.gradient.batches == 1:
             self._leave_out("gradient_norm_stderr", "one batch only: there is no spread between batches")
         if isinstance(self.subject.data, Sized) and len(self.subject.data) > self.n_batches:

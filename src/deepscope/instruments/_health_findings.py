@@ -84,7 +84,8 @@ def _all_dead(health: Health, dead: Sequence[LayerHealth]) -> Finding:
         "problem" if broken else "warning",
         first.module,
         f"All units of {_called(first, small=True)} are dead: its {first.activation} lets nothing through, whatever "
-        "the input, so nothing learns through it.",
+        "the input, so nothing learns through it"
+        + (" and the network's output is constant." if health.output_constant else "."),
         f"{_units(first)} shut at every one of {_samples(health)}"
         + (f"; behind it also {', '.join(others[:3])}{' …' if len(others) > 3 else ''}" if others else ""),
         "glorot2010understanding",
@@ -105,7 +106,7 @@ def _constant_output(health: Health) -> Finding:
     return _finding(
         "problem",
         where,
-        "The network's output is the same for every input"
+        "The network's output is constant, the same for every input"
         + (f": from {where or 'here'} on nothing depends on the input." if behind else "."),
         f"every output varies by at most 1e-6 of its magnitude over {_samples(health)} whose inputs differ"
         + ("; there all units are saturated" if stuck else ""),
@@ -232,7 +233,7 @@ def _called(layer: LayerHealth, *, small: bool = False) -> str:
 
 def _units(layer: LayerHealth) -> str:
     share = layer.dead_fraction or 0.0
-    return f"{share:.3g} of its units" if layer.units is None else f"{share:.3g} of its {layer.units} units"
+    return f"{share:.0%} of its units" if layer.units is None else f"{share:.0%} of its {layer.units} units"
 
 
 def _samples(health: Health) -> str:

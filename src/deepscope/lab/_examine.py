@@ -23,8 +23,8 @@ from deepscope.core import (
     Stopwatch,
     UsageError,
     derive_seed,
+    nearest,
 )
-from deepscope.core.errors import nearest
 from deepscope.lab._examination import Examination
 from deepscope.lab._machine import hardware, peak_memory_bytes, versions
 from deepscope.lab._target import instruments_of, subject_of
@@ -246,12 +246,11 @@ def describe(subject: Subject, about: str = "") -> dict[str, Any]:
 
 
 def _describe_data(data: Any) -> dict[str, Any]:
-    sized = getattr(data, "dataset", data)
     samples = getattr(data, "n_samples", None)
-    if samples is None and sized is not data and hasattr(sized, "__len__"):
-        samples = len(sized)
+    if samples is None and hasattr(getattr(data, "dataset", None), "__len__"):
+        samples = len(data.dataset)
     return {
-        "name": getattr(data, "name", type(data).__name__),
+        "name": getattr(data, "name", "") or f"a {type(data).__name__} of batches",
         "batches": len(data) if hasattr(data, "__len__") else None,
         "samples": samples,
     }

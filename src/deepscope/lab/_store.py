@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepscope.core import DeepscopeError, UsageError, home
-from deepscope.core.errors import nearest
+from deepscope.core import DeepscopeError, UsageError, home, nearest
 from deepscope.report import sentence
 
 if TYPE_CHECKING:

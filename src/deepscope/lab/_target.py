@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from deepscope.core import Instrument, TargetError, UsageError
-from deepscope.core.errors import nearest
+from deepscope.core import Instrument, TargetError, UsageError, nearest
 from deepscope.instruments import INSTRUMENTS
 from deepscope.subject import Subject, read_checkpoint
 

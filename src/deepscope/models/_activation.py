@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from deepscope.core import UsageError
-from deepscope.core.errors import nearest
+from deepscope.core import UsageError, nearest
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deepscope.report._findings import entries, grouped, reference
+from deepscope.report._findings import address, entries, grouped, reference
 from deepscope.report._glance import glance
 from deepscope.report._layer_data import as_table, layer_data
 from deepscope.report._ledger import by_reason, cost_lines, facts, provenance
@@ -81,6 +81,7 @@ def _section(
         "how_to_read": reading.get("how_to_read") or "",
         "formula": (reading.get("formula") or "").strip(),
         "source": reference(reading.get("source") or ""),
+        "link": address(reading.get("source") or ""),
         "figure": figures.get(name, ""),
         "table": TableView(f"table-{anchor}", table(reading.get("table") or (), own)),
         "cost": cost_lines(reading.get("cost") or {}),

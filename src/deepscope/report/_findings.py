@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from deepscope.core import SEVERITIES, UsageError, cite
+from deepscope.core import SEVERITIES, UsageError, cite, link
 from deepscope.report._record import Record, layer_of
 
 #: From this many on, findings that differ only in layer and numbers are folded into one.
@@ -29,6 +29,7 @@ class Entry:
     message: str
     evidence: str
     source: str
+    link: str
     action: str
     anchor: str
     layer: str | None
@@ -66,6 +67,7 @@ def _entry(finding: Record, anchor: str, index: Mapping[str, int], sections: Map
         message=finding["message"],
         evidence=finding.get("evidence") or "",
         source=reference(finding.get("source") or ""),
+        link=address(finding.get("source") or ""),
         action=finding.get("action") or "",
         anchor=anchor,
         layer=layer,
@@ -105,3 +107,11 @@ def reference(key: str) -> str:
         return cite(key)
     except UsageError:
         return key
+
+
+def address(key: str) -> str:
+    """Return where a reference can be read, or nothing."""
+    try:
+        return link(key) if key else ""
+    except UsageError:
+        return ""

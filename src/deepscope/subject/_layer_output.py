@@ -94,13 +94,14 @@ def is_opaque(module: nn.Module) -> bool:
 
 
 def is_layer(name: str, module: nn.Module) -> bool:
-    """Whether a module counts as a layer: without children, or with parameters of its own.
+    """Whether a module counts as a layer: without children, or inside the network with parameters of its own.
 
-    Containers, dropout, identity, what computes a parametrised weight, and TorchScript, which takes no hooks, do not.
+    Containers and the network itself, dropout, identity, what computes a parametrised weight, and TorchScript, which
+    takes no hooks, do not.
     """
     if isinstance(module, (*_PASS_THROUGH, torch.jit.ScriptModule)) or "parametrizations" in name.split("."):
         return False
-    return is_opaque(module) or any(True for _ in module.parameters(recurse=False))
+    return is_opaque(module) or (name != "" and any(True for _ in module.parameters(recurse=False)))
 
 
 @dataclass

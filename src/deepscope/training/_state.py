@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from deepscope.core import UsageError
-from deepscope.core.errors import nearest
+from deepscope.core import UsageError, nearest
 from deepscope.training._rng import GeneratorStates
 
 if TYPE_CHECKING:
