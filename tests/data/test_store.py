@@ -4,16 +4,19 @@ import hashlib
 from pathlib import Path
 
 import pytest
+import torch
+from torch.nn import functional
 
 from deepscope.core import DataError, UsageError
-from deepscope.data import Dataset, RemoteFile, Source, fetch, home, load, locate, verify
+from deepscope.data import Dataset, RemoteFile, Samples, Source, fetch, home, load, locate, verify
 from deepscope.data._folders import is_offline
 
 A, B = b"first file", b"second file"
 
 
 def _load(paths: tuple[Path, ...], *, scale: int = 1) -> Dataset:
-    return paths, scale  # type: ignore[return-value]
+    samples = Samples(torch.full((2, 1), float(scale)), torch.zeros(2))
+    return Dataset("fake", samples, samples, classes=tuple(map(str, paths)), loss=functional.mse_loss)
 
 
 def _file(name: str, content: bytes) -> RemoteFile:
@@ -41,7 +44,9 @@ def test_the_own_folder_comes_before_the_cache_file_by_file(folders, no_network)
     own, _, cached = put(folders.own, "a", A), put(folders.cache, "a", A), put(folders.cache, "b", B)
     assert locate(FAKE).paths == (own, cached)
     assert locate(FAKE).why_not == ""
-    assert load("fake") == ((own, cached), 1)
+    fake = load("fake")
+    assert fake.classes == (str(own), str(cached))
+    assert (fake.train.name, fake.test.batches().name) == ("fake (train)", "fake (test)")
 
 
 def test_the_cache_alone_is_enough(folders, no_network, monkeypatch):
@@ -122,7 +127,7 @@ def test_unknown_names_and_options_get_a_suggestion(folders):
         load("fakes")
     put(folders.own, "a", A)
     put(folders.own, "b", B)
-    assert load("fake", scale=3)[1] == 3  # type: ignore[index]
+    assert load("fake", scale=3).train.inputs.unique().tolist() == [3]
     with pytest.raises(UsageError, match='Did you mean "scale"'):
         load("fake", scael=3)
 

@@ -137,6 +137,13 @@ def test_small_tensors_are_not_judged():
     assert set(judged(nn.Linear(16, 16))) == {"weight"}
 
 
+def test_few_values_at_the_size_of_another_initialiser_decide_nothing():
+    """Trained matrices of some hundred values do come to such a size, so neither answer would be safe."""
+    torch.manual_seed(0)
+    assert judged(initialised(lambda: nn.Linear(20, 30), nn.init.kaiming_normal_)) == {}
+    assert judged(nn.Linear(20, 30)) == {"weight": True}
+
+
 def perceptron(width):
     return nn.Sequential(nn.Linear(20, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 30))
 

@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from deepscope.core import Cost, Finding, Instrument, Known, LeftOut, Needs, PerWeight, Reading, Stopwatch, Track
-from deepscope.instruments._initialisation import FEWEST_VALUES, initialisers, recognise
+from deepscope.instruments._initialisation import FEWEST_VALUES, FEWEST_VALUES_OTHERWISE, initialisers, recognise
 from deepscope.subject import Role, Subject, Weight, measure_alone, split_ledger
 
 if TYPE_CHECKING:
@@ -253,7 +253,9 @@ def _name_of_initialiser(tensor: Tensor, weight: Weight, rms: float, max_abs: fl
     if weight.count < FEWEST_VALUES:
         return None
     found = recognise(tensor, weight, rms, max_abs)
-    return found.name if found else ""
+    if found is None:
+        return ""
+    return found.name if found.is_default or weight.count >= FEWEST_VALUES_OTHERWISE else None
 
 
 @dataclass(frozen=True)

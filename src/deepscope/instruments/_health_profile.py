@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 #: Fewest layers from which a rate is told: the interval of a line through fewer says nothing.
 FEWEST = 4
@@ -74,6 +73,9 @@ def depth_profile(names: Sequence[str], gradients: Sequence[float | None], cavea
     layers, places = tuple(name for _, name, _ in positive), tuple(place for place, _, _ in positive)
     if len(positive) < FEWEST:
         return DepthProfile("too few layers", "cannot say", layers, places)
+    # Here, for it takes most of a second to import, and most subjects are checkpoints without gradients.
+    from scipy import stats
+
     x, y = np.array(places, dtype=float), np.log10([g for *_, g in positive])
     line = stats.linregress(x, y)
     half = float(stats.t.ppf(0.975, len(x) - 2) * line.stderr)

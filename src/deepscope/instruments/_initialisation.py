@@ -15,6 +15,8 @@ from deepscope.subject import Role, Weight
 
 #: Below this many values a trained tensor cannot be told from a fresh one with any confidence.
 FEWEST_VALUES = 256
+#: The same for initialisers other than PyTorch's own: there are many, and a trained tensor may come to the size of one.
+FEWEST_VALUES_OTHERWISE = 1024
 _SAMPLE = 4096
 #: 99.9 % quantile of the Tracy–Widom law for real matrices.
 _TRACY_WIDOM_999 = 3.2724
@@ -28,6 +30,11 @@ class Initialiser:
     name: str
     kind: Literal["uniform", "normal"]
     scale: float
+
+    @property
+    def is_default(self) -> bool:
+        """Whether PyTorch uses it where nothing else is asked for."""
+        return self.name.startswith("PyTorch")
 
     @property
     def std(self) -> float:
