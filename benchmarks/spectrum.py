@@ -76,9 +76,9 @@ def _eigenvalues(path: str) -> Callable[[], Any]:
 
 
 def _examine(path: str) -> Callable[[], Any]:
-    import deepscope
+    from deepscope.lab import examine
 
-    return lambda: deepscope.examine(path)
+    return lambda: examine(path)
 
 
 def _run(command: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Take the README's pictures: the top of the demo's report, in light and in dark.
+"""Take the README's pictures: the network at a glance from the demo's report, in light and in dark.
 
     make examine && .venv/bin/python docs/pictures.py
 
@@ -26,10 +26,10 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         for scheme in ("light", "dark"):
             page = browser.new_page(
-                viewport={"width": 1100, "height": 880}, device_scale_factor=1.5, color_scheme=scheme
+                viewport={"width": 1000, "height": 880}, device_scale_factor=1.5, color_scheme=scheme
             )
             page.goto(report.as_uri())
-            page.screenshot(path=ROOT / "docs" / "images" / f"report-{scheme}.png")
+            page.locator("#glance").screenshot(path=ROOT / "docs" / "images" / f"glance-{scheme}.png")
         browser.close()
 
 

@@ -165,3 +165,17 @@ def test_layers_are_in_forward_order() -> None:
     assert with_data.to_dict()["subject"]["layers"] == ["scale", "first", "last"]
     without = deepscope.examine(Backwards())
     assert without.to_dict()["subject"]["layers"] == ["scale", "last", "first"]
+
+
+def test_a_bfloat16_checkpoint_with_tied_and_integer_tensors(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    shared = torch.randn(40, 30).bfloat16()
+    torch.save(
+        {"a.weight": shared, "b.weight": shared, "ids": torch.arange(5), "c.weight": shared[:0]}, tmp_path / "m.pt"
+    )
+    examination = deepscope.examine(tmp_path / "m.pt")
+    spectra = examination.readings["spectrum"]
+    assert list(spectra.table()["name"]) == ["a.weight"]
+    assert spectra.table()["alpha"].notna().all()
+    assert {"b.weight", "ids", "c.weight"} <= {name for name, _ in spectra.left_out}
+    assert examination.problems == ()

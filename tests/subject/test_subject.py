@@ -190,3 +190,11 @@ def test_its_name_is_the_models_class_unless_given():
     assert Subject(Tied()).name == "Tied"
     assert Subject(Tied(), name="mine").name == "mine"
     assert repr(Subject(Tied(), name="mine")) == "Subject(mine, 2 tensors, offers weights and a model)"
+
+
+def test_only_finds_a_layer_without_weights():
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    part = Subject(model).only("1")
+    assert part.weights() == ()
+    assert part.selects("1")
+    assert not part.selects("0")

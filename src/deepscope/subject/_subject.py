@@ -126,7 +126,8 @@ class Subject:
         part.__dict__.update(self.__dict__)
         part._patterns = (*self._patterns, patterns)
         names = [name for weight in self.weights() for name in (weight.name, *weight.tied)]
-        if not any(part.selects(name) for name in [*names, *self.layers()]):
+        modules = [name for name, _ in self.model.named_modules() if name] if self.model is not None else []
+        if not any(part.selects(name) for name in [*names, *self.layers(), *modules]):
             raise UsageError(
                 "no layer or tensor matches",
                 where=", ".join(patterns),
