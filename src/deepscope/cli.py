@@ -19,12 +19,14 @@ from deepscope import __version__
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+    from rich.table import Table
 
     from deepscope.data import RemoteFile
     from deepscope.lab import Examination
 
 app = App(
     name="deepscope",
+    help_format="plaintext",
     help="An observatory for deep learning: measure any trained network, and see what the numbers mean.",
     version=f"deepscope {__version__}",
     result_action="return_value",
@@ -43,7 +45,7 @@ Instruments = Annotated[
 Data = Annotated[str | None, Parameter(help="A dataset's name, or module:callable that returns batches.")]
 Loss = Annotated[str | None, Parameter(help="A function of torch.nn.functional, or module:callable.")]
 Out = Annotated[Path | None, Parameter(help="Write the report here: a page (.html) or data (.json).")]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object on standard output.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON on standard output.")]
 Seed = Annotated[int, Parameter(help="Every random choice derives from it.")]
 Device = Annotated[str | None, Parameter(help='Where to run the model: "cpu", "cuda", "cuda:1" ….')]
 Offline = Annotated[bool, Parameter(negative="", help="Never touch the network.")]
@@ -79,6 +81,7 @@ def examine(
         A checkpoint (.safetensors, .pt, .pth, .bin, .ckpt, .npz, or a model directory), or package.module:factory, a
         function that returns a torch module. Without it, a small network is trained on handwritten digits.
     """
+    from deepscope.core import without_numbers
     from deepscope.lab import examine as run_examination
     from deepscope.lab import keep
     from deepscope.report import examination_text
@@ -113,7 +116,7 @@ def examine(
     for entry in examination.not_run:
         if entry.name in examination.failed:
             _say(f"not run: {entry.name}: {entry.reason}".replace("\n", " "))
-    new = {(f.instrument, f.where) for f in examination.problems} - known
+    new = {(f.instrument, f.where, without_numbers(f.message)) for f in examination.problems} - known
     if strict and new:
         return PROBLEM
     return PARTLY if examination.failed or not stored else DONE
@@ -200,17 +203,14 @@ def runs_show(run: str = "last", *, json: Json = False, out: Out = None) -> int:
     run
         Its id, an unambiguous beginning or end of it, or "last".
     """
-    from deepscope.core import write_atomically
-    from deepscope.lab import find_run
+    from deepscope.lab import find_run, write_report
     from deepscope.report import examination_page, examination_text
 
     _check_writable(out)
     found = find_run(run)
     record = found.record()
     if out is not None:
-        page = out.suffix.lower() in {".html", ".htm"}
-        text = examination_page(record, found.figures()) if page else json_module.dumps(record, indent=1)
-        _save(lambda path: write_atomically(path, text), out)
+        _save(lambda path: write_report(path, record, lambda each: examination_page(each, found.figures())), out)
     if json:
         print(json_module.dumps(record, allow_nan=False))
     elif out is not None:
@@ -232,7 +232,7 @@ def data_list(*, json: Json = False) -> int:
     table = Table("name", "what", "licence", "found", box=None, pad_edge=False)
     for row in rows:
         table.add_row(row["name"], row["title"], row["licence"], row["found"] or "–")
-    _console().print(table)
+    _print_table(table)
     return DONE
 
 
@@ -323,12 +323,15 @@ def doctor(*, json: Json = False) -> int:
     table.add_row("disk free", f"{facts['disk_free_bytes'] / 2**30:.0f} GiB")
     for name, found in facts["data"].items():
         table.add_row(f"data: {name}", found or "not here; deepscope data fetch " + name)
-    _console().print(table)
+    _print_table(table)
     return DONE
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    # A terminal that cannot show α or σ shows a question mark.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     sys.exit(_run(arguments))
 
 
@@ -398,11 +401,11 @@ def _check_device(device: str) -> None:
 
 def _check_writable(out: Path | None) -> None:
     from deepscope.core import UsageError
+    from deepscope.lab import check_report_path
 
     if out is None:
         return
-    if out.suffix.lower() not in {".html", ".htm", ".json"}:
-        raise UsageError("a report is a page or data", where=str(out), todo="Give a name ending in .html or .json.")
+    check_report_path(out)
     if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
         raise UsageError(
             "the report cannot be written", where=str(out), todo="Give a file in a folder that exists and is writable."
@@ -431,12 +434,13 @@ def _stored(keep: Callable[[Examination], object], examination: Examination) -> 
     return True
 
 
-def _problems_of(baseline: Path) -> set[tuple[str, str]]:
-    from deepscope.core import TargetError
+def _problems_of(baseline: Path) -> set[tuple[str, str, str]]:
+    from deepscope.core import TargetError, without_numbers
 
     try:
-        record = json_module.loads(baseline.read_text())
-        return {(f["instrument"], f["where"]) for f in record["findings"] if f["severity"] == "problem"}
+        findings = json_module.loads(baseline.read_text(encoding="utf-8"))["findings"]
+        problems = [finding for finding in findings if finding["severity"] == "problem"]
+        return {(f["instrument"], f["where"], without_numbers(f["message"])) for f in problems}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TargetError(
             f"the baseline cannot be read ({type(error).__name__})",
@@ -492,6 +496,14 @@ def _console(*, stderr: bool = False) -> Console:
             raise BrokenPipeError
 
     return Terminal(stderr=stderr, highlight=False)
+
+
+def _print_table(table: Table) -> None:
+    console = _console()
+    if not console.is_terminal:
+        # In a pipe there is no edge to cut at.
+        console.width = 1000
+    console.print(table)
 
 
 def _say(text: str, *, transient: bool = False) -> None:

@@ -61,7 +61,9 @@ def test_a_checkpoint(deepscope: Callable, checkpoint: Path) -> None:
     assert done.code == 0
     assert "weight" in done.out
     assert "Examining" in done.err
-    assert "spectrum" in deepscope("runs", "list").out or "model" in deepscope("runs", "list").out
+    (run,) = json.loads(deepscope("runs", "list", "--json").out)
+    assert run["name"] == "model.safetensors"
+    assert deepscope("runs", "list").out == f"{run['id']}  {run['outcome']}\n"
 
 
 def test_json_is_one_object_on_stdout_even_if_the_model_prints(deepscope: Callable, here: Path) -> None:
@@ -115,6 +117,12 @@ def test_strict_with_a_baseline_fails_on_new_problems_only(deepscope: Callable) 
         linear.bias[0] = torch.inf
     torch.save(linear.state_dict(), "new.pt")
     assert deepscope("examine", "new.pt", "--strict", "--baseline", "old.json").code == 1
+    with torch.no_grad():
+        linear.bias.zero_()
+        linear.weight.zero_()
+    torch.save(linear.state_dict(), "worse.pt")
+    # The same tensor, but another problem: all zero rather than NaN.
+    assert deepscope("examine", "worse.pt", "--strict", "--baseline", "old.json").code == 1
     Path("bad.json").write_text("[]")
     assert deepscope("examine", "new.pt", "--strict", "--baseline", "bad.json").code == 2
 

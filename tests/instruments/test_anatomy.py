@@ -150,7 +150,7 @@ class Functional(nn.Module):
         (nn.Conv2d(3, 4, 3, padding=1), (3, 6, 6), 2 * 9 * 3 * 4 * 36),
         (nn.Conv2d(4, 8, 3, stride=2, groups=2), (4, 7, 7), 2 * 9 * 2 * 8 * 9),
         (nn.ConvTranspose2d(3, 4, 2, stride=2), (3, 5, 5), 2 * 4 * 3 * 4 * 25),
-        # Fused kernels hide their products from the counter: each of these was once counted as nothing.
+        # Fused kernels hide their products from the counter, which then sees nothing.
         (nn.LSTM(8, WIDTH, batch_first=True), (TOKENS, 8), TOKENS * 2 * 4 * WIDTH * (8 + WIDTH)),
         (nn.GRU(8, WIDTH, batch_first=True), (TOKENS, 8), TOKENS * 2 * 3 * WIDTH * (8 + WIDTH)),
         (SelfAttention(), (TOKENS, WIDTH), ATTENTION),

@@ -94,3 +94,29 @@ def test_saved_as_page_and_as_data(tmp_path: Path) -> None:
     assert record["schema"] == "deepscope.comparison/1"
     assert "<html" in comparison.save(tmp_path / "c.html").read_text()
     assert str(comparison)
+
+
+def test_a_network_equals_itself() -> None:
+    a, b = two()
+    comparison = deepscope.compare(a, b, instruments=["anatomy"])
+    assert set(comparison.weights["status"]) == {"equal"}
+    assert "4 of 4" not in str(comparison)
+
+
+@pytest.mark.parametrize("size", [1e-170, 1e170])
+def test_squares_beyond_float64_are_compared_all_the_same(size: float) -> None:
+    a, b = nn.Linear(3, 3, bias=False).double(), nn.Linear(3, 3, bias=False).double()
+    with torch.no_grad():
+        a.weight.fill_(size)
+        b.weight.fill_(2 * size)
+    [row] = deepscope.compare(a, b, instruments=["anatomy"]).weights.to_dict("records")
+    assert (row["relative_change"], row["cosine"], row["status"]) == (pytest.approx(1), pytest.approx(1), "ok")
+
+
+def test_a_worse_finding_at_the_same_place_is_new() -> None:
+    a, b = two()
+    with torch.no_grad():
+        a[0].weight.zero_()
+        b[0].weight.fill_(torch.nan)
+    comparison = deepscope.compare(a, b, instruments=["anatomy"])
+    assert ["NaN" in finding.message for finding in comparison.findings_new if finding.where == "0.weight"] == [True]

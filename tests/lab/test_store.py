@@ -41,7 +41,8 @@ def test_an_empty_store_lists_nothing() -> None:
 
 def test_found_by_id_by_its_ends_and_as_last() -> None:
     first, second = keep(examined()), keep(examined())
-    assert find_run("last").id in {first.id, second.id}
+    assert find_run("last").id == second.id
+    assert [run.id for run in runs()[0]] == [second.id, first.id]
     assert find_run(first.id) == first
     assert find_run(first.id[-4:]) == first
     with pytest.raises(UsageError, match="several runs match"):

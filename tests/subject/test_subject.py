@@ -88,7 +88,8 @@ def test_only_refuses_what_matches_nothing_and_shows_names(blocks, pattern):
 def test_a_part_selects_its_layers_too(blocks, pattern):
     part = blocks.only(pattern)
     assert part.selects("0.fc1")
-    assert not part.selects("2.fc1.x") or pattern == "*.fc1"
+    assert part.selects("1.fc1") == (pattern == "*.fc1")
+    assert not part.selects("1.fc10")
 
 
 def test_a_pattern_of_all_in_a_layer_selects_no_other_layer(blocks):

@@ -83,7 +83,7 @@ def test_bad_data_and_bad_losses_are_refused() -> None:
         evaluate(nn.Identity(), [], functional.cross_entropy)
     with pytest.raises(UsageError, match="only once"):
         evaluate(nn.Identity(), iter(cut(11)), functional.cross_entropy)
-    with pytest.raises(UsageError, match="not one number"):
+    with pytest.raises(MeasurementError, match="not a scalar"):
         evaluate(nn.Identity(), cut(11), lambda outputs, targets: outputs)
     with pytest.raises(MeasurementError, match="batch 1"):
         evaluate(nn.Identity(), [*cut(11), (INPUTS * float("inf"), TARGETS)], functional.cross_entropy)

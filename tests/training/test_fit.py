@@ -240,7 +240,7 @@ def test_wrong_arguments_are_named() -> None:
         fit(model, lambda epoch: [X], functional.cross_entropy, **good)
     with pytest.raises(DataError, match="0 terms"):
         fit(model, lambda epoch: [(X, Y)], functional.cross_entropy, count=lambda targets: 0, **good)
-    with pytest.raises(UsageError, match="not one number"):
+    with pytest.raises(MeasurementError, match="not a scalar"):
         fit(model, shuffled, lambda outputs, targets: outputs, **good)
     once = iter([(X, Y)])
     with pytest.raises(DataError, match=r"epoch 1"):

@@ -26,7 +26,7 @@ def test_the_demo_trains_examines_and_reports_within_its_budget(tmp_path: Path) 
         check=True,
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # The promise to a stranger: 90 seconds of processor time. Nothing near it is expected; it took 17 when written.
+    # A promise to a stranger, several times above what it takes: not a measurement of speed.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 90
     record = json.loads(done.stdout)
     assert set(record["readings"]) == {"anatomy", "spectrum", "health"}

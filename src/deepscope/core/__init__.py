@@ -8,10 +8,12 @@ from deepscope.core.errors import (
     MeasurementError,
     TargetError,
     UsageError,
+    first_line,
     nearest,
+    one_line,
 )
 from deepscope.core.files import write_atomically
-from deepscope.core.finding import SEVERITIES, Finding, Severity
+from deepscope.core.finding import SEVERITIES, Finding, Severity, without_numbers
 from deepscope.core.glance import Track
 from deepscope.core.home import home
 from deepscope.core.instrument import BUDGETS, Instrument, Known, Needs, PerWeight
@@ -41,10 +43,13 @@ __all__ = [
     "UsageError",
     "cite",
     "derive_seed",
+    "first_line",
     "home",
     "link",
     "nearest",
+    "one_line",
     "pack",
     "unpack",
+    "without_numbers",
     "write_atomically",
 ]

@@ -68,3 +68,23 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     guess = f'Did you mean "{close[0]}"? ' if close else ""
     return f"{guess}Known: {', '.join(names)}."
+
+
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of an error's message, or its type where it has none.
+
+    >>> first_line(ValueError("the first\nthe second")), first_line(KeyError())
+    ('the first', 'KeyError')
+    """
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line), type(error).__name__)
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's type and the first line of its message.
+
+    >>> one_line(ValueError("no such thing")), one_line(KeyError())
+    ('ValueError: no such thing', 'KeyError')
+    """
+    name, line = type(error).__name__, first_line(error)
+    return name if line == name else f"{name}: {line}"

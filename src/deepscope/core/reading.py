@@ -22,12 +22,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+#: Rows of a table that a terminal shows; the table itself has them all.
+_SHOWN = 40
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Reading(ABC):
     """What one instrument saw in one subject: values with their uncertainty, and what they cost.
 
-    An instrument's reading is a frozen dataclass (``eq=False``: equality is defined here, over arrays too, and leaves
-    the cost out). A number that could not be had is None beside a status that says why, never NaN.
+    An instrument's reading is a frozen dataclass with ``eq=False, repr=False``: equality is defined here, over arrays
+    too, and leaves the cost out; so is how it shows itself. A number that could not be had is None beside a status that
+    says why, never NaN.
 
     Attributes
     ----------
@@ -80,7 +85,7 @@ class Reading(ABC):
     def save(self, folder: Path) -> None:
         """Write ``reading.json`` and, where there are arrays, ``arrays.npz`` into an existing folder."""
         record, arrays = pack(self)
-        (folder / "reading.json").write_text(json.dumps(record, allow_nan=False))
+        (folder / "reading.json").write_text(json.dumps(record, allow_nan=False), encoding="utf-8")
         if arrays:
             # The keys hold slashes and layer names; as member names of the archive they would become paths.
             names = {f"a{index}": key for index, key in enumerate(arrays)}
@@ -90,7 +95,7 @@ class Reading(ABC):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what ``save`` wrote; equal to the original."""
-        record = json.loads((folder / "reading.json").read_text())
+        record = json.loads((folder / "reading.json").read_text(encoding="utf-8"))
         arrays: dict[str, np.ndarray[Any, Any]] = {}
         if (folder / "arrays.npz").exists():
             with np.load(folder / "arrays.npz", allow_pickle=False) as archive:
@@ -99,7 +104,11 @@ class Reading(ABC):
         return unpack(cls, record, arrays)
 
     def __str__(self) -> str:
-        return f"{type(self).__name__} of {self.subject}: {self.summary()}\n{self.table().to_string(index=False)}"
+        table = self.table().to_string(index=False, max_rows=_SHOWN)
+        return f"{type(self).__name__} of {self.subject}: {self.summary()}\n{table}"
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         found = "".join(f"<li><b>{f.severity}</b> {html.escape(f.message)}</li>" for f in self.findings())

@@ -6,19 +6,29 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from deepscope.core import Cost, Finding, Instrument, Known, LeftOut, Needs, PerWeight, Reading, Stopwatch, Track
+from deepscope.core import (
+    Cost,
+    Finding,
+    Instrument,
+    Known,
+    LeftOut,
+    Needs,
+    PerWeight,
+    Reading,
+    Stopwatch,
+    Track,
+    first_line,
+)
 from deepscope.instruments._initialisation import FEWEST_VALUES, FEWEST_VALUES_OTHERWISE, initialisers, recognise
-from deepscope.subject import Role, Subject, Weight, measure_alone, split_ledger
+from deepscope.subject import Role, Subject, Weight, measure_alone, most_telling, split_ledger, without_fused_kernels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +84,7 @@ class TensorAnatomy:
         return len(self.shape) >= 2 and self.role != Role.BUFFER
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Anatomy(Reading):
     """What a network is made of.
 
@@ -156,12 +166,11 @@ class Anatomy(Reading):
         return f"{self.parameters:,} parameters in {len(self.tensors)} tensors ({kinds}){work}."
 
     def glance(self) -> tuple[Track, ...]:
-        """Size of the weights against their default initialisation, one value per layer."""
-        ratios: dict[str, float] = {}
-        for tensor in self.tensors:
-            layer = tensor.name.rpartition(".")[0] or tensor.name
-            if tensor.init_ratio is not None and tensor.init_ratio > 0:
-                ratios.setdefault(layer, tensor.init_ratio)
+        """Size of the weights against their default initialisation: the farthest from 1 stands for its layer."""
+        ratios = most_telling(
+            ((tensor.name, tensor.init_ratio) for tensor in self.tensors if tensor.init_ratio),
+            rank=lambda ratio: -abs(math.log(ratio)),
+        )
         return (Track("weight size (× default initialisation)", ratios, scale="log"),) if ratios else ()
 
     def plot(self) -> Figure:
@@ -177,7 +186,9 @@ class Anatomy(Reading):
         drawn = [(i, t.init_ratio) for i, t in enumerate(shown) if t.init_ratio]
         scale.axhline(1, color=COLORS.muted, linewidth=1)
         scale.plot([i for i, _ in drawn], [ratio for _, ratio in drawn], "o", color=COLORS.accent, markersize=3)
-        scale.set(yscale="log", ylabel="rms / default init")
+        ratios = [1.0, *(ratio for _, ratio in drawn)]
+        # Less than a decade would have a single tick on a log axis, or none.
+        scale.set(yscale="log" if max(ratios) >= 10 * min(ratios) else "linear", ylabel="rms / default init")
         layer_axis(scale, [t.name for t in shown])
         return figure
 
@@ -313,8 +324,7 @@ def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Anatomy:
                 watch.count(forward=1)
             except Exception as error:
                 # The tensors have been measured all the same; what the model refuses is health's finding to make.
-                reason = str(error).strip().partition("\n")[0] or type(error).__name__
-                left_out = (*left_out, LeftOut("FLOPs", f"the forward pass failed: {reason}"))
+                left_out = (*left_out, LeftOut("FLOPs", f"the forward pass failed: {first_line(error)}"))
         cost += watch.cost
     return Anatomy(
         subject=subject.name,
@@ -328,7 +338,7 @@ def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Anatomy:
 
 def _count_flops(subject: Subject) -> tuple[float, dict[str, float]]:
     counter = FlopCounterMode(display=False)
-    with subject.undisturbed(), torch.no_grad(), _no_fused_kernels(subject.model):
+    with subject.undisturbed(), torch.no_grad(), without_fused_kernels(subject.model, products=True):
         batch = next(iter(subject.batches()))
         with counter:
             subject.predict(batch.inputs)
@@ -340,20 +350,6 @@ def _count_flops(subject: Subject) -> tuple[float, dict[str, float]]:
         if name not in {"Global", root}
     }
     return total, by_layer
-
-
-@contextmanager
-def _no_fused_kernels(model: nn.Module | None) -> Iterator[None]:
-    # The counter sees matrix products; attention and recurrent layers in one kernel would count as nothing.
-    fastpath = torch.backends.mha.get_fastpath_enabled()
-    with ExitStack() as stack:
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        stack.callback(torch.backends.mha.set_fastpath_enabled, fastpath)
-        torch.backends.mha.set_fastpath_enabled(False)
-        if model is not None and any(isinstance(module, nn.RNNBase) for module in model.modules()):
-            stack.enter_context(torch.backends.mkldnn.flags(enabled=False, allow_tf32=None))
-            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-        yield
 
 
 def _faults(tensor: TensorAnatomy) -> Iterator[Finding]:
@@ -389,7 +385,7 @@ def _faults(tensor: TensorAnatomy) -> Iterator[Finding]:
             "note",
             "anatomy",
             tensor.name,
-            f"{tensor.name} is sparse: {tensor.zeros / tensor.count:.0%} of its values are exactly zero.",
+            f"{tensor.name} is sparse: {100 * tensor.zeros / tensor.count:.0f} % of its values are exactly zero.",
             evidence=f"{tensor.zeros:,} of {tensor.count:,} values are 0",
             action="Expected after pruning; store it as sparse if so.",
         )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
-from contextlib import contextmanager
+from collections.abc import Iterator, Set, Sized
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from deepscope.core import DeepscopeError, Instrument, LeftOut, MeasurementError, Needs, Stopwatch
+from deepscope.core import DeepscopeError, Instrument, LeftOut, MeasurementError, Needs, Stopwatch, first_line
 from deepscope.instruments._health_gradients import MeanGradient
 from deepscope.instruments._health_known import KNOWN
 from deepscope.instruments._health_profile import depth_profile
@@ -56,9 +54,12 @@ def health(subject: Subject, *, generator: torch.Generator | None = None, max_sa
 
     Notes
     -----
+    Shares of dead, saturated and constant units are those among the samples seen, without an interval: a unit that is
+    shut on all n of them is open on fewer than 3/n of all inputs (95 %; the rule of three), where samples are
+    independent.
     The model runs in evaluation mode. Before a first training step batch normalisation passes everything through
-    there, so that gradients say nothing about training: no verdict is given. Fused attention kernels are off, so that
-    their layers are seen; what torch computes inside recurrent and attention layers is not. A tied weight has the
+    there, so that gradients say nothing about training: no verdict is given. Fused kernels are off where they would
+    hide layers or gradients; what torch computes inside recurrent and attention layers is not. A tied weight has the
     gradient of all its uses.
     Cost: one forward pass and, with a loss, one backward pass per batch; one copy of the gradient in memory.
     Sources: Bengio et al. (1994); Glorot & Bengio (2010); He et al. (2015).
@@ -80,7 +81,6 @@ def health(subject: Subject, *, generator: torch.Generator | None = None, max_sa
         subject.undisturbed(seed=seed),
         torch.inference_mode(False),
         torch.set_grad_enabled(subject.loss is not None),
-        _recurrence_with_gradients(subject),
         watch_layers(subject, run.observe) as watch,
     ):
         for index, batch in enumerate(subject.batches(max_samples)):
@@ -126,7 +126,8 @@ class _Run:
         self._ledger: dict[LeftOut, None] = {}
         self._loss_sum = self._count = self._terms = 0.0
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        if subject.loss is None:
+        self._has_loss = subject.loss is not None
+        if not self._has_loss:
             self._leave_out("gradients", "no loss was given")
         else:
             self.gradient = MeanGradient(
@@ -165,7 +166,7 @@ class _Run:
         with watch.forward(batch.inputs):
             try:
                 # A batch whose terms are all ignored has no loss, only activations.
-                if self.gradient is None or batch.count == 0:
+                if not self._has_loss or batch.count == 0:
                     self.subject.predict(batch.inputs)
                 else:
                     loss = self.subject.loss_of(batch)
@@ -173,7 +174,7 @@ class _Run:
                 if not any(seen.nonfinite for seen in self.statistics.values()):
                     raise
                 # The layers tell where it comes from; a gradient there is not.
-                self.gradient = None
+                self.gradient, self._has_loss = None, False
                 self._leave_out("gradients", error.what)
             except Exception as error:
                 raise _refusal(error, index, self.subject, ran=watch.output is not None) from error
@@ -197,14 +198,15 @@ class _Run:
             self.gradient.see(loss, self._count)
         except Exception as error:
             raise MeasurementError(
-                f"no gradient can be had for batch {index}: {_first_line(error)}",
+                f"no gradient can be had for batch {index}: {first_line(error)}",
                 where=self.subject.name,
                 todo="Give a model and a loss that torch can differentiate, or leave the loss out.",
             ) from error
 
     @property
     def loss(self) -> float | None:
-        return self._loss_sum / self._terms if self._terms and self.gradient is not None else None
+        # A loss that broke off is no mean over all terms; one without a gradient is.
+        return self._loss_sum / self._terms if self._terms and self._has_loss else None
 
     def layers(self, watch: Watch) -> tuple[LayerHealth, ...]:
         """Make the rows, in forward order."""
@@ -219,7 +221,7 @@ class _Run:
             for seen in self.statistics.values()
         )
 
-    def _owner(self, path: str, ran: tuple[str, ...]) -> str | None:
+    def _owner(self, path: str, ran: Set[str]) -> str | None:
         """Return the layer with which a module's parameters count: itself, or what runs it from within."""
         if path in ran:
             return path
@@ -263,18 +265,6 @@ class _Run:
         self._ledger[LeftOut(name, reason)] = None
 
 
-@contextmanager
-def _recurrence_with_gradients(subject: Subject) -> Iterator[None]:
-    enabled = torch.backends.cudnn.enabled
-    # cuDNN computes no gradients of recurrent layers in evaluation mode.
-    if any(isinstance(each, nn.RNNBase) for each in _modules(subject)):
-        torch.backends.cudnn.enabled = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.enabled = enabled
-
-
 def _has_fresh_norms(subject: Subject) -> bool:
     """Whether batch normalisation stands on its first guess, mean 0 and variance 1: it would do nothing at all here."""
     norms = nn.modules.batchnorm._BatchNorm
@@ -289,7 +279,7 @@ def _modules(subject: Subject) -> Iterator[nn.Module]:
 def _refusal(error: Exception, index: int, subject: Subject, *, ran: bool) -> MeasurementError:
     who = "loss refuses the targets" if ran else "model refuses the inputs"
     return MeasurementError(
-        f"the {who} of batch {index}: {_first_line(error)}",
+        f"the {who} of batch {index}: {first_line(error)}",
         where=subject.name,
         todo="Check that the labels fit the model's outputs, in type and range."
         if ran
@@ -297,9 +287,9 @@ def _refusal(error: Exception, index: int, subject: Subject, *, ran: bool) -> Me
     )
 
 
-def _first_line(error: Exception) -> str:
-    text: Any = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__
+def _expected_cost(subject: Subject, *, max_samples: int | None = 2048) -> str:
+    passes = "forward passes" if subject.loss is None else "forward and backward passes"
+    return f"{passes} over {'all samples' if max_samples is None else f'up to {max_samples:,} samples'}"
 
 
 HEALTH = Instrument(
@@ -310,9 +300,9 @@ HEALTH = Instrument(
     needs=Needs.MODEL | Needs.DATA,
     formula=(
         "Over all samples and positions, padding excluded: mean and standard deviation of a layer's outputs; dead: "
-        "share of a rectifier's units that never let anything through; saturated: share of a bounded function's units "
-        "with 95 % of outputs within 1 % of its range from an end; constant: share of units that vary by at most 1e-6 "
-        "of their magnitude. Gradient norm ‖∂L/∂θ‖₂ of the mean loss L, standard error at most "
+        "share of a rectifier's units that let nothing through on any sample seen; saturated: share of a bounded "
+        "function's units with 95 % of outputs within 1 % of its range from an end; constant: share of units that vary "
+        "by at most 1e-6 of their magnitude. Gradient norm ‖∂L/∂θ‖₂ of the mean loss L, standard error at most "
         "√(Σ c_b ‖g_b − g‖² / ((B − 1) Σ c_b)) over batches b of c_b terms. Depth: least squares of log₁₀ of the "
         "gradient with respect to a layer's output against its place, Student t interval; vanishing where the whole "
         "interval shrinks toward the input and the first layer has at most 1e-3 of the last one's, exploding likewise "
@@ -325,6 +315,7 @@ HEALTH = Instrument(
         "near zero."
     ),
     source="glorot2010understanding",
+    expected_cost=_expected_cost,
     efforts={"quick": {"max_samples": 256}, "standard": {"max_samples": 2048}, "deep": {"max_samples": None}},
     rows=("relu",),
     pinned_by="tests/instruments/test_health.py::test_sigmoid_layers_lose_the_gradient_and_relu_layers_keep_it",

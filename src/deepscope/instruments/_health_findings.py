@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from deepscope.core import Finding
+from deepscope.core import Finding, Severity
 from deepscope.instruments._health_profile import DepthProfile
 from deepscope.instruments._health_row import NONFINITE_GRADIENT, LayerHealth
 
@@ -56,8 +56,8 @@ def _all(health: Health) -> Iterator[Finding]:
     yield from _shares(health, before=dead[0] if dead else None)
 
 
-def _finding(severity: str, where: str, message: str, evidence: str, source: str, action: str) -> Finding:
-    return Finding(severity, "health", where, message, evidence, source, action)  # type: ignore[arg-type]
+def _finding(severity: Severity, where: str, message: str, evidence: str, source: str, action: str) -> Finding:
+    return Finding(severity, "health", where, message, evidence, source, action)
 
 
 def _nonfinite(health: Health, first: LayerHealth) -> Finding:
@@ -86,7 +86,7 @@ def _all_dead(health: Health, dead: Sequence[LayerHealth]) -> Finding:
         f"All units of {_called(first, small=True)} are dead: its {first.activation} lets nothing through, whatever "
         "the input, so nothing learns through it"
         + (" and the network's output is constant." if health.output_constant else "."),
-        f"{_units(first)} shut at every one of {_samples(health)}"
+        f"{_units(first, first.dead_fraction)} shut at every one of {_samples(health)}"
         + (f"; behind it also {', '.join(others[:3])}{' …' if len(others) > 3 else ''}" if others else ""),
         "glorot2010understanding",
         "Look at the biases before it (very negative?), lower the learning rate, or initialise the layer anew.",
@@ -106,8 +106,8 @@ def _constant_output(health: Health) -> Finding:
     return _finding(
         "problem",
         where,
-        "The network's output is constant, the same for every input"
-        + (f": from {where or 'here'} on nothing depends on the input." if behind else "."),
+        "The network's output is constant: the same for every input"
+        + (f"; from {where or 'here'} on nothing depends on the input." if behind else "."),
         f"every output varies by at most 1e-6 of its magnitude over {_samples(health)} whose inputs differ"
         + ("; there all units are saturated" if stuck else ""),
         "",
@@ -205,10 +205,10 @@ def _shares(health: Health, before: LayerHealth | None) -> Iterator[Finding]:
             yield _finding(
                 "warning" if layer.dead_fraction >= MANY else "note",
                 layer.module,
-                f"{layer.dead_fraction:.0%} of the units of {_called(layer, small=True)} are dead: they let nothing "
-                "through, whatever the input.",
-                f"{_units(layer)}, shut at every one of {_samples(health)}: such a unit is open for fewer than "
-                f"{3 / health.n_samples:.2g} of inputs (95 %)",
+                f"{_percent(layer.dead_fraction)} of the units of {_called(layer, small=True)} are dead: they let "
+                "nothing through, whatever the input.",
+                f"{_units(layer, layer.dead_fraction)} shut at every one of {_samples(health)}: such a unit is open "
+                f"for fewer than {3 / health.n_samples:.2g} of inputs (95 %)",
                 "glorot2010understanding",
                 "Lower the learning rate, or use a leaky activation; dead units can also be pruned.",
             )
@@ -218,9 +218,10 @@ def _shares(health: Health, before: LayerHealth | None) -> Iterator[Finding]:
             yield _finding(
                 "warning",
                 layer.module,
-                f"{layer.saturated_fraction:.0%} of the units of {_called(layer, small=True)} are saturated: their "
-                f"{layer.activation} is stuck at an end of its range and passes hardly any gradient.",
-                f"at least 95 % of their outputs within 1 % of the range from an end, over {_samples(health)}",
+                f"{_percent(layer.saturated_fraction)} of the units of {_called(layer, small=True)} are saturated: "
+                f"their {layer.activation} is stuck at an end of its range and passes hardly any gradient.",
+                f"{_units(layer, layer.saturated_fraction)} with at least 95 % of their outputs within 1 % of the "
+                f"range from an end, over {_samples(health)}",
                 "glorot2010understanding",
                 "Scale down the weights before it or its inputs, or normalise them.",
             )
@@ -231,9 +232,19 @@ def _called(layer: LayerHealth, *, small: bool = False) -> str:
     return f"{the} {layer.kind} layer {layer.module}" if layer.module else f"{the} model ({layer.kind})"
 
 
-def _units(layer: LayerHealth) -> str:
-    share = layer.dead_fraction or 0.0
-    return f"{share:.0%} of its units" if layer.units is None else f"{share:.0%} of its {layer.units} units"
+def _units(layer: LayerHealth, share: float | None) -> str:
+    share = share or 0.0
+    if layer.units is None:
+        return f"{_percent(share)} of its units"
+    count = share * layer.units
+    # Where a layer's output goes through several functions the share is one over all of them, and no count of units.
+    if abs(count - round(count)) > 1e-6 * layer.units:
+        return f"{_percent(share)} of its {layer.units} units"
+    return f"{round(count)} of {layer.units} units"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _samples(health: Health) -> str:

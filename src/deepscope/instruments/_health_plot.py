@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 
 def plot_health(layers: Sequence[LayerHealth], weights: DepthProfile, outputs: DepthProfile) -> Figure:
     """Draw gradient norms with intervals and the fitted rate; below, shares of dead and saturated units."""
-    figure, (above, below) = figures.new(7.2, 5.0, rows=2, height_ratios=[1.5, 1.0])
+    figure, (above, below) = figures.new(7.2, 5.0, rows=2, height_ratios=[1.5, 1.0], sharex=True)
     names = [layer.name for layer in layers]
     with figures.style():
         figures.layer_axis(below, names)
-        above.set_xlim(below.get_xlim())
-        above.set_xticks([])
         _gradients(above, layers, weights, outputs)
         _shares(below, layers)
     return figure

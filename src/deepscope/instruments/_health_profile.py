@@ -11,8 +11,8 @@ import numpy as np
 FEWEST = 4
 #: A change from the last layer to the first by less than this many decades is healthy.
 #:
-#: Between them lies a wide gap: ten sigmoid layers lose four decades or more, ten He-initialised ReLU layers change
-#: by less than one (Glorot & Bengio 2010; He et al. 2015). The rule was fixed before any network was measured.
+#: It lies in a wide gap: ten sigmoid layers lose four decades or more, ten He-initialised ReLU layers change by less
+#: than one (Glorot & Bengio 2010; He et al. 2015).
 DECADES = 3.0
 
 

@@ -25,7 +25,7 @@ _COLUMNS = (
 _UNKNOWN = DepthProfile("no gradient", "cannot say")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Health(Reading):
     """What ``health`` saw.
 
@@ -36,7 +36,7 @@ class Health(Reading):
     n_samples, n_batches
         What was run.
     loss
-        Mean loss over all terms; None without a loss.
+        Mean loss over all terms, also where it has no gradient; None without a loss, or where a batch has none.
     inputs_vary
         Whether the samples' inputs differ at all: if not, nothing can be said about constant outputs.
     output_site, output_constant

@@ -40,8 +40,9 @@ class LayerHealth:
     activation_mean, activation_std
         Over all finite values at all real positions.
     dead_fraction
-        Share of units that let nothing through at any sample and position; None where the layer is no rectifier and
-        its output goes into none that is called as a function.
+        Share of units that let nothing through at any sample and position seen; None where the layer is no rectifier
+        and its output goes into none that is called as a function. A share of this sample, without an interval: with n
+        independent samples a unit counted as dead is open on fewer than 3/n of all inputs (95 %).
     saturated_fraction
         Share of units for which at least 95 % of the outputs lie within 1 % of the range from an end of it; None for
         unbounded functions.

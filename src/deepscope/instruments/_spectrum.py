@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from deepscope.instruments._spectrum_known import KNOWN
 from deepscope.instruments._spectrum_matrices import matrices_of, matrix_shape, why_no_spectrum
 from deepscope.instruments._spectrum_row import WeightSpectrum, weight_spectrum
 from deepscope.linalg import gram_eigenvalues
-from deepscope.subject import Subject, Weight, measure_alone, split_ledger
+from deepscope.subject import Subject, Weight, measure_alone, most_telling, split_ledger
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +30,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Spectrum(Reading):
     """What ``spectrum`` saw.
 
@@ -65,13 +64,15 @@ class Spectrum(Reading):
         return plot_spectrum(self.weights, self.eigenvalues)
 
     def glance(self) -> tuple[Track, ...]:
-        """Exponent with its 95 % interval, and stable rank."""
-        place = _places(self.weights)
-        ends = {
-            place[each.name]: (each.alpha, 1.96 * each.alpha_stderr)
-            for each in self.weights
-            if each.alpha is not None and each.alpha_stderr is not None
-        }
+        """Exponent with its 95 % interval, and stable rank: the smallest of a layer's matrices stands for it."""
+        ends = most_telling(
+            (
+                (each.name, (each.alpha, 1.96 * each.alpha_stderr))
+                for each in self.weights
+                if each.alpha is not None and each.alpha_stderr is not None
+            ),
+            rank=lambda fit: fit[0],
+        )
         alpha = Track(
             "tail exponent α",
             {layer: a for layer, (a, _) in ends.items()},
@@ -79,7 +80,8 @@ class Spectrum(Reading):
             {layer: a + s for layer, (a, s) in ends.items()},
             band=(2.0, 6.0),
         )
-        ranks = {place[each.name]: each.stable_rank for each in self.weights if each.stable_rank is not None}
+        known = ((each.name, each.stable_rank) for each in self.weights if each.stable_rank is not None)
+        ranks = most_telling(known, rank=float)
         return alpha, Track("stable rank", ranks, scale="log")
 
     def summary(self) -> str:
@@ -165,12 +167,6 @@ def _step(
 def _told_from_zero(eigenvalues: NDArray[np.float64], side: int) -> NDArray[np.float64]:
     cut = side * float(np.finfo(np.float64).eps) * eigenvalues[-1]
     return np.where(eigenvalues > cut, eigenvalues, 0.0)
-
-
-def _places(weights: Sequence[WeightSpectrum]) -> dict[str, str]:
-    """Return each tensor's layer, or its own name where its layer holds several matrices."""
-    count = Counter(each.layer for each in weights)
-    return {each.name: each.layer if count[each.layer] == 1 else each.name for each in weights}
 
 
 def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Spectrum:

@@ -21,7 +21,8 @@ def spectrum_findings(weights: Sequence[WeightSpectrum]) -> tuple[Finding, ...]:
     warned = {finding.where for finding in warnings}
     rest = [each for each in weights if each.name not in warned]
     random = [each for each in rest if looks_random(each)]
-    unfitted = [each for each in rest if each.alpha is None and each.rank and each not in random]
+    noted = {each.name for each in random}
+    unfitted = [each for each in rest if each.alpha is None and each.rank and each.name not in noted]
     return (*warnings, *_random(random), *_unfitted(unfitted))
 
 

@@ -9,29 +9,29 @@ if TYPE_CHECKING:
     from deepscope.lab._compare import Comparison, compare
     from deepscope.lab._demo import train_demo
     from deepscope.lab._examination import Examination
-    from deepscope.lab._examine import Progress, describe, examine
+    from deepscope.lab._examine import Progress, examine
     from deepscope.lab._machine import hardware, versions
+    from deepscope.lab._report_file import check_report_path, write_report
     from deepscope.lab._store import Run, find_run, keep, runs, runs_folder
-    from deepscope.lab._target import instruments_of, load_object, subject_of
+    from deepscope.lab._target import subject_of
 
 _HOME = {
     "Comparison": "_compare",
     "Examination": "_examination",
     "Progress": "_examine",
     "Run": "_store",
+    "check_report_path": "_report_file",
     "compare": "_compare",
-    "describe": "_examine",
     "examine": "_examine",
     "find_run": "_store",
     "hardware": "_machine",
-    "instruments_of": "_target",
     "keep": "_store",
-    "load_object": "_target",
     "runs": "_store",
     "runs_folder": "_store",
     "subject_of": "_target",
     "train_demo": "_demo",
     "versions": "_machine",
+    "write_report": "_report_file",
 }
 
 __all__ = [
@@ -39,19 +39,18 @@ __all__ = [
     "Examination",
     "Progress",
     "Run",
+    "check_report_path",
     "compare",
-    "describe",
     "examine",
     "find_run",
     "hardware",
-    "instruments_of",
     "keep",
-    "load_object",
     "runs",
     "runs_folder",
     "subject_of",
     "train_demo",
     "versions",
+    "write_report",
 ]
 
 

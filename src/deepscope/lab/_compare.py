@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -12,16 +12,19 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 
-from deepscope.core import Finding, Instrument, LeftOut, UsageError, write_atomically
+from deepscope.core import Finding, Instrument, LeftOut, without_numbers
 from deepscope.lab._examination import Examination, plain_rows
 from deepscope.lab._examine import Progress, examine
 from deepscope.lab._machine import versions
+from deepscope.lab._report_file import as_text, write_report
 from deepscope.lab._target import subject_of
 from deepscope.report import comparison_page, comparison_text
 from deepscope.subject import Subject, Weight
 
 SCHEMA = "deepscope.comparison/1"
+_CHUNK = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,7 @@ class Comparison:
 
     @property
     def findings_gone(self) -> tuple[Finding, ...]:
-        """Findings of ``a`` that ``b`` does not have, by severity, instrument and place."""
+        """Findings of ``a`` that ``b`` does not have, by severity, instrument, place and what they say."""
         return _missing_from(self.b.findings, self.a.findings)
 
     @property
@@ -75,21 +78,10 @@ class Comparison:
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the comparison as a page (``.html``) or as data (``.json``), whole or not at all."""
-        target = Path(path)
-        if target.suffix.lower() in {".html", ".htm"}:
-            return write_atomically(target, comparison_page(self.to_dict()))
-        if target.suffix.lower() == ".json":
-            return write_atomically(target, json.dumps(self.to_dict(), allow_nan=False, indent=1))
-        raise UsageError("a report is a page or data", where=str(path), todo="Give a name ending in .html or .json.")
+        return write_report(path, self.to_dict(), comparison_page)
 
     def __str__(self) -> str:
-        from io import StringIO
-
-        from rich.console import Console
-
-        out = StringIO()
-        comparison_text(self.to_dict(), Console(file=out, width=100, no_color=True))
-        return out.getvalue()
+        return as_text(comparison_text, self.to_dict())
 
 
 def compare(
@@ -121,6 +113,7 @@ def compare(
     Examples
     --------
     >>> import torch
+    from torch import Tensor
     >>> one = torch.nn.Linear(3, 2)
     >>> compare(one, one, instruments=["anatomy"]).weights["relative_change"].tolist()
     [0.0, 0.0]
@@ -161,22 +154,36 @@ def _change(a: Weight, b: Weight) -> dict[str, Any]:
     if reason:
         return {**row, "status": reason}
     x, y = a.read().flatten(), b.read().flatten()
+    sizes = [_largest(x), _largest(y)]
+    if not all(map(math.isfinite, sizes)):
+        return {**row, "status": "non-finite values"}
+    size = max(sizes)
+    if size == 0:
+        return {**row, "relative_change": 0.0, "status": "all zero"}
     square_a = square_b = product = difference = 0.0
-    # In chunks: two tensors in float64, and their difference, would be five times the checkpoint's largest tensor.
-    for start in range(0, x.numel(), 2**20):
-        p, q = x[start : start + 2**20].cpu().double(), y[start : start + 2**20].cpu().double()
+    # In units of the largest value, whose square float64 may not hold.
+    for p, q in zip(_chunks(x), _chunks(y), strict=True):
+        p, q = p / size, q / size
         square_a += float(p @ p)
         square_b += float(q @ q)
         product += float(p @ q)
         difference += float((q - p).square().sum())
-    if not torch.isfinite(torch.tensor([square_a, square_b])).all():
-        return {**row, "status": "non-finite values"}
     if square_a == 0 or square_b == 0:
-        both = square_a == square_b
-        return {**row, "relative_change": 0.0 if both else None, "status": "all zero" if both else "all zero in one"}
-    relative = (difference / square_a) ** 0.5
-    cosine = product / (square_a * square_b) ** 0.5
-    return {**row, "relative_change": relative, "cosine": max(-1.0, min(1.0, cosine)), "status": "ok"}
+        return {**row, "status": "all zero in one"}
+    relative = math.sqrt(difference / square_a)
+    cosine = max(-1.0, min(1.0, product / math.sqrt(square_a * square_b)))
+    return {**row, "relative_change": relative, "cosine": cosine, "status": "ok" if difference else "equal"}
+
+
+def _largest(flat: Tensor) -> float:
+    """Return the largest magnitude; not finite where a value is not."""
+    return float(torch.stack([chunk.abs().max() for chunk in _chunks(flat)]).max())
+
+
+def _chunks(flat: Tensor) -> Iterator[Tensor]:
+    # Two tensors in float64, and their difference, would be five times the checkpoint's largest tensor.
+    for start in range(0, flat.numel(), _CHUNK):
+        yield flat[start : start + _CHUNK].cpu().double()
 
 
 def _aligned(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
@@ -196,5 +203,9 @@ def _numeric(column: pd.Series[Any]) -> bool:
 
 
 def _missing_from(present: Iterable[Finding], candidates: Iterable[Finding]) -> tuple[Finding, ...]:
-    keys = {(finding.severity, finding.instrument, finding.where) for finding in present}
-    return tuple(f for f in candidates if (f.severity, f.instrument, f.where) not in keys)
+    known = {_what_it_says(finding) for finding in present}
+    return tuple(finding for finding in candidates if _what_it_says(finding) not in known)
+
+
+def _what_it_says(finding: Finding) -> tuple[str, ...]:
+    return finding.severity, finding.instrument, finding.where, without_numbers(finding.message)

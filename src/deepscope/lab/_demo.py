@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from deepscope.core import derive_seed
 from deepscope.data import load
 from deepscope.models import MLP
 from deepscope.subject import Subject
@@ -24,7 +25,7 @@ def train_demo(seed: int = 0, device: str | None = None) -> tuple[Subject, str]:
     """
     digits = load("digits")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(derive_seed(seed, "demo"))
         model = MLP(64, HIDDEN, 10)
     data = digits.train.epochs(64, seed=seed)
     steps = EPOCHS * sum(1 for _ in data(0))

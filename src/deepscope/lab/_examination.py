@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,9 +18,8 @@ from deepscope.core import (
     Instrument,
     LeftOut,
     Reading,
-    UsageError,
-    write_atomically,
 )
+from deepscope.lab._report_file import as_text, write_report
 from deepscope.report import examination_page, examination_text, sentence
 
 SCHEMA = "deepscope.examination/1"
@@ -47,6 +45,8 @@ class Examination:
         What the whole took.
     seed, budget, command
         How to do it again.
+    commit
+        Git commit of the folder it was done in, ``+`` where files differed; ``""`` outside a repository.
     versions, hardware, date
         With what and when it was done.
     """
@@ -61,6 +61,7 @@ class Examination:
     seed: int
     budget: str
     command: str
+    commit: str
     versions: Mapping[str, str]
     hardware: Mapping[str, Any]
     date: str
@@ -89,6 +90,7 @@ class Examination:
             "command": self.command,
             "seed": self.seed,
             "budget": self.budget,
+            "commit": self.commit,
             "versions": dict(self.versions),
             "hardware": dict(self.hardware),
             "date": self.date,
@@ -118,21 +120,10 @@ class Examination:
         OSError
             The file cannot be written.
         """
-        target = Path(path)
-        if target.suffix.lower() in {".html", ".htm"}:
-            return write_atomically(target, examination_page(self.to_dict(), self.figures))
-        if target.suffix.lower() == ".json":
-            return write_atomically(target, json.dumps(self.to_dict(), allow_nan=False, indent=1))
-        raise UsageError("a report is a page or data", where=str(path), todo="Give a name ending in .html or .json.")
+        return write_report(path, self.to_dict(), lambda record: examination_page(record, self.figures))
 
     def __str__(self) -> str:
-        from io import StringIO
-
-        from rich.console import Console
-
-        out = StringIO()
-        examination_text(self.to_dict(), Console(file=out, width=100, no_color=True))
-        return out.getvalue()
+        return as_text(examination_text, self.to_dict())
 
     def __repr__(self) -> str:
         return f"<Examination: {sentence(self.to_dict())}>"

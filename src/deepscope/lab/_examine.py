@@ -24,9 +24,10 @@ from deepscope.core import (
     UsageError,
     derive_seed,
     nearest,
+    one_line,
 )
 from deepscope.lab._examination import Examination
-from deepscope.lab._machine import hardware, peak_memory_bytes, versions
+from deepscope.lab._machine import commit, hardware, peak_memory_bytes, versions
 from deepscope.lab._target import instruments_of, subject_of
 from deepscope.subject import Role, Subject, measure_weights
 
@@ -97,7 +98,7 @@ def examine(
         session = _Session(subject, budget, seed, tell, asked=instruments is not None)
         session.run(chosen)
     return Examination(
-        subject=describe(subject, about) | {"layers": session.layers(chosen)},
+        subject={**describe(subject, about), "layers": session.layers(chosen)},
         readings=session.in_order(chosen),
         findings=session.findings(),
         not_run=tuple(session.not_run),
@@ -107,6 +108,7 @@ def examine(
         seed=seed,
         budget=budget,
         command=command or _command(subject, chosen if instruments is not None else (), budget, seed),
+        commit=commit(),
         versions=versions(),
         hardware=hardware(),
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -143,14 +145,19 @@ class _Session:
         """Names of the layers in forward order: as data passed them, with those it did not pass where they belong."""
         passed = [i for i in instruments if i.name in self.readings and Needs.DATA in i.needs]
         order = [str(name) for i in passed[:1] for name in self.readings[i.name].table()["name"]]
-        place = 0
+        ran = set(order)
+        merged: list[str] = []
+        # A layer that data did not pass stands behind the one that the model names before it.
+        behind: dict[str, list[str]] = {}
+        last = ""
         for layer in self.subject.layers():
-            if layer in order:
-                place = order.index(layer) + 1
+            if layer in ran:
+                last = layer
             else:
-                order.insert(place, layer)
-                place += 1
-        return order
+                behind.setdefault(last, []).append(layer)
+        for layer in ("", *order):
+            merged += [layer] * (layer in ran) + behind.pop(layer, [])
+        return merged
 
     def findings(self) -> tuple[Finding, ...]:
         """All findings, worst first, then in the order of the network."""
@@ -238,7 +245,6 @@ def describe(subject: Subject, about: str = "") -> dict[str, Any]:
         "bytes": sum(weight.nbytes for weight in weights),
         "dtypes": dict(dtypes),
         "device": str(subject.device),
-        "layers": list(subject.layers()),
         "data": _describe_data(subject.data) if subject.data is not None else None,
         "loss": getattr(subject.loss, "__name__", type(subject.loss).__name__) if subject.loss is not None else None,
         "about": about,
@@ -280,9 +286,8 @@ def _command(subject: Subject, instruments: Sequence[Instrument], budget: str, s
 
 def _reason(error: Exception) -> str:
     if isinstance(error, DeepscopeError):
-        return str(error).replace("\n", ". ", 1) if not error.what.endswith(".") else str(error).replace("\n", " ", 1)
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        return str(error).replace("\n", " " if error.what.endswith(".") else ". ", 1)
+    return one_line(error)
 
 
 def _silent(what: str, done: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 import secrets
@@ -58,7 +59,7 @@ class Run:
         """
         file = self.path / "record.json"
         try:
-            record: dict[str, Any] = json.loads(file.read_text())
+            record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DeepscopeError(
                 f"the run cannot be read ({error})", where=str(file), todo="Remove its directory."
@@ -67,7 +68,7 @@ class Run:
 
     def figures(self) -> dict[str, str]:
         """Return the figures that were drawn, as SVG by instrument."""
-        return {file.stem: file.read_text() for file in sorted((self.path / "figures").glob("*.svg"))}
+        return {file.stem: file.read_text(encoding="utf-8") for file in sorted((self.path / "figures").glob("*.svg"))}
 
 
 def runs_folder() -> Path:
@@ -89,8 +90,9 @@ def keep(examination: Examination) -> Run:
     folder = runs_folder()
     folder.mkdir(parents=True, exist_ok=True)
     name = str(record["subject"]["name"])
-    stamp = re.sub(r"[^0-9]", "", record["date"][:19])
-    run_id = f"{stamp[:8]}-{stamp[8:]}-{_slug(name)}-{secrets.token_hex(2)}"
+    # To the microsecond, so that names sort by time.
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
+    run_id = f"{stamp}-{_slug(name)}-{secrets.token_hex(2)}"
     draft = folder / f".{run_id}.part"
     try:
         draft.mkdir()
@@ -99,8 +101,8 @@ def keep(examination: Examination) -> Run:
             reading.save(draft / "readings" / instrument)
         (draft / "figures").mkdir()
         for instrument, svg in examination.figures.items():
-            (draft / "figures" / f"{instrument}.svg").write_text(svg)
-        (draft / "record.json").write_text(json.dumps(record, allow_nan=False))
+            (draft / "figures" / f"{instrument}.svg").write_text(svg, encoding="utf-8")
+        (draft / "record.json").write_text(json.dumps(record, allow_nan=False), encoding="utf-8")
         head = {
             "layout": LAYOUT,
             "kind": "examination",
@@ -108,7 +110,7 @@ def keep(examination: Examination) -> Run:
             "date": record["date"],
             "outcome": sentence(record),
         }
-        (draft / "run.json").write_text(json.dumps(head, allow_nan=False, indent=1))
+        (draft / "run.json").write_text(json.dumps(head, allow_nan=False, indent=1), encoding="utf-8")
         draft.rename(folder / run_id)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
@@ -154,7 +156,7 @@ def find_run(name: str) -> Run:
 def _read(path: Path) -> Run:
     file = path / "run.json"
     try:
-        head: Mapping[str, Any] = json.loads(file.read_text())
+        head: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if head["layout"] > LAYOUT:
             raise DeepscopeError(
                 f"written by a newer deepscope (layout {head['layout']})", where=str(path), todo="Update deepscope."

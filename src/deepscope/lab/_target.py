@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from deepscope.core import Instrument, TargetError, UsageError, nearest
+from deepscope.core import Instrument, TargetError, UsageError, nearest, one_line
 from deepscope.instruments import INSTRUMENTS
 from deepscope.subject import Subject, read_checkpoint
 
@@ -30,7 +30,8 @@ def subject_of(target: Any, *, data: Any = None, loss: Any = None, weights: str 
     data
         Batches, a dataset's name (its test part is used), or ``"module:callable"`` returning batches.
     loss
-        A function, the name of a function of ``torch.nn.functional``, or ``"module:callable"``.
+        A function, the name of a function of ``torch.nn.functional``, or ``"module:callable"``; the subject's own, else
+        that of the dataset, unless given.
     weights
         Checkpoint to load into the factory's module.
 
@@ -50,24 +51,12 @@ def subject_of(target: Any, *, data: Any = None, loss: Any = None, weights: str 
                 todo="Give a factory, package.module:function, and the checkpoint with --weights.",
             )
         return made
+    subject = made if isinstance(made, Subject) else Subject(made)
     if weights is not None:
-        load_weights(made.model if isinstance(made, Subject) else made, weights)
-    batches, default_loss, count = _data(data)
-    chosen_loss = _loss(loss) if loss is not None else default_loss
-    if isinstance(made, nn.Module):
-        return Subject(made, batches, chosen_loss, count=count)
-    if batches is None and chosen_loss is None:
-        return made
-    assert made.model is not None
-    return Subject(
-        made.model,
-        batches if batches is not None else made.data,
-        chosen_loss or made.loss,
-        forward=made.forward,
-        count=count if batches is not None else made.count,
-        mask=made.mask,
-        name=made.name,
-    )
+        load_weights(subject.model, weights)
+    batches, own_loss, count = _data(data)
+    chosen = _loss(loss) if loss is not None else subject.loss or own_loss
+    return subject.with_data(batches, chosen, count=count)
 
 
 def instruments_of(chosen: Iterable[str | Instrument] | None) -> tuple[Instrument, ...]:
@@ -120,7 +109,7 @@ def load_object(name: str) -> Any:
     except BaseException as error:
         # A user's module may raise anything, SystemExit included.
         raise TargetError(
-            f"cannot import it ({_first_line(error)})",
+            f"cannot import it ({one_line(error)})",
             where=name,
             todo="Give package.module:name, importable from the current folder.",
         ) from error
@@ -140,6 +129,14 @@ def load_weights(model: nn.Module | None, path: str) -> None:
     assert model is not None
     checkpoint = read_checkpoint(path)
     state = {name: weight.read() for weight in checkpoint.weights for name in (weight.name, *weight.tied)}
+    names: dict[int, list[str]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        names.setdefault(id(tensor), []).append(name)
+    # A tied tensor is saved under one of its names and belongs to all of them.
+    for tied in names.values():
+        given = next((state[name] for name in tied if name in state), None)
+        if given is not None:
+            state |= dict.fromkeys(tied, given)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -172,7 +169,7 @@ def _made(target: Any) -> Subject | nn.Module:
             raise
         except BaseException as error:
             raise TargetError(
-                f"the factory raised {_first_line(error)}", where=target, todo="Call it by itself to see where."
+                f"the factory raised {one_line(error)}", where=target, todo="Call it by itself to see where."
             ) from error
     if isinstance(made, (Subject, nn.Module)):
         return made
@@ -215,10 +212,5 @@ def _called(name: str, what: str) -> Any:
         raise
     except BaseException as error:
         raise TargetError(
-            f"the {what} function raised {_first_line(error)}", where=name, todo="Call it by itself to see where."
+            f"the {what} function raised {one_line(error)}", where=name, todo="Call it by itself to see where."
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

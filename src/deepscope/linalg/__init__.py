@@ -1,4 +1,8 @@
-"""Numerics that instruments share: spectra, power-law tails, random-matrix nulls. Everything takes plain arrays."""
+"""Numerics that instruments share: spectra, power-law tails, random-matrix nulls.
+
+Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues`` and ``fit_power_law`` take torch
+tensors too; the first works on the tensor's own device. Nothing here knows a subject.
+"""
 
 from deepscope.linalg._marchenko_pastur import (
     mp_cdf,

@@ -19,7 +19,7 @@ from scipy.optimize import brentq
 from deepscope.core import UsageError
 
 #: Quantiles of the Tracy–Widom law for real matrices (TW₁).
-TRACY_WIDOM_QUANTILES = {0.90: 0.4501, 0.95: 0.9793, 0.99: 2.0234}
+TRACY_WIDOM_QUANTILES = {0.99: 2.0234, 0.999: 3.2724}
 
 
 def mp_edges(rows: int, cols: int, variance: float) -> tuple[float, float]:
@@ -114,10 +114,10 @@ def tracy_widom_threshold(rows: int, cols: int, variance: float, level: float = 
     Raises
     ------
     UsageError
-        The level is not one of 0.90, 0.95 and 0.99.
+        The level is not 0.99 or 0.999.
     """
     if level not in TRACY_WIDOM_QUANTILES:
-        known = ", ".join(f"{each:.2f}" for each in TRACY_WIDOM_QUANTILES)
-        raise UsageError("no Tracy–Widom quantile for this level", where=str(level), todo=f"Use one of {known}.")
+        known = " or ".join(map(str, TRACY_WIDOM_QUANTILES))
+        raise UsageError("no Tracy–Widom quantile for this level", where=str(level), todo=f"Use {known}.")
     upper = mp_edges(rows, cols, variance)[1]
     return upper + variance * tracy_widom_scale(rows, cols) * TRACY_WIDOM_QUANTILES[level]

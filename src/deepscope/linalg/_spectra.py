@@ -80,7 +80,7 @@ def _exponent(matrix: Tensor) -> int | None:
     """Return the power of two of the largest absolute value; None for a matrix of zeros."""
     low, high = (float(each) for each in torch.aminmax(matrix))
     largest = max(-low, high)
-    if not math.isfinite(low + high) and not math.isfinite(largest):
+    if not math.isfinite(largest):
         raise MeasurementError("the matrix holds values that are not finite")
     return math.frexp(largest)[1] if largest else None
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deepscope.report._change import most_changed
 from deepscope.report._findings import entries, grouped
 from deepscope.report._ledger import by_reason
+from deepscope.report._numbers import how_many
 from deepscope.report._record import Record, cleaned
-from deepscope.report._screen import Screen
+from deepscope.report._screen import WHERE_ALL_IS, Screen
 from deepscope.report._sentence import comparison_sentence
 from deepscope.report._table import table
 
@@ -35,14 +37,13 @@ def comparison_text(record: Record, console: Console) -> None:
         if record.get(key):
             screen.heading(words)
             screen.findings(grouped(entries(record[key], (), {})), _FINDINGS)
-    weights = record.get("weights") or ()
-    changed = sorted(weights, key=lambda each: -(each.get("relative_change") or 0))
+    changed = most_changed(record.get("weights") or ())
     if changed:
         screen.heading("Weights that changed most")
         shown = table(changed[:_ROWS])
         screen.table(shown)
         if len(changed) > _ROWS:
-            screen.line((f"… and {len(changed) - _ROWS:,} more tensors", "dim"), indent=2)
+            screen.line((f"… and {how_many(len(changed) - _ROWS, 'more tensor')} ({WHERE_ALL_IS})", "dim"), indent=2)
     for name, rows in (record.get("tables") or {}).items():
         screen.heading(f"{name}: a, b and the change")
         screen.table(table(rows, limit=_ROWS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from deepscope.report._change import verdict
 from deepscope.report._numbers import how_many, parameters
 from deepscope.report._record import Record, cleaned, isolated, layer_of, layers_of
 
@@ -41,19 +42,33 @@ def sentence(record: Record) -> str:
 def comparison_sentence(record: Record) -> str:
     """Say in one sentence what was compared and what differs.
 
-    As "before against after: 4 of 5 tensors differ; new: 1 warning; gone: 1 problem".
+    As "before against after: 4 of 5 tensors differ; new: 1 warning; gone: 1 problem". A tensor that only one of them
+    has, or that could not be compared, is not called equal.
     """
     record = cleaned(record)
-    weights = record.get("weights") or ()
-    changed = sum(each["status"] != "equal" for each in weights)
-    tensors = f"{changed:,} of {how_many(len(weights), 'tensor')} differ" if changed else "all tensors are equal"
-    parts = [tensors if weights else "no tensors in common"]
+    parts = [_tensors(record)]
     for word, key in (("new", "findings_new"), ("gone", "findings_gone")):
         found = _worse(record.get(key) or ())
         parts += [f"{word}: {found}"] if found else []
     if len(parts) == 1:
         parts.append("no problem or warning comes or goes")
     return f"{isolated(record['a']['name'])} against {isolated(record['b']['name'])}: {'; '.join(parts)}"
+
+
+def _tensors(record: Record) -> str:
+    weights = record.get("weights") or ()
+    if not weights:
+        return "no tensors in common"
+    verdicts = Counter(map(verdict, weights))
+    total, differ, unknown = len(weights), verdicts["differs"], verdicts["unknown"]
+    if differ:
+        rest = f", {unknown:,} cannot be compared" if unknown else ""
+        return f"{differ:,} of {how_many(total, 'tensor')} differ{rest}"
+    if unknown == total:
+        return "no tensor can be compared"
+    if unknown:
+        return f"no tensor differs, {unknown:,} of {total:,} cannot be compared"
+    return "all tensors in common are equal" if record.get("left_out") else "all tensors are equal"
 
 
 def _worse(findings: Sequence[Record]) -> str:

@@ -20,18 +20,21 @@ _HEADERS = {
     "ks_distance": "KS distance",
     "x_min": "tail begins at λ",
     "n_tail": "eigenvalues in tail",
+    "mp_lower": "Marchenko–Pastur edge λ₋",
     "mp_upper": "Marchenko–Pastur edge λ₊",
     "n_spikes": "spikes above the edge",
-    "rows": "rows",
     "cols": "columns",
     "count": "values",
     "bytes": "bytes (B)",
-    "nbytes": "bytes (B)",
-    "flops": "FLOPs per forward pass",
+    "nonfinite": "non-finite values",
+    "rms": "RMS",
+    "init_ratio": "RMS / default initialisation",
+    "n_matrices": "matrices",
     "relative_change": "relative change (‖b − a‖ / ‖a‖)",
     "cosine": "cosine of a and b",
 }
 _ENDINGS = {"_seconds": " (s)", "_bytes": " (B)"}
+_SIDES = ("_a", "_b", "_change")
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,13 @@ class Table:
 def table(rows: Sequence[Record], findings: Iterable[Record] = (), limit: int = SLICE) -> Table:
     """Build a table of a record's rows.
 
-    A value and its standard error (``x``, ``x_stderr``), or its interval (``x_low``, ``x_high``), share a column.
+    A value and its standard error (``x``, ``x_stderr``), or its interval (``x_low``, ``x_high``), share a column; so
+    do they on both sides of a comparison (``x_a``, ``x_stderr_a``), where the change of a standard error is not shown.
     """
     keys = list(dict.fromkeys(key for row in rows for key in row))
     if "name" in keys:
         keys.insert(0, keys.pop(keys.index("name")))
-    joined = {f"{key}{ending}" for key in keys for ending in ("_stderr", "_low", "_high")} & set(keys)
+    joined = {_beside(key, ending) for key in keys for ending in ("_stderr", "_low", "_high")} & set(keys)
     columns = tuple(_column(key, rows, set(keys)) for key in keys if key not in joined)
     return Table(columns, len(rows), _telling(rows, findings, limit))
 
@@ -88,23 +92,35 @@ def header(key: str) -> str:
     return key.replace("_", " ")
 
 
+def _beside(key: str, ending: str) -> str:
+    """Return the column that belongs to another: "x_stderr" to "x", "x_stderr_a" to "x_a"."""
+    side = next((each for each in _SIDES if key.endswith(each)), "")
+    return f"{key.removesuffix(side)}{ending}{side}"
+
+
 def _column(key: str, rows: Sequence[Record], keys: set[str]) -> Column:
     values = [row.get(key) for row in rows]
     numeric = all(value is None or _is_number(value) for value in values) and any(value is not None for value in values)
     words = header(key)
-    if numeric and f"{key}_stderr" in keys:
-        cells = [number_and_error(value, row.get(f"{key}_stderr")) for value, row in zip(values, rows, strict=True)]
+    stderr, low, high = (_beside(key, ending) for ending in ("_stderr", "_low", "_high"))
+    is_change = key.endswith("_change")
+    if numeric and stderr in keys and not is_change:
+        cells = [number_and_error(value, row.get(stderr)) for value, row in zip(values, rows, strict=True)]
         words += " ±\u00a0s.e."
-    elif numeric and {f"{key}_low", f"{key}_high"} <= keys:
-        cells = [_with_interval(value, row.get(f"{key}_low"), row.get(f"{key}_high"))
-                 for value, row in zip(values, rows, strict=True)]  # fmt: skip
+    elif numeric and {low, high} <= keys and not is_change:
+        cells = [_with_interval(value, row.get(low), row.get(high)) for value, row in zip(values, rows, strict=True)]
         words += " [95 % interval]"
-    elif key in ("bytes", "nbytes") or key.endswith("_bytes"):
+    elif _is_bytes(key):
         cells = [in_si(value, "B") if _is_number(value) else cell(value) for value in values]
         words = words.replace(" (B)", "")
     else:
         cells = [cell(value) for value in values]
     return Column(key, words, numeric, tuple(cells))
+
+
+def _is_bytes(key: str) -> bool:
+    side = next((each for each in _SIDES if key.endswith(each)), "")
+    return key.removesuffix(side).split("_")[-1] == "bytes"
 
 
 def cell(value: Any) -> str:

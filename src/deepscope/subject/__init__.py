@@ -4,8 +4,11 @@ from deepscope.subject._activation_function import Activation
 from deepscope.subject._activations import Watch, watch_layers
 from deepscope.subject._batches import Batch, call, move
 from deepscope.subject._checkpoint import Checkpoint, read_checkpoint
+from deepscope.subject._columns import layer_of, most_telling
+from deepscope.subject._kernels import without_fused_kernels
 from deepscope.subject._layer_output import LayerOutput, is_layer, is_opaque
 from deepscope.subject._live import ModuleWeight
+from deepscope.subject._loss import n_samples, scalar_loss
 from deepscope.subject._pass import measure_alone, measure_weights, split_ledger
 from deepscope.subject._subject import Subject
 from deepscope.subject._undisturbed import undisturbed
@@ -26,12 +29,17 @@ __all__ = [
     "dtype_name",
     "is_layer",
     "is_opaque",
+    "layer_of",
     "measure_alone",
     "measure_weights",
+    "most_telling",
     "move",
+    "n_samples",
     "read_checkpoint",
+    "scalar_loss",
     "split_ledger",
     "torch_dtype",
     "undisturbed",
     "watch_layers",
+    "without_fused_kernels",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from deepscope.core import LeftOut
 from deepscope.subject._activation_function import Activation, activation_of
 from deepscope.subject._batches import Inputs
+from deepscope.subject._kernels import without_fused_kernels
 from deepscope.subject._layer_output import (
     LayerOutput,
     Source,
@@ -42,8 +43,8 @@ def watch_layers(subject: Subject, observe: Observer) -> Iterator[Watch]:
     own forward only where it makes that layer's output. A layer is selected when its name or one of its own parameters
     is.
 
-    Hooks live inside the context only. Fused kernels for attention are off, so that their layers are seen, and
-    compiled models run eagerly.
+    Hooks live inside the context only. Fused kernels are off where they would hide layers or gradients, and compiled
+    models run eagerly.
 
     Parameters
     ----------
@@ -74,10 +75,8 @@ def watch_layers(subject: Subject, observe: Observer) -> Iterator[Watch]:
     1 1
     """
     watch = Watch(subject, observe)
-    fastpath = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
-        stack.callback(torch.backends.mha.set_fastpath_enabled, fastpath)
-        torch.backends.mha.set_fastpath_enabled(False)
+        stack.enter_context(without_fused_kernels(subject.model))
         if "torch._dynamo" in sys.modules:
             # Hooks that come after compilation are not seen by compiled code.
             stack.enter_context(torch.compiler.set_stance("force_eager"))
@@ -113,9 +112,9 @@ class Watch:
         return tuple(self._notes)
 
     @property
-    def ran(self) -> tuple[str, ...]:
-        """Names of all layers that ran, whether selected or not, in forward order."""
-        return tuple(self._ran)
+    def ran(self) -> Set[str]:
+        """Names of all layers that ran, whether selected or not; iterated in forward order."""
+        return self._ran.keys()
 
     @contextmanager
     def forward(self, inputs: Inputs) -> Iterator[None]:

@@ -76,8 +76,8 @@ def batches(
             )
         if _has_nan(item[0]):
             raise MeasurementError(f"the inputs of batch {index} hold NaN", todo="Clean the data, then examine again.")
-        # A copy: a first layer that works in place would otherwise change the user's data.
-        inputs, targets = move(item[0], device, copy=True), move(item[1], device)
+        # Copies: a first layer that works in place, or a loss that marks targets, would change the user's data.
+        inputs, targets = (move(part, device, copy=True) for part in item)
         n_samples = _length(targets) or _length(inputs)
         terms = float(count(targets)) if count is not None else float(n_samples)
         yield Batch(inputs, targets, n_samples, terms)
@@ -113,8 +113,6 @@ def move(value: Any, device: torch.device, *, copy: bool = False) -> Any:
         return value.to(device, copy=copy)
     if isinstance(value, Mapping):
         return {key: move(item, device, copy=copy) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(move(item, device) for item in value))
     if isinstance(value, (tuple, list)):
         moved = [move(item, device, copy=copy) for item in value]
         return type(value)(*moved) if hasattr(value, "_fields") else type(value)(moved)

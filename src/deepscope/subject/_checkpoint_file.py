@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from deepscope.core import LeftOut, TargetError
+from deepscope.core import LeftOut, TargetError, first_line
 from deepscope.subject._weight import Weight, torch_dtype
 
 #: The formats' own limit for a JSON header; no real one comes near it.
@@ -115,10 +116,9 @@ def quoted(name: object) -> str:
     return text if len(text) <= 120 else f"{text[:110]}…{text[-8:]}"
 
 
-def first_line(error: BaseException) -> str:
-    """Return the beginning of an error's message, short enough for one line."""
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    line = "".join(each if each.isprintable() else " " for each in line)
+def short_line(error: BaseException) -> str:
+    """Return the beginning of an error's message: printable, and short enough for one line beside a path."""
+    line = "".join(each if each.isprintable() else " " for each in first_line(error))
     return line if len(line) <= 160 else f"{line[:159]}…"
 
 
@@ -171,9 +171,7 @@ def read_strided(
     if 0 in shape:
         return torch.empty(shape, dtype=kind)
     if stride is None:
-        count = 1
-        for size in shape:
-            count *= size
+        count = math.prod(shape)
     else:
         count = 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     values = read_bytes(file, offset, count * kind.itemsize).view(kind)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from deepscope.core import LeftOut, TargetError
-from deepscope.subject._checkpoint_file import Contents, FileVersion, check_name, damaged, first_line, quoted, shown
+from deepscope.subject._checkpoint_file import Contents, FileVersion, check_name, damaged, quoted, short_line, shown
 from deepscope.subject._checkpoint_zip import data_offset, members_of
 from deepscope.subject._role import role_of
 from deepscope.subject._weight import Weight
@@ -49,7 +49,7 @@ class NumpyWeight(Weight):
                 array = np.lib.format.read_array(cast("IO[bytes]", member), allow_pickle=False)
             except _BROKEN as error:
                 raise damaged(
-                    f"array {quoted(self.name)} cannot be read ({first_line(error)})", self.file.path
+                    f"array {quoted(self.name)} cannot be read ({short_line(error)})", self.file.path
                 ) from None
         return torch.from_numpy(np.require(array, dtype=array.dtype.newbyteorder("="), requirements=["W"]))
 
@@ -149,7 +149,7 @@ def _header(name: str, member: _Member, file: FileVersion) -> tuple[tuple[int, .
             shape, _, dtype = read(cast("Any", counted))
     # NumPy parses the header as Python text and lets many kinds of errors through.
     except Exception as error:
-        raise damaged(f"array {quoted(name)} has a damaged header ({first_line(error)})", file.path) from None
+        raise damaged(f"array {quoted(name)} has a damaged header ({short_line(error)})", file.path) from None
     if len(shape) > _MAX_DIMENSIONS or not all(type(size) is int and 0 <= size < 2**63 for size in shape):
         raise damaged(f"array {quoted(name)} claims a shape that no array can have", file.path)
     return shape, dtype, counted.count

@@ -21,9 +21,9 @@ from deepscope.subject._checkpoint_file import (
     FileVersion,
     check_name,
     damaged,
-    first_line,
     quoted,
     read_strided,
+    short_line,
     shown,
 )
 from deepscope.subject._role import role_of
@@ -110,7 +110,7 @@ def _header(file: FileVersion) -> tuple[dict[str, Any], int]:
     try:
         header = json.loads(raw.decode(), object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError) as error:
-        raise damaged(f"the safetensors header is not valid JSON ({first_line(error)})", file.path) from None
+        raise damaged(f"the safetensors header is not valid JSON ({short_line(error)})", file.path) from None
     if not isinstance(header, dict):
         raise damaged("the safetensors header is not a JSON object", file.path)
     return header, 8 + length

@@ -15,9 +15,9 @@ from deepscope.subject._checkpoint_file import (
     FileVersion,
     check_name,
     damaged,
-    first_line,
     look,
     quoted,
+    short_line,
     shown,
 )
 from deepscope.subject._weight import Weight
@@ -41,7 +41,7 @@ def read_json(file: FileVersion) -> Any:
     try:
         return json.loads(raw.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise damaged(f"the file is not valid JSON ({first_line(error)})", file.path) from None
+        raise damaged(f"the file is not valid JSON ({short_line(error)})", file.path) from None
 
 
 def read_sharded(index: FileVersion, read_file: Callable[[FileVersion], Contents]) -> Contents:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from deepscope.core import LeftOut, TargetError
-from deepscope.subject._checkpoint_file import Contents, FileVersion, damaged, first_line, quoted, read_strided, shown
+from deepscope.subject._checkpoint_file import Contents, FileVersion, damaged, quoted, read_strided, short_line, shown
 from deepscope.subject._checkpoint_nested import Chosen, choose_weights, follow
 from deepscope.subject._checkpoint_zip import data_offset, members_of
 from deepscope.subject._role import role_of
@@ -213,13 +213,13 @@ def _load(file: FileVersion, storages: list[torch.UntypedStorage], *, mapped: bo
             raise _refusal(file, error) from None
         # torch lets many kinds of errors through for a file that is damaged.
         except Exception as error:
-            raise damaged(f"the torch file is truncated or damaged ({first_line(error)})", file.path) from None
+            raise damaged(f"the torch file is truncated or damaged ({short_line(error)})", file.path) from None
 
 
 def _refusal(file: FileVersion, error: pickle.UnpicklingError) -> TargetError:
     match = _NEEDED.search(str(error))
     if match is None:
-        detail = first_line(Exception(str(error).rpartition("WeightsUnpickler error:")[2].strip()))
+        detail = short_line(Exception(str(error).rpartition("WeightsUnpickler error:")[2].strip()))
         return TargetError(
             f"the file is damaged, or needs pickled code, which is never run ({detail})",
             where=shown(file.path),

@@ -42,20 +42,21 @@ def measure_weights(
     """
     items: dict[str, list[Any]] = {name: [] for name in steps}
     watches = {name: Stopwatch() for name in steps}
-    for weight in subject.weights():
-        if on_tensor is not None:
-            on_tensor(weight)
-        tensor = None if weight.why_not_measured else weight.read()
-        for name in list(items):
-            try:
-                with watches[name]:
-                    items[name].append(steps[name](weight, tensor))
-            except Exception as error:
-                if on_error is None:
-                    raise
-                del items[name]
-                on_error(name, error)
-        del tensor
+    with subject.undisturbed():
+        for weight in subject.weights():
+            if on_tensor is not None:
+                on_tensor(weight)
+            tensor = None if weight.why_not_measured else weight.read()
+            for name in list(items):
+                try:
+                    with watches[name]:
+                        items[name].append(steps[name](weight, tensor))
+                except Exception as error:
+                    if on_error is None:
+                        raise
+                    del items[name]
+                    on_error(name, error)
+            del tensor
     return {name: ([*found, *subject.left_out], watches[name].cost) for name, found in items.items()}
 
 

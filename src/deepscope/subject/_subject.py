@@ -105,6 +105,27 @@ class Subject:
         self._patterns = ()
         return self
 
+    def with_data(
+        self,
+        data: Iterable[Any] | None = None,
+        loss: Callable[[Any, Targets], Tensor] | None = None,
+        *,
+        count: Callable[[Targets], Any] | None = None,
+    ) -> Self:
+        """Return the same subject with other data, loss or count; what is not given stays.
+
+        Raises
+        ------
+        UsageError
+            Data that can be iterated only once.
+        """
+        if data is not None:
+            check_reiterable(data)
+        other = type(self).__new__(type(self))
+        given = {"data": data, "loss": loss, "count": count}
+        other.__dict__.update(self.__dict__, **{key: value for key, value in given.items() if value is not None})
+        return other
+
     def only(self, *patterns: str) -> Self:
         """Return the part of the subject whose layers or tensors match a shell-style pattern.
 

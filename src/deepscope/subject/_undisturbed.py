@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deepscope.core import MeasurementError
+
 #: Containers in which a module keeps its parameters, buffers, submodules and hooks, and its author whatever else.
 _CONTAINERS = (dict, OrderedDict, list, set)
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
@@ -30,7 +32,7 @@ def undisturbed(model: nn.Module | None, *, training: bool = False, seed: int = 
 
     Raises
     ------
-    RuntimeError
+    MeasurementError
         The measurement, or the model's own forward pass, has changed a parameter.
     """
     generators = _generators()
@@ -105,7 +107,11 @@ class _Kept:
     def prove_parameters_untouched(self) -> None:
         changed = [name for name, parameter, _, _, version in self.parameters if _version(parameter) != version]
         if changed:
-            raise RuntimeError(f"parameters were changed during a measurement: {', '.join(changed[:5])}")
+            raise MeasurementError(
+                "parameters were changed during a measurement",
+                where=", ".join(changed[:5]),
+                todo="Look for what writes into weights: the model's forward pass, or an instrument of your own.",
+            )
 
 
 def _restore_values(buffer: Tensor, version: tuple[int, int] | None, values: Tensor) -> None:
@@ -134,8 +140,13 @@ def _version(tensor: Tensor) -> tuple[int, int] | None:
 
 
 def _generators() -> tuple[Any, ...]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
+    cuda = torch.cuda.get_rng_state_all() if _cuda_is_in_use() else None
     return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda  # noqa: NPY002
+
+
+def _cuda_is_in_use() -> bool:
+    # Asking a device for its state would start CUDA on every device, which takes seconds and memory.
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 def _restore_generators(states: tuple[Any, ...]) -> None:

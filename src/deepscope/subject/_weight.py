@@ -10,6 +10,8 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
+from deepscope.subject._columns import layer_of
+
 #: Floating-point types that instruments measure; other tensors go to the ledger.
 MEASURED_DTYPES = ("float32", "float64", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2",
                    "float8_e4m3fnuz", "float8_e5m2fnuz")  # fmt: skip
@@ -73,7 +75,7 @@ class Weight(ABC):
     @property
     def layer(self) -> str:
         """Name of the layer it belongs to: the name without its last part (the name itself where it has one part)."""
-        return self.name.rpartition(".")[0] or self.name
+        return layer_of(self.name)
 
     @property
     def count(self) -> int:

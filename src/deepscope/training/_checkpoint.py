@@ -173,7 +173,7 @@ class Checkpoint:
             )
 
     def _require_same_rates(self, schedule: Callable[[int], float], history: History) -> None:
-        for step, used in enumerate(history.rate):
+        for step, used in enumerate(history.lr_factor):
             factor = float(schedule(step))
             if factor != used:
                 there = f"the schedule gives {factor:g} at step {step} here and gave {used:g} in the checkpoint"

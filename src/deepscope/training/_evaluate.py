@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import MeasurementError
-from deepscope.subject import Subject
-from deepscope.training._loss import Count, Loss, scalar_loss
+from deepscope.subject import Subject, scalar_loss
+from deepscope.training._loss import Count, Loss
 
 #: The value that torch's losses take for "no target here".
 IGNORED = -100
@@ -64,9 +64,9 @@ def evaluate(
     Raises
     ------
     MeasurementError
-        There is no data, or the loss is not finite.
+        There is no data, or the loss is not one finite number.
     UsageError
-        The data can be iterated only once, or the loss is not one number.
+        The data can be iterated only once.
 
     Notes
     -----

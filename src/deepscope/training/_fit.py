@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import DataError, MeasurementError, UsageError, derive_seed
-from deepscope.subject import call, move
+from deepscope.subject import call, move, scalar_loss
 from deepscope.training._callback import Callback
 from deepscope.training._checkpoint import Checkpoint
 from deepscope.training._configuration import describe_run
-from deepscope.training._loss import Count, Loss, n_terms, scalar_loss
+from deepscope.training._loss import Count, Loss, n_terms
 from deepscope.training._rng import capture_generators, restore_generators, seeded_generators
 from deepscope.training._schedules import Schedule, constant
 from deepscope.training._state import History, TrainingState
@@ -74,7 +74,8 @@ def fit(
     Raises
     ------
     MeasurementError
-        The loss, or a weight at the end of an epoch, is NaN or infinite; says at which step and epoch.
+        The loss is not one number; it, or a weight at the end of an epoch, is NaN or infinite: says at which step and
+        epoch.
     DataError
         An epoch has no batches, or what it gives is no pair.
     UsageError
@@ -123,8 +124,8 @@ def fit(
                 factor = float(schedule(state.step))
                 set_rates(factor)
                 optimizer.zero_grad(set_to_none=True)
-                targets = move(targets, home)
-                value = scalar_loss(loss, call(model, move(inputs, home)), targets)
+                inputs, targets = move(inputs, home), move(targets, home)
+                value = scalar_loss(loss, call(model, inputs), targets)
                 state.loss = _finite(value, state)
                 value.backward()  # type: ignore[no-untyped-call]
                 for callback in callbacks:
@@ -132,8 +133,8 @@ def fit(
                 optimizer.step()
 
                 state.history.loss.append(state.loss)
-                state.history.count.append(n_terms(targets, count))
-                state.history.rate.append(factor)
+                state.history.count.append(n_terms(inputs, targets, count))
+                state.history.lr_factor.append(factor)
                 state.step += 1
                 state.batch += 1
                 for callback in callbacks:

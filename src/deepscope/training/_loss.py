@@ -1,34 +1,20 @@
-"""The value of a loss, and how many terms it averages over."""
+"""How many terms a loss averages over."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
-from deepscope.core import DataError, UsageError
+from deepscope.core import DataError
+from deepscope.subject import n_samples
 
 Loss = Callable[[Any, Any], Tensor]
 Count = Callable[[Any], Any]
 
 
-def scalar_loss(loss: Loss, outputs: Any, targets: Any) -> Tensor:
-    """Return ``loss(outputs, targets)``, of shape [].
-
-    Raises
-    ------
-    UsageError
-        The loss gives anything but one number.
-    """
-    value = loss(outputs, targets)
-    if not isinstance(value, Tensor) or value.numel() != 1:
-        got = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise UsageError(f"the loss is {got}, not one number", where="loss", todo="Give a loss that is a mean.")
-    return value.reshape(())
-
-
-def n_terms(targets: Any, count: Count | None) -> float:
+def n_terms(inputs: Any, targets: Any, count: Count | None) -> float:
     """Return the number of terms that a batch's loss averages over: the batch length unless ``count`` says it.
 
     Raises
@@ -36,17 +22,11 @@ def n_terms(targets: Any, count: Count | None) -> float:
     DataError
         There are none.
     """
-    terms = float(count(targets)) if count is not None else float(_length(targets))
+    terms = float(count(targets)) if count is not None else float(n_samples(targets) or n_samples(inputs))
     if not terms > 0:
         raise DataError(
-            f"a batch's loss averages over {terms:g} terms", where="count", todo="Leave out batches without targets."
+            f"a batch's loss averages over {terms:g} terms",
+            where="count",
+            todo="Leave out batches without targets, or give count=….",
         )
     return terms
-
-
-def _length(targets: Any) -> int:
-    if isinstance(targets, Mapping):
-        return _length(next(iter(targets.values()), None))
-    if isinstance(targets, (tuple, list)):
-        return _length(targets[0]) if targets else 0
-    return len(targets) if isinstance(targets, Tensor) and targets.ndim else 1

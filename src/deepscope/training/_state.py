@@ -25,21 +25,21 @@ class History:
         Training loss of each step, measured before its update.
     count
         Number of terms that each step's loss averages over.
-    rate
-        Factor of the schedule at each step.
+    lr_factor
+        Factor of the schedule on the optimizer's learning rates at each step.
     epochs
         One record per finished epoch: ``epoch`` (from 0), ``steps`` (so far), ``loss`` (mean over the epoch's terms,
         each as of its own step), and whatever callbacks add.
 
     Examples
     --------
-    >>> History(loss=[2.0, 1.0], count=[1.0, 3.0], rate=[1.0, 1.0]).mean_loss(last=2)
+    >>> History(loss=[2.0, 1.0], count=[1.0, 3.0], lr_factor=[1.0, 1.0]).mean_loss(last=2)
     1.25
     """
 
     loss: list[float] = field(default_factory=list)
     count: list[float] = field(default_factory=list)
-    rate: list[float] = field(default_factory=list)
+    lr_factor: list[float] = field(default_factory=list)
     epochs: list[dict[str, float]] = field(default_factory=list)
 
     def mean_loss(self, last: int) -> float:
@@ -68,14 +68,14 @@ class History:
 
     def to_plain(self) -> dict[str, Any]:
         """Return tensors, numbers and text that hold the history exactly."""
-        steps = torch.tensor([self.loss, self.count, self.rate], dtype=torch.float64)
+        steps = torch.tensor([self.loss, self.count, self.lr_factor], dtype=torch.float64)
         return {"steps": steps, "epochs": [dict(record) for record in self.epochs]}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> History:
         """Build the history again; exact inverse of ``to_plain``."""
-        loss, count, rate = plain["steps"].tolist()
-        return cls(loss, count, rate, [dict(record) for record in plain["epochs"]])
+        loss, count, lr_factor = plain["steps"].tolist()
+        return cls(loss, count, lr_factor, [dict(record) for record in plain["epochs"]])
 
 
 @dataclass
