@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json as json_module
 import os
+import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from deepscope.data import RemoteFile
     from deepscope.lab import Examination
 
+SETTINGS = "deepscope.toml"
+
 app = App(
     name="deepscope",
     help_format="plaintext",
@@ -31,7 +36,7 @@ app = App(
     version=f"deepscope {__version__}",
     result_action="return_value",
     suppress_keyboard_interrupt=False,
-    config=[Env("DEEPSCOPE_"), Toml("deepscope.toml", search_parents=True, must_exist=False)],
+    config=[Env("DEEPSCOPE_"), Toml(SETTINGS, search_parents=True, must_exist=False)],
 )
 data_app = App(name="data", help="Datasets: list, fetch, verify.")
 runs_app = App(name="runs", help="Stored examinations: list, show.")
@@ -86,13 +91,13 @@ def examine(
     from deepscope.lab import keep
     from deepscope.report import examination_text
 
+    command = _command(examine, locals())
     _go_offline(offline)
     _check_writable(out)
     known = _problems_of(baseline) if baseline else set()
-    about = ""
     with _user_code():
         subject, about = _subject(target, weights, data, loss, seed, device)
-        if layers:
+        if layers is not None:
             subject = subject.only(*_split(layers))
         with _progress() as tell:
             examination = run_examination(
@@ -101,21 +106,14 @@ def examine(
                 budget=budget,
                 seed=seed,
                 progress=tell,
-                command=_command_line(),
+                command=command,
                 about=about,
             )
     stored = _stored(keep, examination)
     if out is not None:
         _save(examination.save, out)
-    if json:
-        print(json_module.dumps(examination.to_dict(), allow_nan=False))
-    else:
-        examination_text(examination.to_dict(), _console())
-        if out is not None:
-            print(f"\nReport: {out}")
-    for entry in examination.not_run:
-        if entry.name in examination.failed:
-            _say(f"not run: {entry.name}: {entry.reason}".replace("\n", " "))
+    _show(examination.to_dict(), examination_text, json=json, out=out)
+    _say_failures(examination)
     new = {(f.instrument, f.where, without_numbers(f.message)) for f in examination.problems} - known
     if strict and new:
         return PROBLEM
@@ -149,6 +147,7 @@ def compare(
     from deepscope.lab import compare as run_comparison
     from deepscope.report import comparison_text
 
+    command = _command(compare, locals())
     _go_offline(offline)
     _check_writable(out)
     with _user_code():
@@ -162,16 +161,13 @@ def compare(
                 budget=budget,
                 seed=seed,
                 progress=tell,
-                command=_command_line(),
+                command=command,
             )
     if out is not None:
         _save(comparison.save, out)
-    if json:
-        print(json_module.dumps(comparison.to_dict(), allow_nan=False))
-    else:
-        comparison_text(comparison.to_dict(), _console())
-        if out is not None:
-            print(f"\nReport: {out}")
+    _show(comparison.to_dict(), comparison_text, json=json, out=out)
+    _say_failures(comparison.a)
+    _say_failures(comparison.b)
     return PARTLY if comparison.a.failed or comparison.b.failed else DONE
 
 
@@ -186,7 +182,7 @@ def runs_list(*, json: Json = False) -> int:
         print(json_module.dumps(rows))
     else:
         for run in found:
-            print(f"{run.id}  {run.outcome}")
+            print(_printable(f"{run.id}  {run.outcome}"))
         if not found:
             print("No run is stored yet. Try: deepscope examine")
     for reason in broken[:3]:
@@ -327,42 +323,83 @@ def doctor(*, json: Json = False) -> int:
     return DONE
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with its code."""
-    # A terminal that cannot show α or σ shows a question mark.
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    sys.exit(_run(arguments))
-
-
-def _run(arguments: Sequence[str] | None) -> int:
-    from cyclopts import CycloptsError
-
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; every error is a message, never a traceback."""
+    _open_streams()
     try:
-        code = app(arguments, exit_on_error=False, print_error=False)
-        sys.stdout.flush()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            code = app(arguments, exit_on_error=False, print_error=False, console=_console())
     except KeyboardInterrupt:
         _say("Interrupted; nothing half-written.")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone; what Python would still flush at exit has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
-    except CycloptsError as error:
-        text = " ".join(str(error).split())
-        _say(f"{text}\nSee deepscope --help.")
-        return USAGE
+        # Only lists and help print outside _show; a reader who has seen enough of them is no error.
+        code = DONE
     except Exception as error:
-        from deepscope.core import DeepscopeError
+        if os.environ.get("DEEPSCOPE_DEBUG"):
+            raise
+        _say(_explained(error))
+        return USAGE
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+    return code if isinstance(code, int) else DONE
 
-        if isinstance(error, DeepscopeError):
-            _say(str(error))
-            return USAGE
-        if isinstance(error, (OSError, MemoryError)):
-            _say(f"{type(error).__name__}: {error}")
-            return USAGE
-        raise
-    return int(code) if isinstance(code, int) else DONE
+
+def _explained(error: Exception) -> str:
+    """Say in at most three lines what happened, where, and what to do next."""
+    from cyclopts import CycloptsError
+
+    from deepscope.core import DeepscopeError, one_line
+
+    if isinstance(error, DeepscopeError):
+        return str(error)
+    if isinstance(error.__cause__ or error, (TOMLDecodeError, UnicodeDecodeError)):
+        found = [folder / SETTINGS for folder in (Path.cwd(), *Path.cwd().parents) if (folder / SETTINGS).exists()]
+        where = found[0] if found else SETTINGS
+        return f"The settings cannot be read ({one_line(error)}): {where}\nMend it, or move it away."
+    if isinstance(error, CycloptsError):
+        return f"{' '.join(str(error).split())}\nSee deepscope --help."
+    if isinstance(error, (OSError, MemoryError)):
+        return one_line(error)
+    return f"{one_line(error)}\nThis is a fault of deepscope: please report it, with what DEEPSCOPE_DEBUG=1 prints."
+
+
+def _open_streams() -> None:
+    """Give closed streams somewhere to go, and let a terminal that cannot show α show a question mark."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - open for as long as the process lives
+        elif hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="replace")
+
+
+def _forget_stdout() -> None:
+    """Send what Python would still flush at exit nowhere: its reader has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _show(
+    record: dict[str, Any], text: Callable[[dict[str, Any], Console], None], *, json: bool, out: Path | None
+) -> None:
+    """Print a record as JSON or as text. A reader who leaves early does not change the exit code."""
+    try:
+        if json:
+            print(json_module.dumps(record, allow_nan=False), flush=True)
+        else:
+            text(record, _console())
+            if out is not None:
+                print(f"\nReport: {out}", flush=True)
+    except BrokenPipeError:
+        _forget_stdout()
+
+
+def _say_failures(examination: Examination) -> None:
+    for entry in examination.not_run:
+        if entry.name in examination.failed:
+            _say(f"not run: {entry.name}: {entry.reason}".replace("\n", " "))
 
 
 def _subject(
@@ -373,6 +410,7 @@ def _subject(
 
     if device is not None:
         _check_device(device)
+    _seed(seed)
     if target is None:
         if weights or data or loss:
             raise UsageError("the demo takes no --weights, --data or --loss", todo="Give a target to examine.")
@@ -384,14 +422,28 @@ def _subject(
     return subject, ""
 
 
+def _seed(seed: int) -> None:
+    """Let a user's factory and data draw the same each time; the process is the command line's own."""
+    import random
+
+    import numpy as np
+    import torch
+
+    from deepscope.core import derive_seed
+
+    random.seed(seed)
+    np.random.seed(derive_seed(seed, "numpy") % 2**32)  # noqa: NPY002 - what a user's code may draw from
+    torch.manual_seed(derive_seed(seed, "torch"))
+
+
 def _check_device(device: str) -> None:
     import torch
 
     from deepscope.core import UsageError
 
     try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(
             f"the device cannot be used ({str(error).splitlines()[0]})",
             where=device,
@@ -451,10 +503,16 @@ def _problems_of(baseline: Path) -> set[tuple[str, str, str]]:
 
 @contextmanager
 def _user_code() -> Iterator[None]:
-    """Keep what a user's model prints off standard output, and library warnings off the screen."""
-    with redirect_stdout(sys.stderr), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Keep what a user's model prints, in Python or below it, off standard output."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 @contextmanager
@@ -510,8 +568,14 @@ def _say(text: str, *, transient: bool = False) -> None:
     """Write to standard error; what is transient only where somebody watches."""
     if transient and not sys.stderr.isatty():
         return
-    printable = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-    print(printable, file=sys.stderr, flush=True)
+    # Work is not stopped because nobody reads its messages.
+    with suppress(BrokenPipeError):
+        print(_printable(text), file=sys.stderr, flush=True)
+
+
+def _printable(text: str) -> str:
+    """Make control characters of a hostile name visible."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def _datasets() -> list[dict[str, str]]:
@@ -538,7 +602,13 @@ def _go_offline(offline: bool) -> None:
         os.environ["DEEPSCOPE_OFFLINE"] = "1"
 
 
-def _command_line() -> str:
-    import shlex
-
-    return shlex.join(["deepscope", *sys.argv[1:]])
+def _command(verb: Callable[..., int], given: Mapping[str, Any]) -> str:
+    """Return the command that does this again, settings from the environment or a file included."""
+    words = ["deepscope", verb.__name__]
+    for name, parameter in inspect.signature(verb).parameters.items():
+        value = given[name]
+        if value == parameter.default:
+            continue
+        flag = [] if parameter.kind is parameter.POSITIONAL_OR_KEYWORD else [f"--{name}"]
+        words += flag if value is True else [*flag, str(value)]
+    return shlex.join(words)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deepscope.cli import _run
+from deepscope.cli import run
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def deepscope(
         words = [str(argument) for argument in arguments]
         monkeypatch.setattr("sys.argv", ["deepscope", *words])
         capsys.readouterr()
-        code = _run(words)
+        code = run(words)
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err
         assert len(captured.err.splitlines()) <= 3, captured.err

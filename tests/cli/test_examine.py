@@ -28,6 +28,23 @@ def broken():
 def exits():
     raise SystemExit(5)
 
+def unseeded():
+    return nn.Linear(20, 20)
+
+class Leaving(nn.Linear):
+    def forward(self, x):
+        raise SystemExit(0)
+
+def leaving():
+    return Leaving(8, 8)
+
+class Unlistable(nn.Linear):
+    def named_parameters(self, *arguments, **options):
+        raise RuntimeError("no parameters today")
+
+def unlistable():
+    return Unlistable(8, 8)
+
 def number():
     return 5
 
@@ -189,6 +206,7 @@ def test_settings_come_from_flag_then_environment_then_file(
         (["examine", "{m}:network", "--data", "{m}:nothing"], "nothing"),
         (["examine", "{m}:network", "--loss", "cros_entropy"], 'Did you mean "cross_entropy"'),
         (["examine", "{m}:network", "--layers", "zzz"], "zzz"),
+        (["examine", "{m}:network", "--layers", ""], "no layer or tensor matches"),
         (["examine", "{m}:network", "--device", "abacus"], "abacus"),
         (["examine", "{m}:network", "--budget", "huge"], "huge"),
         (["examine", "{m}:network", "--seed", "many"], "many"),
@@ -259,3 +277,57 @@ def test_offline_never_fetches(deepscope: Callable, monkeypatch: pytest.MonkeyPa
     done = deepscope("data", "fetch", "names", "--offline")
     assert done.code == 2
     assert "names.txt" in done.err
+
+
+def test_the_seed_reaches_the_factory_and_the_recorded_command_repeats_it(
+    deepscope: Callable, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEEPSCOPE_EXAMINE_BUDGET", "quick")
+
+    def record(*words: str) -> dict:
+        return json.loads(deepscope("examine", f"{here}:unseeded", "--json", *words).out)
+
+    first, again, other = record("--seed", "3"), record("--seed", "3"), record("--seed", "4")
+    assert first["readings"]["anatomy"]["table"] == again["readings"]["anatomy"]["table"]
+    assert first["readings"]["anatomy"]["table"] != other["readings"]["anatomy"]["table"]
+    assert first["command"] == f"deepscope examine {here}:unseeded --budget quick --json --seed 3"
+
+
+def test_a_model_that_exits_costs_only_the_instruments_that_run_it(deepscope: Callable, here: Path) -> None:
+    done = deepscope("examine", f"{here}:leaving", "--data", f"{here}:batches", "--json")
+    assert done.code == 3
+    assert set(json.loads(done.out)["readings"]) == {"anatomy", "spectrum"}
+
+
+def test_a_fault_of_ours_is_said_and_not_thrown(deepscope: Callable, here: Path) -> None:
+    done = deepscope("examine", f"{here}:unlistable")
+    assert done.code == 2
+    assert "RuntimeError: no parameters today" in done.err
+
+
+def test_broken_settings_are_named(deepscope: Callable, checkpoint: Path) -> None:
+    Path("deepscope.toml").write_text("x = [")
+    done = deepscope("examine", checkpoint)
+    assert done.code == 2
+    assert str(Path.cwd() / "deepscope.toml") in done.err
+
+
+def test_meta_is_no_device_to_measure_on(deepscope: Callable, here: Path) -> None:
+    assert deepscope("examine", f"{here}:network", "--device", "meta").code == 2
+
+
+def test_a_damaged_record_is_one_clear_error(deepscope: Callable, checkpoint: Path) -> None:
+    deepscope("examine", checkpoint)
+    [run] = Path("../home/runs").iterdir()
+    for damage in ("[]", '{"subject": {}}', "{"):
+        (run / "record.json").write_text(damage)
+        done = deepscope("runs", "show")
+        assert done.code == 2
+        assert "record.json" in done.err
+
+
+def test_compare_says_what_was_not_run(deepscope: Callable, checkpoint: Path) -> None:
+    done = deepscope("compare", checkpoint, checkpoint, "--instruments", "anatomy,health", "--json")
+    assert done.code == 3
+    assert json.loads(done.out)["failed"] == ["health"]
+    assert "health needs" in done.err

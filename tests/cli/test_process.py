@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def test_help_loads_nothing_heavy() -> None:
     done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True)
     assert "examine" in done.stdout
-    program = "import sys; sys.argv = ['deepscope', '--help']\nfrom deepscope.cli import _run\n_run(['--help'])\n"
+    program = "import sys; sys.argv = ['deepscope', '--help']\nfrom deepscope.cli import run\nrun(['--help'])\n"
     loaded = subprocess.run(
         [sys.executable, "-c", f"{program}print('torch' in sys.modules, 'numpy' in sys.modules)"],
         capture_output=True,
@@ -91,3 +92,63 @@ def test_a_broken_pipe_ends_quietly(tmp_path: Path, flags: list[str]) -> None:
     assert "Traceback" not in err
     assert "BrokenPipe" not in err
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_reader_who_leaves_does_not_hide_a_problem(tmp_path: Path, closed: str) -> None:
+    import numpy as np
+
+    np.savez(tmp_path / "w.npz", **{"layer.weight": np.full((30, 30), np.nan, np.float32)})
+    process = subprocess.Popen(
+        [*COMMAND, "examine", "w.npz", "--strict", "--out", "r.html"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    getattr(process, closed).close()
+    process.wait(timeout=60)
+    assert process.returncode == 1
+    assert (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-"])
+def test_closed_streams_are_no_traceback(tmp_path: Path, redirection: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{COMMAND[0]} runs list {redirection}"],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+def test_what_a_model_writes_below_python_does_not_spoil_the_json(tmp_path: Path) -> None:
+    (tmp_path / "noisy.py").write_text(
+        "import os, torch\ndef network():\n    os.write(1, b'raw noise')\n    return torch.nn.Linear(4, 4)\n"
+    )
+    done = subprocess.run(
+        [*COMMAND, "examine", "noisy:network", "--json"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["schema"]
+
+
+def test_interrupted_while_importing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from deepscope.__main__ import main
+
+    class Interrupted:
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "deepscope.cli", Interrupted())
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130

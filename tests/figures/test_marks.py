@@ -32,6 +32,16 @@ def test_a_thousand_layers_are_thinned_to_what_fits(ax):
     assert ax.get_xlim() == (-0.5, 999.5)
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_axes_that_share_x_are_named_once(place):
+    figure, axes = figures.new(rows=2, sharex=True)
+    figures.layer_axis(axes[place], ["conv1", "conv2"])
+    assert [axis.get_xlim() for axis in axes] == [(-0.5, 1.5)] * 2
+    assert list(axes[1].get_xticks()) == [0, 1]
+    svg = figures.to_svg(figure)
+    assert (svg.count("conv1"), svg.count("conv2")) == ((2, 2) if place else (1, 1))
+
+
 def test_no_layers_at_all(ax):
     figures.layer_axis(ax, [])
     assert labels(ax) == []

@@ -227,7 +227,7 @@ def test_a_sparse_matrix_is_noted(zeros, sparse):
     weight = torch.linspace(1, 2, 100)
     weight[:zeros] = 0
     findings = anatomy(holder(weight=weight.reshape(10, 10))).findings()
-    assert [("is sparse" in finding.message) for finding in findings] == ([True] if sparse else [])
+    assert [(f"is sparse: {zeros} % of" in finding.message) for finding in findings] == ([True] if sparse else [])
 
 
 def notes(reading, word):
@@ -276,3 +276,30 @@ def test_the_glance_has_one_value_per_layer():
     model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 4))
     (track,) = anatomy(Subject(model)).glance()
     assert list(track.values) == ["0", "2"]
+
+
+@pytest.mark.parametrize(("factors", "shown"), [((1.0, 0.1), 1), ((3.0, 0.5), 0), ((0.2, 4.0), 0)])
+def test_the_glance_shows_the_matrix_of_a_layer_that_is_farthest_from_its_initialisation(factors, shown):
+    model = nn.Sequential(nn.LSTM(8, 8))
+    with torch.no_grad():
+        for factor, name in zip(factors, ("weight_ih_l0", "weight_hh_l0"), strict=True):
+            # The default standard deviation is 1/√(3 · 8).
+            getattr(model[0], name).fill_(factor / math.sqrt(24))
+    (track,) = anatomy(Subject(model)).glance()
+    assert track.values == {"0": pytest.approx(factors[shown], rel=1e-6)}
+
+
+@pytest.mark.parametrize(("ratio", "scale"), [(2.0, "linear"), (9.0, "linear"), (11.0, "log"), (0.05, "log")])
+def test_the_plot_has_a_log_axis_where_ratios_span_a_decade(ratio, scale):
+    model = nn.Sequential(nn.Linear(12, 12), nn.Linear(12, 12))
+    with torch.no_grad():
+        model[0].weight.fill_(1.0 / 6)
+        model[1].weight.fill_(ratio / 6)
+    _, below = anatomy(Subject(model)).plot().axes
+    assert below.get_yscale() == scale
+
+
+def test_a_reading_shows_itself_briefly():
+    reading = anatomy(Subject(nn.Sequential(*(nn.Linear(4, 4) for _ in range(200)))))
+    assert repr(reading) == str(reading)
+    assert len(repr(reading)) < 10_000

@@ -16,7 +16,7 @@ from deepscope.core import LeftOut, MeasurementError, Needs
 from deepscope.figures import to_svg
 from deepscope.instruments import HEALTH, Health, health
 from deepscope.instruments._health_profile import depth_profile
-from deepscope.subject import Subject
+from deepscope.subject import Subject, Watch
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -406,6 +406,58 @@ def test_frozen_unused_and_unread_are_named() -> None:
     assert "one batch" in named["gradient_norm_stderr"]
 
 
+def test_a_loss_without_a_gradient_is_still_measured_over_all_batches() -> None:
+    model = seeded(lambda: nn.Linear(4, 3))
+    batches = data(4, sizes=(8, 3))
+    reading = health(Subject(model, data=batches, loss=lambda y, t: functional.cross_entropy(y.detach(), t)))
+    x, y = (torch.cat([batch[part] for batch in batches]) for part in (0, 1))
+    # Eleven terms in float32, summed in another order.
+    assert reading.loss == pytest.approx(functional.cross_entropy(model(x), y).item(), rel=1e-6)
+    assert LeftOut("gradients", "the loss has no gradient") in reading.left_out
+    assert (reading.n_batches, reading.cost.backward_passes) == (2, 0)
+    assert "mean loss" in reading.summary()
+
+
+def test_a_loss_that_breaks_off_is_no_mean_over_all_terms() -> None:
+    def loss(y: Tensor, t: Tensor) -> Tensor:
+        return functional.cross_entropy(y, t)
+
+    good, bad = data(4)
+    model = nn.Sequential(nn.Linear(4, 3))
+    reading = health(Subject(model, data=[good, (bad[0] * math.inf, bad[1]), good], loss=loss))
+    assert reading.n_batches == 3
+    assert reading.loss is None
+
+
+@pytest.mark.parametrize(
+    ("effort", "loss", "cost"),
+    [
+        ({}, functional.cross_entropy, "forward and backward passes over up to 2,048 samples"),
+        ({"max_samples": 256}, None, "forward passes over up to 256 samples"),
+        ({"max_samples": None}, functional.cross_entropy, "forward and backward passes over all samples"),
+    ],
+)
+def test_the_expected_cost_is_said_without_measuring(effort: dict[str, Any], loss: Any, cost: str) -> None:
+    class Untouched(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise AssertionError
+
+    assert HEALTH.expected_cost is not None
+    assert HEALTH.expected_cost(Subject(Untouched(), data=data(4), loss=loss), **effort) == cost
+    for budget in HEALTH.efforts:
+        assert HEALTH.expected_cost(Subject(Untouched(), data=data(4), loss=loss), **HEALTH.effort(budget))
+
+
+def test_many_unused_layers_are_looked_up_in_one_step_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = []
+    plain = Watch.ran.fget
+    assert plain is not None
+    monkeypatch.setattr(Watch, "ran", property(lambda watch: copied.append(plain(watch)) or copied[-1]))
+    health(Subject(seeded(lambda: nn.Sequential(*[nn.Linear(2, 2) for _ in range(20)])), data=data(2, classes=2)))
+    assert copied
+    assert not any(isinstance(each, (tuple, list)) for each in copied)
+
+
 # --- planted faults beyond the known list ---------------------------------------------------------------------------
 
 
@@ -473,7 +525,59 @@ def test_a_constant_output_names_the_layer_from_which_on_nothing_varies() -> Non
         model[2].weight.zero_()
     found = problems(health(Subject(model, data=data(4), loss=functional.cross_entropy)))
     assert [where for where, _ in found] == ["2"]
-    assert "same for every input" in found[0][1]
+    assert found[0][1] == (
+        "The network's output is constant: the same for every input; from 2 on nothing depends on the input."
+    )
+
+
+def test_a_constant_last_layer_is_told_without_a_place_further_back() -> None:
+    model = seeded(lambda: nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3)))
+    nn.init.zeros_(model[2].weight)
+    assert problems(health(Subject(model, data=data(4)))) == [
+        ("2", "The network's output is constant: the same for every input.")
+    ]
+
+
+def test_evidence_counts_units_and_messages_give_a_percentage() -> None:
+    model = seeded(lambda: nn.Sequential(nn.Linear(8, 25), nn.ReLU(), nn.Linear(25, 3)))
+    with torch.no_grad():
+        model[0].weight.mul_(0.01)
+        model[0].bias.fill_(1.0)[:6].fill_(-100.0)
+    (dead,) = health(Subject(model, data=data(8, sizes=(30,)))).findings()
+    assert dead.message.startswith("24 % of the units of the ReLU layer 1 are dead")
+    assert dead.evidence.startswith("6 of 25 units shut at every one of 30 samples: such a unit is open for fewer than")
+    # The rule of three.
+    assert "fewer than 0.1 of inputs (95 %)" in dead.evidence
+    bounded = nn.Sequential(nn.Linear(8, 10), nn.Tanh(), nn.Linear(10, 3))
+    with torch.no_grad():
+        bounded[0].weight.mul_(0.001)
+        bounded[0].bias.fill_(0.1)[:7].fill_(9.0)
+    (stuck,) = health(Subject(bounded, data=data(8, sizes=(30,)))).findings()
+    assert stuck.message.startswith("70 % of the units of the Tanh layer 1 are saturated")
+    assert stuck.evidence.startswith("7 of 10 units with at least 95 %")
+    with torch.no_grad():
+        model[0].bias.fill_(-100.0)
+    (all_dead,) = health(Subject(model, data=data(8, sizes=(30,)))).findings()
+    assert all_dead.evidence.startswith("25 of 25 units shut at every one of 30 samples")
+
+
+def test_a_share_over_several_functions_is_not_told_as_a_count_of_units() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.head = nn.Linear(4, 5), nn.Linear(5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self.a(x)
+            return self.head(hidden.relu() + (hidden - 50).relu())
+
+    model = seeded(Both)
+    nn.init.constant_(model.a.bias, 9.0)
+    reading = health(Subject(model, data=data(4, sizes=(30,))))
+    # Five gates are open and five are shut: half of ten gates, and 2.5 of 5 units.
+    assert row(reading, "a").dead_fraction == 0.5
+    (finding,) = reading.findings()
+    assert finding.evidence.startswith("50 % of its 5 units shut")
 
 
 def test_constant_inputs_or_a_constant_side_branch_are_no_fault() -> None:
@@ -684,6 +788,12 @@ def test_the_reading_survives_the_disk_and_draws(tmp_path: Any) -> None:
         assert to_svg(reading.plot()).startswith("<svg")
         assert reading.summary().endswith(".")
         assert all(found.instrument == "health" for found in reading.findings())
+
+
+def test_a_reading_shows_itself_in_the_terminal_as_a_table() -> None:
+    reading = health(HEALTH.known[3].make())
+    assert repr(reading) == str(reading)
+    assert "LayerHealth(" not in repr(reading)
 
 
 def test_the_table_has_its_columns() -> None:

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from deepscope import figures
-from deepscope.instruments import SPECTRUM, Spectrum, spectrum
+from deepscope.instruments import SPECTRUM, Spectrum, anatomy, spectrum
+from deepscope.instruments._spectrum_findings import spectrum_findings
 from deepscope.linalg import fit_power_law
 from deepscope.subject import Subject
 
@@ -336,14 +337,51 @@ def test_training_leaves_the_random_null_and_shuffling_returns_to_it():
     assert max(before.mp_distance, returned.mp_distance) < 0.05
 
 
-def test_glance_keeps_every_matrix():
+def test_the_glance_shows_a_layers_most_telling_matrix_and_the_table_all():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(40, 30), nn.LSTM(30, 30), nn.Linear(30, 2))
-    alpha, stable = spectrum(Subject(model)).glance()
-    assert list(alpha.values) == ["0", "1.weight_ih_l0", "1.weight_hh_l0"]
-    assert list(stable.values) == ["0", "1.weight_ih_l0", "1.weight_hh_l0", "2"]
+    reading = spectrum(Subject(model))
+    alpha, stable = reading.glance()
+    assert list(alpha.values) == ["0", "1"]
+    assert list(stable.values) == ["0", "1", "2"]
+    table = reading.table().set_index("name")
+    of_lstm = table.loc[["1.weight_ih_l0", "1.weight_hh_l0"]]
+    assert alpha.values["1"] == of_lstm["alpha"].min() < of_lstm["alpha"].max()
+    assert stable.values["1"] == of_lstm["stable_rank"].min() < of_lstm["stable_rank"].max()
+    half = 1.96 * of_lstm["alpha_stderr"][of_lstm["alpha"].idxmin()]
+    assert alpha.high["1"] == pytest.approx(alpha.values["1"] + half, rel=1e-12)
     for layer, value in alpha.values.items():
         assert alpha.low[layer] < value < alpha.high[layer]
+
+
+def test_columns_of_anatomy_and_spectrum_meet():
+    torch.manual_seed(0)
+    parts = {"embed": nn.Embedding(20, 16), "mix": nn.MultiheadAttention(16, 2), "walk": nn.LSTM(16, 16, 2)}
+    subject = Subject(nn.ModuleDict(parts | {"head": nn.Linear(16, 20)}))
+    expected = ["embed", "mix", "mix.out_proj", "walk", "head"]
+    for track in (*anatomy(subject).glance(), *spectrum(subject).glance()):
+        assert list(track.values) == expected, track.label
+
+
+def test_findings_look_layers_up_by_name_and_do_not_compare_each_with_each():
+    compared = []
+
+    class Counted(str):
+        def __eq__(self, other):
+            compared.append(other)
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    (row,) = spectrum(parameters(w=gaussian(40, 60))).weights
+    row = dataclasses.replace(row, alpha=None, mp_distance=0.01)
+    rows = [dataclasses.replace(row, name=Counted(f"noise.{k}"), n_spikes=0) for k in range(200)]
+    rows += [dataclasses.replace(row, name=Counted(f"bare.{k}"), n_spikes=1) for k in range(200)]
+    random, unfitted = spectrum_findings(rows)
+    assert "200 matrices" in random.message
+    assert "200 matrices" in unfitted.message
+    # Comparing each with each would be 40,000; looking a name up compares it with its like only.
+    assert len(compared) < 2000
 
 
 def test_figure_of_a_thousand_layers_stays_small():

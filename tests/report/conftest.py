@@ -1,11 +1,18 @@
-"""Made-up examinations of the shape that the lab writes."""
+"""A small network as it is really examined and compared, and made-up records: hostile, large, with known places.
 
+What is made up has the columns and quantities of the real ones; only its numbers, names and findings are invented.
+"""
+
+import copy
+import functools
 import math
 import random
+from collections import OrderedDict
 
 import pytest
 
 from deepscope import figures
+from deepscope.report import comparison_page, examination_page
 
 LENET = ("conv1", "relu1", "conv2", "relu2", "fc1", "relu3", "fc2", "relu4", "fc3")
 HOSTILE = "<script>alert(1)</script >\"'&\n\x1b[31mred\u202eevil <!-- שלום"
@@ -28,81 +35,140 @@ def subject(name="LeNet", layers=LENET, parameters=61706):
     }  # fmt: skip
 
 
-def track(label, values, spread=None, band=None, scale="linear"):
-    low = {} if spread is None else {name: value - spread * value for name, value in values.items()}
-    high = {} if spread is None else {name: value + spread * value for name, value in values.items()}
-    return {"label": label, "values": values, "low": low, "high": high, "band": band, "scale": scale}
+def network(*, classes=10, more=()):
+    """A network with names that stay, and tensors that are zero, counted, equal or not."""
+    import torch
+    from torch import nn
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = nn.Sequential(
+            OrderedDict(
+                conv1=nn.Conv2d(1, 4, 3, padding=1), norm1=nn.BatchNorm2d(4), relu1=nn.ReLU(), flatten=nn.Flatten(),
+                fc1=nn.Linear(256, 80), relu2=nn.ReLU(), fc2=nn.Linear(80, 60), relu3=nn.ReLU(),
+                fc3=nn.Linear(60, classes), **dict(more),
+            )
+        )  # fmt: skip
+        nn.init.zeros_(made.conv1.bias)
+        return made
+
+
+@functools.cache
+def real():
+    """Examine a network with a dead layer, and compare it with itself and with one that differs in all ways."""
+    import torch
+    from torch import nn
+
+    import deepscope
+
+    before, after = network(), network(classes=12, more={"fc4": nn.Linear(12, 10)})
+    with torch.no_grad():
+        before.fc1.bias.fill_(-100.0)
+        after.fc1.bias.zero_()
+        after.fc1.weight.mul_(1.5)
+        after.fc2.weight[3, 5] = math.nan
+    generator = torch.Generator().manual_seed(1)
+    data = [(torch.randn(32, 1, 8, 8, generator=generator), torch.arange(32) % 10) for _ in range(3)]
+    one, other = (
+        deepscope.Subject(model, data, nn.functional.cross_entropy, name=name)
+        for model, name in ((before, "before"), (after, "after"))
+    )
+    examination = deepscope.examine(one)
+    return {
+        "examined": examination.to_dict(),
+        "figures": {
+            name: figures.to_svg(reading.plot(), prefix=name) for name, reading in examination.readings.items()
+        },
+        "comparison": deepscope.compare(one, other, command="deepscope compare before.pt after.pt").to_dict(),
+        "itself": deepscope.compare(one, one, instruments=["anatomy", "spectrum"]).to_dict(),
+    }
+
+
+def examined():
+    """A real examination."""
+    return copy.deepcopy(real()["examined"])
+
+
+def comparison():
+    """A real comparison of two networks that differ."""
+    return copy.deepcopy(real()["comparison"])
+
+
+def itself():
+    """A real comparison of a network with itself."""
+    return copy.deepcopy(real()["itself"])
+
+
+def like(instrument, **values):
+    """A row with exactly the columns that an instrument's table really has."""
+    row = real()["examined"]["readings"][instrument]["table"][0]
+    assert set(values) <= set(row), set(values) - set(row)
+    return row | values
+
+
+def tracks(instrument, layers, draw):
+    """The quantities that an instrument's reading really shows per layer, with invented values."""
+    made = []
+    for track in real()["examined"]["readings"][instrument]["glance"]:
+        values = {layer: 10 ** (-4 * draw.random()) for layer in layers}
+        if track["scale"] != "log":
+            values = {layer: 7 * draw.random() if track["band"] else draw.random() ** 6 for layer in layers}
+        spread = 0.2 if track["low"] else None
+        low = {} if spread is None else {layer: (1 - spread) * value for layer, value in values.items()}
+        high = {} if spread is None else {layer: (1 + spread) * value for layer, value in values.items()}
+        made.append(track | {"values": values, "low": low, "high": high})
+    return made
 
 
 def readings(layers, rows_each=2, seed=0):
-    """Three readings with ``rows_each`` rows per layer in the widest, and eight tracks."""
+    """Three readings with ``rows_each`` rows per layer in the widest."""
     draw = random.Random(seed)
     matrices = [layer for layer in layers if not layer.startswith("relu")]
-    activations = [layer for layer in layers if layer.startswith("relu")] or list(layers)
-    anatomy = [
-        {
-            "name": f"{layer}.{kind}", "role": "linear" if kind == "weight" else "bias", "shape": [120, 400],
-            "dtype": "float32", "count": 48000, "bytes": 192000, "tied": None, "non_finite": 0,
-            "zero_fraction": draw.random() / 50, "mean": draw.gauss(0, 0.01), "std": draw.random(),
-            "norm": draw.random() * 9, "norm_to_default": 0.5 + draw.random(), "min": -draw.random(),
-            "max": draw.random(), "median": draw.gauss(0, 0.001), "trained": True, "flops": 96000,
-            "kurtosis": 3 + draw.random(), "max_to_std": 4 + draw.random(),
-        }
-        for layer in matrices
-        for kind in ("weight", "bias", "running_mean")[:rows_each]
-    ]  # fmt: skip
-    spectrum = [
-        {
-            "name": f"{layer}.weight", "rows": 768, "cols": 3072, "alpha": 2 + 4 * draw.random(),
-            "alpha_stderr": 0.05 + draw.random() / 5, "ks_distance": draw.random() / 10, "x_min": draw.random() * 3,
-            "n_tail": draw.randrange(20, 400), "status": "converged", "stable_rank": 5 + draw.random() * 40,
-            "effective_rank": 50 + draw.random() * 100, "mp_upper": 2.4, "n_spikes": draw.randrange(12),
-        }
-        for layer in matrices
-    ]  # fmt: skip
-    if spectrum:
-        spectrum[-1] |= {"alpha": None, "alpha_stderr": None, "ks_distance": None, "status": "too few eigenvalues"}
-    health = [
-        {
-            "name": layer, "dead_fraction": draw.random() ** 6, "saturated_fraction": 0.0,
-            "activation_mean": draw.random(), "activation_std": draw.random(),
-            "gradient_norm": 10 ** (-draw.random() * 4), "gradient_to_weight": 10 ** (-2 - draw.random() * 2),
-        }
-        for layer in layers
-    ]  # fmt: skip
-    alpha = {row["name"].rpartition(".")[0]: row["alpha"] for row in spectrum if row["alpha"] is not None}
-    by_layer = {row["name"]: row for row in health}
-    common = {"formula": "α = 1 + m / Σ ln(x_j / x_i)\nstandard error (α − 1) / √m", "source": "clauset2009power"}
-    return {
-        "anatomy": {
-            "title": "parameters and buffers", "summary": f"{len(anatomy):,} tensors, 246 kB in float32.",
-            "table": anatomy, "left_out": [{"name": "bn1.num_batches_tracked", "reason": "int64 is not measured"}],
-            "how_to_read": "A bar is a tensor's norm against that of a fresh one. A tensor at 1 looks untrained.",
-            "glance": [track("norm against a fresh one", {m: 0.4 + draw.random() for m in matrices}),
-                       track("share of exact zeros", {m: draw.random() / 50 for m in matrices})],
-            "cost": {"wall_seconds": 0.04, "cpu_seconds": 0.04, "forward_passes": 0, "backward_passes": 0}, **common,
-        },
-        "spectrum": {
-            "title": "weight spectra", "summary": "The median tail exponent is 3.41; 1 of 5 fits failed.",
-            "table": spectrum, "left_out": [{"name": f"{m}.bias", "reason": "has one dimension"} for m in matrices],
-            "how_to_read": "A dot is a layer's tail exponent, the line its 95 % interval. Values between 2 and 6 are "
-            "what well trained networks show.",
-            "glance": [track("tail exponent α", alpha, 0.12, [2, 6]),
-                       track("stable rank", {r["name"].rpartition(".")[0]: r["stable_rank"] for r in spectrum})],
-            "cost": {"wall_seconds": 1.23, "cpu_seconds": 1.2, "forward_passes": 0, "backward_passes": 0}, **common,
-        },
-        "health": {
-            "title": "activations and gradients", "summary": "Gradients shrink by 1.3 per layer towards the input.",
-            "table": health, "left_out": [], "how_to_read": "Each dot is a layer. A steady slope is a rate per layer.",
-            "glance": [track("dead units (share)", {a: by_layer[a]["dead_fraction"] for a in activations}, None,
-                             [0, 0.2]),
-                       track("gradient norm", {layer: by_layer[layer]["gradient_norm"] for layer in layers}, 0.2,
-                             None, "log"),
-                       track("gradient / weight", {m: by_layer[m]["gradient_to_weight"] for m in matrices}, 0.3,
-                             [1e-4, 1e-2], "log")],
-            "cost": {"wall_seconds": 0.6, "cpu_seconds": 0.61, "forward_passes": 12, "backward_passes": 6}, **common,
-        },
+    tables = {
+        "anatomy": [
+            like(
+                "anatomy", name=f"{layer}.{kind}", role="linear" if kind == "weight" else "bias", shape=[120, 400],
+                count=48000, bytes=192000, norm=draw.random() * 9, rms=draw.random(), max_abs=draw.random(),
+                init_ratio=0.5 + draw.random(),
+            )
+            for layer in matrices
+            for kind in ("weight", "bias", "running_mean")[:rows_each]
+        ],
+        "spectrum": [
+            like(
+                "spectrum", name=f"{layer}.weight", rows=768, cols=3072, alpha=2 + 4 * draw.random(),
+                alpha_stderr=0.05 + draw.random() / 5, ks_distance=draw.random() / 10, x_min=draw.random() * 3,
+                n_tail=draw.randrange(20, 400), status="ok", stable_rank=5 + draw.random() * 40,
+                effective_rank=50 + draw.random() * 100, mp_upper=2.4, n_spikes=draw.randrange(12),
+            )
+            for layer in matrices
+        ],
+        "health": [
+            like(
+                "health", name=layer, dead_fraction=draw.random() ** 6, saturated_fraction=0.0,
+                activation_mean=draw.random(), activation_std=draw.random(),
+                gradient_norm=10 ** (-draw.random() * 4), gradient_to_weight=10 ** (-2 - draw.random() * 2),
+            )
+            for layer in layers
+        ],
     }  # fmt: skip
+    if tables["spectrum"]:
+        none = dict.fromkeys(("alpha", "alpha_stderr", "ks_distance"))
+        tables["spectrum"][-1] |= {**none, "status": "too few eigenvalues"}
+    left_out = {
+        "anatomy": [{"name": "bn1.num_batches_tracked", "reason": "int64 is not measured"}],
+        "spectrum": [{"name": f"{layer}.bias", "reason": "a vector has no spectrum"} for layer in matrices],
+        "health": [],
+    }
+    return {
+        name: real()["examined"]["readings"][name]
+        | {
+            "table": table,
+            "left_out": left_out[name],
+            "glance": tracks(name, layers if name == "health" else matrices, draw),
+        }
+        for name, table in tables.items()
+    }
 
 
 def record(subject, readings, findings, **more):
@@ -159,31 +225,6 @@ def empty():
     return record(subject(layers=()), {}, [], failed=["anatomy"], cost={}, command="", versions={}, hardware={})
 
 
-def comparison(layers=LENET):
-    draw = random.Random(2)
-    matrices = [layer for layer in layers if not layer.startswith("relu")]
-    weights = [
-        {"name": f"{m}.weight", "shape": [120, 400], "relative_change": draw.random() ** 2,
-         "cosine": 1 - draw.random() / 3, "status": "changed"}
-        for m in matrices
-    ]  # fmt: skip
-    if weights:
-        weights[0] |= {"relative_change": 0.0, "cosine": 1.0, "status": "equal"}
-        weights[-1] |= {"relative_change": None, "cosine": None, "status": "another shape"}
-    rows = [
-        {"name": f"{m}.weight", "alpha_a": 3.2, "alpha_b": 3.4 + draw.random(), "alpha_change": 0.2}
-        for m in matrices
-    ]  # fmt: skip
-    return {
-        "schema": "deepscope.comparison/1", "a": subject("before"), "b": subject("after"), "weights": weights,
-        "tables": {"spectrum": rows}, "left_out": [{"name": "head.bias", "reason": "only in b"}],
-        "findings_gone": [finding("problem", "health", "relu3", "Most units of relu3 are dead.", "71 of 84 units")],
-        "findings_new": [finding("warning", "spectrum", "fc1.weight", "fc1 looks barely trained.", "α = 6.8 ± 0.4")],
-        "command": "deepscope compare a.safetensors b.safetensors", "versions": {"deepscope": "0.1.0"},
-        "date": "2026-11-20T12:00:00+00:00",
-    }  # fmt: skip
-
-
 def hostile():
     made = lenet()
     layers = [HOSTILE, *LENET]
@@ -204,7 +245,7 @@ def drawings(record):
             figure, ax = figures.new()
             places = range(len(lane["values"]))
             if lane["band"]:
-                figures.band(ax, *lane["band"], label="unremarkable")
+                figures.band(ax, *lane["band"])
             ends = [[lane[end].get(key, math.nan) for key in lane["values"]] for end in ("low", "high")]
             figures.interval(ax, list(places), list(lane["values"].values()), *ends)
             ax.set_ylabel(lane["label"])
@@ -213,7 +254,15 @@ def drawings(record):
     return made
 
 
-@pytest.fixture
+def page_of(name):
+    """The page of the record with that name."""
+    made = globals()[name]()
+    if "weights" in made:
+        return comparison_page(made)
+    return examination_page(made, real()["figures"] if name == "examined" else drawings(made))
+
+
+@pytest.fixture(scope="session")
 def builders():
     """The functions of this file, for tests."""
     return globals()

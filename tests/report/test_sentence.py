@@ -45,14 +45,23 @@ def test_failures_are_told(said, builders):
     assert sentence(builders["empty"]()).endswith("nothing could be measured; anatomy failed")
 
 
-def test_comparison(builders):
-    made = builders["comparison"]()
-    assert comparison_sentence(made) == "before against after: 4 of 5 tensors differ; new: 1 warning; gone: 1 problem"
-    made |= {"findings_new": [], "findings_gone": []}
-    made["weights"] = [each | {"status": "equal"} for each in made["weights"]]
-    assert (
-        comparison_sentence(made) == "before against after: all tensors are equal; no problem or warning comes or goes"
-    )
+def compared(*statuses, left_out=()):
+    rows = [{"name": f"t{place}", "status": status} for place, status in enumerate(statuses)]
+    sides = {"a": {"name": "a"}, "b": {"name": "b"}}
+    return comparison_sentence(sides | {"weights": rows, "left_out": left_out}).removeprefix("a against b: ")
+
+
+def test_only_what_is_equal_is_called_equal():
+    quiet = "; no problem or warning comes or goes"
+    other = [{"name": "x", "reason": "only in b (b)"}]
+    assert compared() == f"no tensors in common{quiet}"
+    assert compared("equal", "all zero") == f"all tensors are equal{quiet}"
+    assert compared("equal", left_out=other) == f"all tensors in common are equal{quiet}"
+    assert compared("equal", "non-finite values") == f"no tensor differs, 1 of 2 cannot be compared{quiet}"
+    assert compared("non-finite values") == f"no tensor can be compared{quiet}"
+    assert compared("ok", "equal") == f"1 of 2 tensors differ{quiet}"
+    assert compared("ok", "all zero in one", "shapes differ: [2] and [3]") == f"3 of 3 tensors differ{quiet}"
+    assert compared("ok", "why not") == f"1 of 2 tensors differ, 1 cannot be compared{quiet}"
 
 
 def test_a_name_from_right_to_left_does_not_turn_the_sentence(builders):

@@ -1,6 +1,6 @@
 import random
 
-from deepscope.report._table import header, table
+from deepscope.report._table import _HEADERS, header, table
 
 
 def cells(made, key):
@@ -47,3 +47,33 @@ def test_a_long_table_shows_rows_with_findings_and_then_the_most_unusual():
 def test_an_empty_table():
     made = table([])
     assert (made.size, made.columns, made.telling) == (0, (), ())
+
+
+def test_both_sides_of_a_comparison_join_their_errors():
+    row = {"name": "a", "x_a": 1.0, "x_b": 2.0, "x_change": 1.0}
+    row |= {"x_stderr_a": 0.1, "x_stderr_b": 0.2, "x_stderr_change": 0.1}
+    made = table([row])
+    assert [(column.key, column.cells[0]) for column in made.columns[1:]] == [
+        ("x_a", "1.00 ± 0.10"),
+        ("x_b", "2.00 ± 0.20"),
+        ("x_change", "1"),
+    ]
+
+
+def test_half_an_interval_stays_a_column():
+    assert [column.key for column in table([{"name": "a", "rate": 1.0, "rate_low": 0.5}]).columns] == [
+        "name",
+        "rate",
+        "rate_low",
+    ]
+
+
+def test_bytes_are_bytes_on_both_sides():
+    assert cells(table([{"name": "a", "bytes_a": 4000.0, "bytes_change": -2000.0}]), "bytes_a") == ("4 kB",)
+
+
+def test_every_header_is_of_a_column_that_exists(builders):
+    readings = builders["examined"]()["readings"].values()
+    known = {key for reading in readings for row in reading["table"] for key in row}
+    known |= {key for row in builders["comparison"]()["weights"] for key in row}
+    assert set(_HEADERS) <= known

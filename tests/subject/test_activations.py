@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 import pytest
@@ -206,6 +206,13 @@ def test_attention_is_one_layer_and_its_fast_path_is_off_only_inside() -> None:
     assert not any(fast for _, fast in seen)
     assert torch.backends.mha.get_fastpath_enabled()
     assert "self_attn.out_proj" not in watch.ran
+    assert list(watch.ran) == ["self_attn", "norm1", "linear1", "linear2", "norm2"]
+
+
+def test_what_ran_is_looked_up_and_not_copied() -> None:
+    _, watch = watched(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), torch.ones(2, 3))
+    assert isinstance(watch.ran, Set)
+    assert {"0", "1"} == watch.ran
 
 
 def test_a_parametrised_layer_is_one_layer() -> None:

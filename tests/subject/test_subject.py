@@ -12,6 +12,11 @@ from deepscope.subject import Subject
 X, Y = torch.ones(4, 3), torch.zeros(4, 2)
 
 
+def loss_of_first(subject: Subject) -> torch.Tensor:
+    batch = next(iter(subject.batches()))
+    return subject.loss_of(batch, subject.predict(batch.inputs))
+
+
 class Attention(nn.Module):
     def __init__(self):
         super().__init__()
@@ -115,7 +120,7 @@ def test_a_model_of_two_inputs():
     subject = Subject(TwoInputs(), [((torch.ones(4, 3), torch.ones(4, 4)), Y)], nn.functional.mse_loss)
     (batch,) = subject.batches()
     assert subject.predict(batch.inputs).shape == (4, 2)
-    assert subject.loss_of(batch).shape == ()
+    assert subject.loss_of(batch, subject.predict(batch.inputs)).shape == ()
 
 
 def test_forward_overrides_how_the_model_is_called():
@@ -140,18 +145,18 @@ def test_mask_is_kept():
 def test_a_loss_that_cannot_be_used_is_refused(loss, what):
     subject = Subject(nn.Linear(3, 2), [(X, Y)], loss)
     with pytest.raises(MeasurementError, match=what):
-        subject.loss_of(next(iter(subject.batches())))
+        loss_of_first(subject)
 
 
 def test_a_loss_of_one_value_is_a_scalar():
     subject = Subject(nn.Linear(3, 2), [(X, Y)], lambda out, _: out.mean().reshape(1, 1))
-    assert subject.loss_of(next(iter(subject.batches()))).shape == ()
+    assert loss_of_first(subject).shape == ()
 
 
 def test_what_is_missing_is_said():
     weights_only, with_data = Subject(nn.Linear(3, 2)), Subject(nn.Linear(3, 2), [(X, Y)])
     with pytest.raises(MeasurementError, match="there is no loss"):
-        with_data.loss_of(next(iter(with_data.batches())))
+        loss_of_first(with_data)
     with_data.require(Needs.WEIGHTS | Needs.MODEL | Needs.DATA, "x")
     with pytest.raises(MeasurementError, match="health needs data and a loss"):
         weights_only.require(Needs.WEIGHTS | Needs.DATA | Needs.LOSS, "health")

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from deepscope.core import DataError, MeasurementError, UsageError, derive_seed
+from deepscope.subject import Subject
 from deepscope.training import Callback, Evaluate, GradientClipping, cosine, evaluate, fit
 
 X = torch.randn(23, 4, generator=torch.Generator().manual_seed(0))
@@ -70,6 +71,23 @@ def test_mean_loss_of_an_epoch_weighs_uneven_batches() -> None:
     a, b, c = history.loss[3:]
     assert history.count[3:] == [8.0, 8.0, 7.0]
     assert history.curve("loss")[1] == pytest.approx((8 * a + 8 * b + 7 * c) / 23, rel=1e-15)
+
+
+def test_the_history_holds_the_factor_of_the_schedule() -> None:
+    model = network()
+    schedule = cosine(6)
+    history = fit(model, shuffled, functional.cross_entropy, optimizer=sgd(model), epochs=2, schedule=schedule)
+    assert history.lr_factor == [schedule(step) for step in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("targets", "n"), [(None, 23), ((None, Y), 23), ({"labels": Y[:9]}, 9), (Y, 23), (torch.tensor(1.0), 1)]
+)
+def test_a_step_counts_the_samples_that_an_examination_counts(targets, n) -> None:
+    model = network()
+    history = fit(model, lambda epoch: [(X, targets)], lambda y, _: y.square().mean(), optimizer=sgd(model), epochs=1)
+    (batch,) = Subject(model, data=[(X, targets)]).batches()
+    assert history.count == [n] == [batch.count]
 
 
 def test_an_evaluation_does_not_change_the_training() -> None:

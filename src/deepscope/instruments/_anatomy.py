@@ -322,7 +322,7 @@ def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Anatomy:
             try:
                 flops, by_layer = _count_flops(subject)
                 watch.count(forward=1)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 # The tensors have been measured all the same; what the model refuses is health's finding to make.
                 left_out = (*left_out, LeftOut("FLOPs", f"the forward pass failed: {first_line(error)}"))
         cost += watch.cost

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Set, Sized
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -162,28 +163,33 @@ class _Run:
         self.n_batches += 1
 
     def _forward(self, watch: Watch, index: int, batch: Batch) -> Tensor | None:
-        loss = None
         with watch.forward(batch.inputs):
             try:
-                # A batch whose terms are all ignored has no loss, only activations.
-                if not self._has_loss or batch.count == 0:
-                    self.subject.predict(batch.inputs)
-                else:
-                    loss = self.subject.loss_of(batch)
-            except DeepscopeError as error:
-                if not any(seen.nonfinite for seen in self.statistics.values()):
-                    raise
-                # The layers tell where it comes from; a gradient there is not.
-                self.gradient, self._has_loss = None, False
-                self._leave_out("gradients", error.what)
+                outputs = self.subject.predict(batch.inputs)
+            except DeepscopeError:
+                raise
             except Exception as error:
-                raise _refusal(error, index, self.subject, ran=watch.output is not None) from error
+                raise _refusal(error, index, self.subject, ran=False) from error
             if watch.output is not None:
                 self.output_site = watch.output.site
-                outputs = watch.output.by_unit(watch.output.tensor)
-                if len(outputs):
-                    self.output.see(outputs.amin(0), outputs.amax(0))
-        return loss
+                seen = watch.output.by_unit(watch.output.tensor)
+                if len(seen):
+                    self.output.see(seen.amin(0), seen.amax(0))
+        # Outside the watch: what a loss calls is no part of the network. A batch whose terms are all ignored has none.
+        return self._loss_of(index, batch, outputs) if self._has_loss and batch.count else None
+
+    def _loss_of(self, index: int, batch: Batch, outputs: Any) -> Tensor | None:
+        try:
+            return self.subject.loss_of(batch, outputs)
+        except DeepscopeError as error:
+            if not any(seen.nonfinite for seen in self.statistics.values()):
+                raise
+            # The layers tell where it comes from; a gradient there is not.
+            self.gradient, self._has_loss = None, False
+            self._leave_out("gradients", error.what)
+            return None
+        except Exception as error:
+            raise _refusal(error, index, self.subject, ran=True) from error
 
     def _backward(self, index: int, loss: Tensor) -> None:
         self._loss_sum += float(loss.detach()) * self._count

@@ -69,6 +69,8 @@ class Comparison:
             "weights": plain_rows(self.weights.to_dict("records")),
             "tables": {name: plain_rows(table.to_dict("records")) for name, table in self.tables.items()},
             "left_out": [entry._asdict() for entry in self.left_out],
+            "not_run": [{"subject": side, **entry._asdict()} for side in "ab" for entry in getattr(self, side).not_run],
+            "failed": sorted({*self.a.failed, *self.b.failed}),
             "findings_gone": [asdict(finding) for finding in self.findings_gone],
             "findings_new": [asdict(finding) for finding in self.findings_new],
             "command": self.command,
@@ -133,15 +135,19 @@ def compare(
 
 
 def _weights(one: Subject, other: Subject) -> tuple[pd.DataFrame, list[LeftOut]]:
-    mine = {weight.name: weight for weight in one.weights()}
-    theirs = {weight.name: weight for weight in other.weights()}
+    mine, theirs = _by_name(one), _by_name(other)
     left_out = [LeftOut(name, f"only in {one.name} (a)") for name in mine if name not in theirs]
     left_out += [LeftOut(name, f"only in {other.name} (b)") for name in theirs if name not in mine]
-    rows = [_change(mine[name], theirs[name]) for name in mine if name in theirs]
+    rows = [_change(name, weight, theirs[name]) for name, weight in mine.items() if name in theirs]
     return pd.DataFrame(rows, columns=["name", "shape", "relative_change", "cosine", "status"]), left_out
 
 
-def _change(a: Weight, b: Weight) -> dict[str, Any]:
+def _by_name(subject: Subject) -> dict[str, Weight]:
+    """Return every weight by all its names: what is tied in one network need not be in the other."""
+    return {name: weight for weight in subject.weights() for name in (weight.name, *weight.tied)}
+
+
+def _change(name: str, a: Weight, b: Weight) -> dict[str, Any]:
     row: dict[str, Any] = {
         "name": a.name,
         "shape": "×".join(map(str, a.shape)),
@@ -189,17 +195,20 @@ def _chunks(flat: Tensor) -> Iterator[Tensor]:
 def _aligned(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     joined = a.merge(b, on="name", how="outer", suffixes=("_a", "_b"), sort=False)
     out: dict[str, Any] = {"name": joined["name"]}
-    for column in a.columns:
-        if column == "name" or column not in b.columns or not _numeric(a[column]) or not _numeric(b[column]):
-            continue
-        before, after = (pd.to_numeric(joined[f"{column}_{side}"]).astype(float) for side in "ab")
-        out |= {f"{column}_a": before, f"{column}_b": after, f"{column}_change": after - before}
+    for column in [each for each in a.columns if each != "name" and each in b.columns]:
+        before, after = joined[f"{column}_a"], joined[f"{column}_b"]
+        if column == "status":
+            out |= {"status_a": before, "status_b": after}
+        elif _numeric(a[column], b[column]):
+            before, after = (pd.to_numeric(side).astype(float) for side in (before, after))
+            out |= {f"{column}_a": before, f"{column}_b": after, f"{column}_change": after - before}
     return pd.DataFrame(out)
 
 
-def _numeric(column: pd.Series[Any]) -> bool:
-    kept = column.dropna()
-    return bool(len(kept)) and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in kept)
+def _numeric(*columns: pd.Series[Any]) -> bool:
+    """Whether the columns hold numbers, at least one of them some."""
+    values = [value for column in columns for value in column.dropna()]
+    return bool(values) and all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in values)
 
 
 def _missing_from(present: Iterable[Finding], candidates: Iterable[Finding]) -> tuple[Finding, ...]:

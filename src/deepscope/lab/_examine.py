@@ -29,7 +29,7 @@ from deepscope.core import (
 from deepscope.lab._examination import Examination
 from deepscope.lab._machine import commit, hardware, peak_memory_bytes, versions
 from deepscope.lab._target import instruments_of, subject_of
-from deepscope.subject import Role, Subject, measure_weights
+from deepscope.subject import Role, Subject, measure_weights, n_batches
 
 #: Called with what is being done and which part of the whole is done (0 to 1).
 Progress = Callable[[str, float], None]
@@ -221,10 +221,11 @@ class _Session:
             # What a reading cannot tell is as much a failure of the instrument as what it cannot measure.
             reading.findings(), reading.table(), reading.glance()
             self.readings[instrument.name] = reading
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            # A model's forward pass may even try to end the process.
             self._fail(instrument.name, error)
 
-    def _fail(self, name: str, error: Exception) -> None:
+    def _fail(self, name: str, error: BaseException) -> None:
         self.not_run.append(LeftOut(name, _reason(error)))
         self.failed.append(name)
 
@@ -253,12 +254,10 @@ def describe(subject: Subject, about: str = "") -> dict[str, Any]:
 
 def _describe_data(data: Any) -> dict[str, Any]:
     samples = getattr(data, "n_samples", None)
-    if samples is None and hasattr(getattr(data, "dataset", None), "__len__"):
-        samples = len(data.dataset)
     return {
         "name": getattr(data, "name", "") or f"a {type(data).__name__} of batches",
-        "batches": len(data) if hasattr(data, "__len__") else None,
-        "samples": samples,
+        "batches": n_batches(data),
+        "samples": samples if samples is not None else n_batches(getattr(data, "dataset", None)),
     }
 
 
@@ -284,9 +283,10 @@ def _command(subject: Subject, instruments: Sequence[Instrument], budget: str, s
     return shlex.join([*words, "--budget", budget, "--seed", str(seed)])
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     if isinstance(error, DeepscopeError):
-        return str(error).replace("\n", " " if error.what.endswith(".") else ". ", 1)
+        said, _, todo = str(error).partition("\n")
+        return f"{said.removesuffix('.')}. {todo}".rstrip()
     return one_line(error)
 
 

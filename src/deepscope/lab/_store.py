@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 #: Version of the layout of a run's directory.
 LAYOUT = 1
+_STALE_SECONDS = 24 * 60 * 60
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,10 @@ class Run:
         file = self.path / "record.json"
         try:
             record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            for part in ("schema", "readings", "findings"):
+                record[part]
+            record["subject"]["name"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DeepscopeError(
                 f"the run cannot be read ({error})", where=str(file), todo="Remove its directory."
             ) from error
@@ -93,6 +98,7 @@ def keep(examination: Examination) -> Run:
     # To the microsecond, so that names sort by time.
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
     run_id = f"{stamp}-{_slug(name)}-{secrets.token_hex(2)}"
+    _sweep(folder)
     draft = folder / f".{run_id}.part"
     try:
         draft.mkdir()
@@ -166,6 +172,13 @@ def _read(path: Path) -> Run:
         raise DeepscopeError(
             f"not a readable run ({type(error).__name__}: {error})", where=str(path), todo="Remove its directory."
         ) from error
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what runs that were killed while writing have left, once nobody can be writing it any more."""
+    for left in folder.glob(".*.part"):
+        if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _slug(name: str) -> str:

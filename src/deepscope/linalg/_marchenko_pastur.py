@@ -19,7 +19,7 @@ from scipy.optimize import brentq
 from deepscope.core import UsageError
 
 #: Quantiles of the Tracy–Widom law for real matrices (TW₁).
-TRACY_WIDOM_QUANTILES = {0.99: 2.0234, 0.999: 3.2724}
+TRACY_WIDOM_QUANTILES = {0.99: 2.0234, 0.999: 3.2722}
 
 
 def mp_edges(rows: int, cols: int, variance: float) -> tuple[float, float]:

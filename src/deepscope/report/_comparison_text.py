@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepscope.report._change import most_changed
+from deepscope.report._change import changed_numbers, most_changed, not_compared
 from deepscope.report._findings import entries, grouped
 from deepscope.report._ledger import by_reason
 from deepscope.report._numbers import how_many
@@ -37,7 +37,8 @@ def comparison_text(record: Record, console: Console) -> None:
         if record.get(key):
             screen.heading(words)
             screen.findings(grouped(entries(record[key], (), {})), _FINDINGS)
-    changed = most_changed(record.get("weights") or ())
+    weights = record.get("weights") or ()
+    changed = most_changed(weights)
     if changed:
         screen.heading("Weights that changed most")
         shown = table(changed[:_ROWS])
@@ -46,9 +47,13 @@ def comparison_text(record: Record, console: Console) -> None:
             screen.line((f"… and {how_many(len(changed) - _ROWS, 'more tensor')} ({WHERE_ALL_IS})", "dim"), indent=2)
     for name, rows in (record.get("tables") or {}).items():
         screen.heading(f"{name}: a, b and the change")
-        screen.table(table(rows, limit=_ROWS))
-    if record.get("left_out"):
+        numbers = changed_numbers(rows)
+        screen.table(table(numbers, limit=_ROWS))
+        if not numbers:
+            screen.line("No number differs.", indent=2)
+    left_out = [*(record.get("left_out") or ()), *not_compared(weights)]
+    if left_out:
         screen.heading("Left out")
-        for reason, names in by_reason(record["left_out"]):
+        for reason, names in by_reason(left_out):
             more = f" and {len(names) - 2:,} more" if len(names) > 2 else ""
             screen.line(f"{', '.join(names[:2])}{more}: {reason}", indent=2)

@@ -126,7 +126,8 @@ class Screen:
         return max(map(cell_len, [self.shown(_short_head(column)), *cells]))
 
     def _cell(self, column: Column, index: int) -> str:
-        return self.shown(clipped(column.cells[index], max(self.width // 3, 8)))
+        longest = max(self.width // 3, 8)
+        return self.shown((clipped if column.key == "name" else clipped_behind)(column.cells[index], longest))
 
     def blocks(self, values: Sequence[float | None], *, log: bool) -> str:
         """Return values as a row of blocks, one character each; a gap where there is none."""
@@ -141,6 +142,11 @@ def clipped(text: str, longest: int) -> str:
     while cell_len(end) > longest - 1:
         end = end[1:]
     return f"…{end}"
+
+
+def clipped_behind(text: str, longest: int) -> str:
+    """Shorten text at its end: a sentence begins with what it says."""
+    return clipped(text[::-1], longest)[::-1]
 
 
 def _short_head(column: Column) -> str:

@@ -34,7 +34,7 @@ _HEADERS = {
     "cosine": "cosine of a and b",
 }
 _ENDINGS = {"_seconds": " (s)", "_bytes": " (B)"}
-_SIDES = ("_a", "_b", "_change")
+_SIDES = {"_a": ", a", "_b": ", b", "_change": ", b − a"}
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,9 @@ def table(rows: Sequence[Record], findings: Iterable[Record] = (), limit: int = 
     keys = list(dict.fromkeys(key for row in rows for key in row))
     if "name" in keys:
         keys.insert(0, keys.pop(keys.index("name")))
-    joined = {_beside(key, ending) for key in keys for ending in ("_stderr", "_low", "_high")} & set(keys)
-    columns = tuple(_column(key, rows, set(keys)) for key in keys if key not in joined)
+    beside = {key: _beside(key, keys) for key in keys}
+    joined = {each for found in beside.values() for each in found}
+    columns = tuple(_column(key, rows, beside[key]) for key in keys if key not in joined)
     return Table(columns, len(rows), _telling(rows, findings, limit))
 
 
@@ -83,33 +84,39 @@ def header(key: str) -> str:
     """
     if key in _HEADERS:
         return _HEADERS[key]
-    for ending, words in (("_a", ", a"), ("_b", ", b"), ("_change", ", b − a")):
-        if key.endswith(ending) and len(key) > len(ending):
-            return header(key.removesuffix(ending)) + words
+    quantity, side = _split(key)
+    if side:
+        return header(quantity) + _SIDES[side]
     for ending, unit in _ENDINGS.items():
         if key.endswith(ending):
             return key.removesuffix(ending).replace("_", " ") + unit
     return key.replace("_", " ")
 
 
-def _beside(key: str, ending: str) -> str:
-    """Return the column that belongs to another: "x_stderr" to "x", "x_stderr_a" to "x_a"."""
-    side = next((each for each in _SIDES if key.endswith(each)), "")
-    return f"{key.removesuffix(side)}{ending}{side}"
+def _split(key: str) -> tuple[str, str]:
+    """Separate a comparison's column into its quantity and its side, which other columns have none of."""
+    side = next((each for each in _SIDES if key.endswith(each) and len(key) > len(each)), "")
+    return key.removesuffix(side), side
 
 
-def _column(key: str, rows: Sequence[Record], keys: set[str]) -> Column:
+def _beside(key: str, keys: Iterable[str]) -> list[str]:
+    """Return the columns that share one with ``key``: its standard error, or both ends of its interval."""
+    quantity, side = _split(key)
+    for endings in (("_stderr",), ("_low", "_high")):
+        found = [f"{quantity}{ending}{side}" for ending in endings]
+        if set(found) <= set(keys):
+            return found
+    return []
+
+
+def _column(key: str, rows: Sequence[Record], beside: Sequence[str]) -> Column:
     values = [row.get(key) for row in rows]
     numeric = all(value is None or _is_number(value) for value in values) and any(value is not None for value in values)
     words = header(key)
-    stderr, low, high = (_beside(key, ending) for ending in ("_stderr", "_low", "_high"))
-    is_change = key.endswith("_change")
-    if numeric and stderr in keys and not is_change:
-        cells = [number_and_error(value, row.get(stderr)) for value, row in zip(values, rows, strict=True)]
-        words += " ±\u00a0s.e."
-    elif numeric and {low, high} <= keys and not is_change:
-        cells = [_with_interval(value, row.get(low), row.get(high)) for value, row in zip(values, rows, strict=True)]
-        words += " [95 % interval]"
+    if numeric and beside and not key.endswith("_change"):
+        write = number_and_error if len(beside) == 1 else _with_interval
+        cells = [write(value, *map(row.get, beside)) for value, row in zip(values, rows, strict=True)]
+        words += " ±\u00a0s.e." if len(beside) == 1 else " [95 % interval]"
     elif _is_bytes(key):
         cells = [in_si(value, "B") if _is_number(value) else cell(value) for value in values]
         words = words.replace(" (B)", "")
@@ -119,8 +126,7 @@ def _column(key: str, rows: Sequence[Record], keys: set[str]) -> Column:
 
 
 def _is_bytes(key: str) -> bool:
-    side = next((each for each in _SIDES if key.endswith(each)), "")
-    return key.removesuffix(side).split("_")[-1] == "bytes"
+    return _split(key)[0].split("_")[-1] == "bytes"
 
 
 def cell(value: Any) -> str:

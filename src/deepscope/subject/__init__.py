@@ -2,7 +2,7 @@
 
 from deepscope.subject._activation_function import Activation
 from deepscope.subject._activations import Watch, watch_layers
-from deepscope.subject._batches import Batch, call, move
+from deepscope.subject._batches import Batch, call, move, n_batches
 from deepscope.subject._checkpoint import Checkpoint, read_checkpoint
 from deepscope.subject._columns import layer_of, most_telling
 from deepscope.subject._kernels import without_fused_kernels
@@ -34,6 +34,7 @@ __all__ = [
     "measure_weights",
     "most_telling",
     "move",
+    "n_batches",
     "n_samples",
     "read_checkpoint",
     "scalar_loss",

@@ -24,7 +24,7 @@ class Batch:
     inputs, targets
         As the data gave them, moved to the device.
     n_samples
-        Length of the batch.
+        Length of the batch: that of the inputs.
     count
         Number of terms the loss averages over.
     """
@@ -78,8 +78,9 @@ def batches(
             raise MeasurementError(f"the inputs of batch {index} hold NaN", todo="Clean the data, then examine again.")
         # Copies: a first layer that works in place, or a loss that marks targets, would change the user's data.
         inputs, targets = (move(part, device, copy=True) for part in item)
-        n_samples = _length(targets) or _length(inputs)
-        terms = float(count(targets)) if count is not None else float(n_samples)
+        n_samples = _length(inputs) or _length(targets)
+        # Targets may be more than samples: a language model's, flattened.
+        terms = float(count(targets)) if count is not None else float(_length(targets) or n_samples)
         yield Batch(inputs, targets, n_samples, terms)
         seen += n_samples
         if max_samples is not None and seen >= max_samples:
@@ -167,3 +168,11 @@ def _length(value: Any) -> int:
     if isinstance(value, (tuple, list)):
         return next((n for n in map(_length, value) if n), 0)
     return 0
+
+
+def n_batches(data: Any) -> int | None:
+    """Return how many batches there are, or None where the data does not say (an iterable dataset)."""
+    try:
+        return len(data)
+    except TypeError:
+        return None

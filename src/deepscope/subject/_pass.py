@@ -18,7 +18,7 @@ def measure_weights(
     steps: Mapping[str, Step],
     *,
     on_tensor: Callable[[Weight], None] | None = None,
-    on_error: Callable[[str, Exception], None] | None = None,
+    on_error: Callable[[str, BaseException], None] | None = None,
 ) -> dict[str, tuple[list[Any], Cost]]:
     """Read each tensor once and hand it to every instrument's step.
 
@@ -51,7 +51,7 @@ def measure_weights(
                 try:
                     with watches[name]:
                         items[name].append(steps[name](weight, tensor))
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     if on_error is None:
                         raise
                     del items[name]

@@ -235,8 +235,8 @@ class Subject:
             raise MeasurementError("a checkpoint alone cannot be run", where=self.name, todo="Give the model.")
         return self.forward(self.model, inputs) if self.forward is not None else call(self.model, inputs)
 
-    def loss_of(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch, a scalar: a mean over ``batch.count`` terms.
+    def loss_of(self, batch: Batch, outputs: Any) -> Tensor:
+        """Return the loss of a batch's outputs, a scalar: a mean over ``batch.count`` terms.
 
         Raises
         ------
@@ -245,7 +245,7 @@ class Subject:
         """
         if self.loss is None:
             raise MeasurementError("there is no loss", where=self.name, todo="Give loss=….")
-        value = self.loss(self.predict(batch.inputs), batch.targets)
+        value = self.loss(outputs, batch.targets)
         if not isinstance(value, Tensor) or value.numel() != 1:
             shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise MeasurementError(
