@@ -70,8 +70,8 @@ def test_interval_of_one_number(ax):
 
 
 def test_band_and_label(ax):
-    figures.band(ax, 2, 6, "unremarkable")
+    figures.band(ax, 2, 6)
     figures.direct_label(ax, 0, 1, "a$b$c")
     assert (ax.patches[0].get_y(), ax.patches[0].get_height()) == (2, 4)
-    assert [text.get_text() for text in ax.texts] == ["unremarkable", "a$b$c"]
-    assert not ax.texts[1].get_parse_math()
+    assert [text.get_text() for text in ax.texts] == ["a$b$c"]
+    assert not ax.texts[0].get_parse_math()

@@ -120,3 +120,9 @@ def test_a_worse_finding_at_the_same_place_is_new() -> None:
         b[0].weight.fill_(torch.nan)
     comparison = deepscope.compare(a, b, instruments=["anatomy"])
     assert ["NaN" in finding.message for finding in comparison.findings_new if finding.where == "0.weight"] == [True]
+
+
+def test_rows_keep_the_order_of_the_networks() -> None:
+    layers = [nn.Linear(10, 10) for _ in range(12)]
+    table = deepscope.compare(nn.Sequential(*layers), nn.Sequential(*layers[:11])).tables["spectrum"]
+    assert list(table["name"]) == [f"{index}.weight" for index in range(12)]

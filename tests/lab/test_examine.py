@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,3 +181,15 @@ def test_a_bfloat16_checkpoint_with_tied_and_integer_tensors(tmp_path: Path) -> 
     assert spectra.table()["alpha"].notna().all()
     assert {"b.weight", "ids", "c.weight"} <= {name for name, _ in spectra.left_out}
     assert examination.problems == ()
+
+
+def test_the_first_examination_of_a_process_moves_no_generator() -> None:
+    program = (
+        "import random, numpy, torch, deepscope\n"
+        "def state(): return random.getstate(), str(numpy.random.get_state()), torch.get_rng_state().tolist()\n"
+        "model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Dropout())\n"
+        "before = state()\n"
+        "deepscope.examine(model, data=[(torch.ones(4, 4), torch.zeros(4).long())], loss='cross_entropy')\n"
+        "assert state() == before"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

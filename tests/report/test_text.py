@@ -115,7 +115,7 @@ def test_a_comparison_shows_what_changed_and_how_much(builders):
         ["fc1.weight", "ok", "0.5"],
     ]
     anatomy = [line.split()[0] for line in part(text, "anatomy: a, b and the change")[1:-1]]
-    assert anatomy == ["fc1.bias", "fc1.weight", "fc2.weight", "fc3.bias", "fc3.weight"]
+    assert anatomy == ["fc1.weight", "fc1.bias", "fc2.weight", "fc3.weight", "fc3.bias"]
     assert part(text, "Left out") == [
         "  fc4.weight, fc4.bias: only in after (b)",
         "  fc2.weight: non-finite values",

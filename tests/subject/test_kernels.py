@@ -37,9 +37,10 @@ def test_settings_are_as_they_were(
     before = settings()
     with suppress(KeyError), without_fused_kernels(model, products=products):
         recurrent = isinstance(model, nn.Sequential)
-        fastpath, cudnn, benchmark, mkldnn, *_ = settings()
+        fastpath, cudnn, benchmark, mkldnn, *attention = settings()
         assert (fastpath, cudnn, benchmark) == (False, not recurrent, True)
         assert mkldnn is not (recurrent and products)
+        assert attention == [not products, not products, True]
         if fails:
             raise KeyError
     assert settings() == before

@@ -98,22 +98,9 @@ def interval(
     )
 
 
-def band(ax: Axes, low: float, high: float, label: str | None = None) -> None:
-    """Shade the range of y in which a value is unremarkable, and name it at the left end."""
+def band(ax: Axes, low: float, high: float) -> None:
+    """Shade the range of y in which a value is unremarkable."""
     ax.axhspan(low, high, color=COLORS.band, linewidth=0, zorder=0)
-    if label:
-        ax.annotate(
-            label,
-            xy=(0, high),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, -3),
-            textcoords="offset points",
-            va="top",
-            color=COLORS.muted,
-            fontsize=8,
-            annotation_clip=True,
-            parse_math=False,
-        )
 
 
 def direct_label(ax: Axes, x: float, y: float, text: str, color: str | None = None) -> None:

@@ -20,7 +20,7 @@ from deepscope.lab._examine import Progress, examine
 from deepscope.lab._machine import versions
 from deepscope.lab._report_file import as_text, write_report
 from deepscope.lab._target import subject_of
-from deepscope.report import comparison_page, comparison_text
+from deepscope.report import comparison_page
 from deepscope.subject import Subject, Weight
 
 SCHEMA = "deepscope.comparison/1"
@@ -83,6 +83,8 @@ class Comparison:
         return write_report(path, self.to_dict(), comparison_page)
 
     def __str__(self) -> str:
+        from deepscope.report import comparison_text
+
         return as_text(comparison_text, self.to_dict())
 
 
@@ -193,7 +195,9 @@ def _chunks(flat: Tensor) -> Iterator[Tensor]:
 
 
 def _aligned(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
-    joined = a.merge(b, on="name", how="outer", suffixes=("_a", "_b"), sort=False)
+    names = list(dict.fromkeys([*a["name"], *b["name"]]))
+    # pandas sorts an outer join by name; the order is the networks' own.
+    joined = a.merge(b, on="name", how="outer", suffixes=("_a", "_b")).set_index("name").loc[names].reset_index()
     out: dict[str, Any] = {"name": joined["name"]}
     for column in [each for each in a.columns if each != "name" and each in b.columns]:
         before, after = joined[f"{column}_a"], joined[f"{column}_b"]

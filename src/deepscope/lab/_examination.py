@@ -20,7 +20,7 @@ from deepscope.core import (
     Reading,
 )
 from deepscope.lab._report_file import as_text, write_report
-from deepscope.report import examination_page, examination_text, sentence
+from deepscope.report import examination_page, sentence
 
 SCHEMA = "deepscope.examination/1"
 
@@ -123,6 +123,8 @@ class Examination:
         return write_report(path, self.to_dict(), lambda record: examination_page(record, self.figures))
 
     def __str__(self) -> str:
+        from deepscope.report import examination_text
+
         return as_text(examination_text, self.to_dict())
 
     def __repr__(self) -> str:

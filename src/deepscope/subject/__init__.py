@@ -5,6 +5,12 @@ from deepscope.subject._activations import Watch, watch_layers
 from deepscope.subject._batches import Batch, call, move, n_batches
 from deepscope.subject._checkpoint import Checkpoint, read_checkpoint
 from deepscope.subject._columns import layer_of, most_telling
+from deepscope.subject._generators import (
+    GeneratorStates,
+    capture_generators,
+    restore_generators,
+    seeded_generators,
+)
 from deepscope.subject._kernels import without_fused_kernels
 from deepscope.subject._layer_output import LayerOutput, is_layer, is_opaque
 from deepscope.subject._live import ModuleWeight
@@ -19,6 +25,7 @@ __all__ = [
     "Activation",
     "Batch",
     "Checkpoint",
+    "GeneratorStates",
     "LayerOutput",
     "ModuleWeight",
     "Role",
@@ -26,6 +33,7 @@ __all__ = [
     "Watch",
     "Weight",
     "call",
+    "capture_generators",
     "dtype_name",
     "is_layer",
     "is_opaque",
@@ -37,7 +45,9 @@ __all__ = [
     "n_batches",
     "n_samples",
     "read_checkpoint",
+    "restore_generators",
     "scalar_loss",
+    "seeded_generators",
     "split_ledger",
     "torch_dtype",
     "undisturbed",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import MeasurementError, UsageError
+from deepscope.subject._loss import n_samples
 
 Inputs = Any
 Targets = Any
@@ -78,11 +79,11 @@ def batches(
             raise MeasurementError(f"the inputs of batch {index} hold NaN", todo="Clean the data, then examine again.")
         # Copies: a first layer that works in place, or a loss that marks targets, would change the user's data.
         inputs, targets = (move(part, device, copy=True) for part in item)
-        n_samples = _length(inputs) or _length(targets)
+        length = n_samples(inputs) or n_samples(targets)
         # Targets may be more than samples: a language model's, flattened.
-        terms = float(count(targets)) if count is not None else float(_length(targets) or n_samples)
-        yield Batch(inputs, targets, n_samples, terms)
-        seen += n_samples
+        terms = float(count(targets)) if count is not None else float(n_samples(targets) or length)
+        yield Batch(inputs, targets, length, terms)
+        seen += length
         if max_samples is not None and seen >= max_samples:
             return
     if seen == 0:
@@ -158,16 +159,6 @@ def _has_nan(value: Any) -> bool:
     if isinstance(value, Mapping):
         return any(map(_has_nan, value.values()))
     return isinstance(value, (tuple, list)) and any(map(_has_nan, value))
-
-
-def _length(value: Any) -> int:
-    if isinstance(value, Tensor):
-        return value.shape[0] if value.ndim else 1
-    if isinstance(value, Mapping):
-        return next((n for n in map(_length, value.values()) if n), 0)
-    if isinstance(value, (tuple, list)):
-        return next((n for n in map(_length, value) if n), 0)
-    return 0
 
 
 def n_batches(data: Any) -> int | None:

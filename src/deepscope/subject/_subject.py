@@ -16,6 +16,7 @@ from deepscope.core import LeftOut, MeasurementError, Needs, UsageError
 from deepscope.subject._batches import Batch, Inputs, Targets, batches, call, check_reiterable
 from deepscope.subject._checkpoint import read_checkpoint
 from deepscope.subject._live import device_of, module_weights
+from deepscope.subject._loss import scalar_loss
 from deepscope.subject._undisturbed import undisturbed
 from deepscope.subject._weight import Weight
 
@@ -245,17 +246,12 @@ class Subject:
         """
         if self.loss is None:
             raise MeasurementError("there is no loss", where=self.name, todo="Give loss=….")
-        value = self.loss(outputs, batch.targets)
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise MeasurementError(
-                f"the loss is not a scalar but {shape}", todo="Give a loss that averages over the batch."
-            )
+        value = scalar_loss(self.loss, outputs, batch.targets)
         if not torch.isfinite(value).item():
             raise MeasurementError(
                 f"the loss is {value.item()}", todo="Look at the inputs, the targets and anatomy's findings first."
             )
-        return value.reshape(())
+        return value
 
     def undisturbed(self, *, training: bool = False, seed: int = 0) -> AbstractContextManager[None]:
         """Context in which the subject may be run; afterwards all is as it was. See ``undisturbed``."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from deepscope.core import MeasurementError
+from deepscope.subject._generators import seeded_generators
 
 #: Containers in which a module keeps its parameters, buffers, submodules and hooks, and its author whatever else.
 _CONTAINERS = (dict, OrderedDict, list, set)
@@ -35,19 +33,17 @@ def undisturbed(model: nn.Module | None, *, training: bool = False, seed: int = 
     MeasurementError
         The measurement, or the model's own forward pass, has changed a parameter.
     """
-    generators = _generators()
     kept = _Kept(model) if model is not None else None
-    try:
-        _seed_all(seed)
-        if model is not None:
-            model.train(training)
-            for parameter in model.parameters():
-                parameter.grad = None
-        yield
-    finally:
-        _restore_generators(generators)
-        if kept is not None:
-            kept.restore()
+    with seeded_generators(seed):
+        try:
+            if model is not None:
+                model.train(training)
+                for parameter in model.parameters():
+                    parameter.grad = None
+            yield
+        finally:
+            if kept is not None:
+                kept.restore()
     if kept is not None:
         kept.prove_parameters_untouched()
 
@@ -137,28 +133,3 @@ def _same_bytes(one: Tensor, other: Tensor) -> bool:
 def _version(tensor: Tensor) -> tuple[int, int] | None:
     # Inference tensors keep no version; torch itself refuses to change them in place outside inference mode.
     return None if tensor.is_inference() else (tensor._version, tensor.data_ptr())
-
-
-def _generators() -> tuple[Any, ...]:
-    cuda = torch.cuda.get_rng_state_all() if _cuda_is_in_use() else None
-    return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda  # noqa: NPY002
-
-
-def _cuda_is_in_use() -> bool:
-    # Asking a device for its state would start CUDA on every device, which takes seconds and memory.
-    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
-
-
-def _restore_generators(states: tuple[Any, ...]) -> None:
-    python, numpy, cpu, cuda = states
-    random.setstate(python)
-    np.random.set_state(numpy)  # noqa: NPY002
-    torch.set_rng_state(cpu)
-    if cuda is not None:
-        torch.cuda.set_rng_state_all(cuda)
-
-
-def _seed_all(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
-    torch.manual_seed(seed)

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import TargetError, UsageError, write_atomically
+from deepscope.subject import capture_generators, restore_generators
 from deepscope.training._callback import Callback
 from deepscope.training._configuration import Configuration, differences
-from deepscope.training._rng import capture_generators, restore_generators
 from deepscope.training._state import History, TrainingState
 
 _FORMAT, _VERSION = "deepscope training checkpoint", 1

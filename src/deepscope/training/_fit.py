@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import DataError, MeasurementError, UsageError, derive_seed
-from deepscope.subject import call, move, scalar_loss
+from deepscope.subject import call, capture_generators, move, restore_generators, scalar_loss, seeded_generators
 from deepscope.training._callback import Callback
 from deepscope.training._checkpoint import Checkpoint
 from deepscope.training._configuration import describe_run
 from deepscope.training._loss import Count, Loss, n_terms
-from deepscope.training._rng import capture_generators, restore_generators, seeded_generators
 from deepscope.training._schedules import Schedule, constant
 from deepscope.training._state import History, TrainingState
 

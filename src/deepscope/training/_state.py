@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from deepscope.core import UsageError, nearest
-from deepscope.training._rng import GeneratorStates
+from deepscope.subject import GeneratorStates
 
 if TYPE_CHECKING:
     import pandas as pd
