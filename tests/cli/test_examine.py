@@ -329,5 +329,7 @@ def test_a_damaged_record_is_one_clear_error(deepscope: Callable, checkpoint: Pa
 def test_compare_says_what_was_not_run(deepscope: Callable, checkpoint: Path) -> None:
     done = deepscope("compare", checkpoint, checkpoint, "--instruments", "anatomy,health", "--json")
     assert done.code == 3
-    assert json.loads(done.out)["failed"] == ["health"]
+    record = json.loads(done.out)
+    assert record["failed"] == ["health"]
+    assert [entry["name"] for entry in record["left_out"]] == ["health", "health"]
     assert "health needs" in done.err

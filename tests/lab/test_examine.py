@@ -193,3 +193,17 @@ def test_the_first_examination_of_a_process_moves_no_generator() -> None:
         "assert state() == before"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_git_commit_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert deepscope.examine(nn.Linear(2, 2), instruments=["anatomy"]).to_dict()["commit"] == ""
+    git = ["git", "-c", "user.name=n", "-c", "user.email=e@example.org"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    (tmp_path / "file").write_text("one")
+    subprocess.run([*git, "add", "file"], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+    clean = deepscope.examine(nn.Linear(2, 2), instruments=["anatomy"]).commit
+    assert len(clean) == 40
+    (tmp_path / "file").write_text("two")
+    assert deepscope.examine(nn.Linear(2, 2), instruments=["anatomy"]).commit == f"{clean}+"

@@ -60,6 +60,10 @@ class Comparison:
         """Findings of ``b`` that ``a`` did not have."""
         return _missing_from(self.a.findings, self.b.findings)
 
+    def _not_run(self) -> list[LeftOut]:
+        sides = (("a", self.a), ("b", self.b))
+        return [LeftOut(e.name, f"not run on {side}: {e.reason}") for side, each in sides for e in each.not_run]
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON: non-finite numbers are null."""
         return {

@@ -81,6 +81,8 @@ def provenance(record: Record) -> Pairs:
     versions = record.get("versions") or {}
     if versions:
         pairs.append(("versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
+    if record.get("commit"):
+        pairs.append(("git commit", record["commit"]))
     if record.get("date"):
         pairs.append(("date", record["date"]))
     if record.get("schema"):
