@@ -36,21 +36,18 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write_readme(results: dict[str, Any]) -> None:
-    """Replace what stands between ``<!-- bench:NAME -->`` and ``<!-- /bench -->``."""
-    text = README.read_text(encoding="utf-8")
+def with_numbers(text: str, results: dict[str, Any]) -> str:
+    """Return a page with the numbers between ``<!-- bench:NAME -->`` and ``<!-- /bench -->`` replaced."""
+    where = results["machine"]
     for name, table in TABLES.items():
-        where = results["machine"]
-        versions = where["versions"]
-        words = f"{table(results[name])} {where['cpu']}, torch {versions['torch']}, NumPy {versions['numpy']}."
-        block = f"<!-- bench:{name} -->\n\n{words}\n\n<!-- /bench -->"
+        words = f"{table(results[name])} {where['cpu']}, torch {where['versions']['torch']}, "
+        words += f"NumPy {where['versions']['numpy']}, {where['date']}."
         before, mark, rest = text.partition(f"<!-- bench:{name} -->")
         _, end, after = rest.partition("<!-- /bench -->")
         if not (mark and end):
-            print(f"README.md has no <!-- bench:{name} --> … <!-- /bench -->: left as it is.")
-            continue
-        text = f"{before}{block}{after}"
-    README.write_text(text, encoding="utf-8")
+            raise SystemExit(f"README.md has no <!-- bench:{name} --> … <!-- /bench -->: put it back.")
+        text = f"{before}{mark}\n\n{words}\n\n{end}{after}"
+    return text
 
 
 def main() -> None:
@@ -61,14 +58,16 @@ def main() -> None:
     parser.add_argument("--readme", action="store_true", help="measure nothing; write README.md from results.json")
     options = parser.parse_args()
     if options.readme:
-        write_readme(json.loads(RESULTS.read_text()))
+        README.write_text(with_numbers(README.read_text(encoding="utf-8"), json.loads(RESULTS.read_text())), "utf-8")
         return
     results = {"machine": machine(), "spectrum": spectrum.bench(options.repeats, options.blocks)}
     for name, table in TABLES.items():
         print(f"{name}\n\n{table(results[name])}\n")
     if not options.dry_run:
         RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-        write_readme(results)
+        README.write_text(with_numbers(README.read_text(encoding="utf-8"), results), "utf-8")
+    if broken := spectrum.broken_promises(results["spectrum"]):
+        raise SystemExit("; ".join(broken))
 
 
 if __name__ == "__main__":

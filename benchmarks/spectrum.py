@@ -135,6 +135,21 @@ def bench(repeats: int, blocks: int = BLOCKS) -> dict[str, Any]:
     }
 
 
+def broken_promises(result: dict[str, Any]) -> list[str]:
+    """Say which of what is promised does not hold: the CPU time, the memory, the growth with the number of layers."""
+    limit = 3 * result["largest_matrix_bytes"] + 100e6
+    extra = result["costs"]["spectrum"]["extra_bytes"]
+    return [
+        words
+        for holds, words in (
+            (result["spectrum_to_weightwatcher"] <= 0.6, "spectrum takes more than 0.6 of the peer's CPU time"),
+            (extra <= limit, f"spectrum takes {extra / 1e6:.0f} MB, more than {limit / 1e6:.0f}"),
+            (result["per_layer_spread"] <= 1.5, "the time is not linear in the number of layers"),
+        )
+        if not holds
+    ]
+
+
 def table(result: dict[str, Any]) -> str:
     """Return the result as a Markdown table and one sentence."""
     count = result["n_matrices"]

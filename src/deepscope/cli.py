@@ -8,8 +8,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,11 +17,20 @@ from cyclopts import App, Parameter
 from cyclopts.config import Env, Toml
 
 from deepscope import __version__
+from deepscope._terminal import (
+    console,
+    forget_stdout,
+    open_streams,
+    print_table,
+    printable,
+    progress,
+    progress_bar,
+    say,
+    user_code,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
-    from rich.table import Table
 
     from deepscope.data import RemoteFile
     from deepscope.lab import Examination
@@ -95,11 +103,11 @@ def examine(
     _go_offline(offline)
     _check_writable(out)
     known = _problems_of(baseline) if baseline else set()
-    with _user_code():
+    with user_code():
         subject, about = _subject(target, weights, data, loss, seed, device)
         if layers is not None:
             subject = subject.only(*_split(layers))
-        with _progress() as tell:
+        with progress() as tell:
             examination = run_examination(
                 subject,
                 instruments=_split(instruments) if instruments is not None else None,
@@ -150,10 +158,10 @@ def compare(
     command = _command(compare, locals())
     _go_offline(offline)
     _check_writable(out)
-    with _user_code():
+    with user_code():
         one, _ = _subject(a, None, data, loss, seed, device)
         other, _ = _subject(b, None, data, loss, seed, device)
-        with _progress() as tell:
+        with progress() as tell:
             comparison = run_comparison(
                 one,
                 other,
@@ -182,11 +190,11 @@ def runs_list(*, json: Json = False) -> int:
         print(json_module.dumps(rows))
     else:
         for run in found:
-            print(_printable(f"{run.id}  {run.outcome}"))
+            print(printable(f"{run.id}  {run.outcome}"))
         if not found:
             print("No run is stored yet. Try: deepscope examine")
     for reason in broken[:3]:
-        _say(reason)
+        say(reason)
     return PARTLY if broken else DONE
 
 
@@ -212,7 +220,7 @@ def runs_show(run: str = "last", *, json: Json = False, out: Out = None) -> int:
     elif out is not None:
         print(f"Report: {out}")
     else:
-        examination_text(record, _console())
+        examination_text(record, console())
     return DONE
 
 
@@ -228,7 +236,7 @@ def data_list(*, json: Json = False) -> int:
     table = Table("name", "what", "licence", "found", box=None, pad_edge=False)
     for row in rows:
         table.add_row(row["name"], row["title"], row["licence"], row["found"] or "–")
-    _print_table(table)
+    print_table(table)
     return DONE
 
 
@@ -244,7 +252,7 @@ def data_fetch(name: str, *, offline: Offline = False) -> int:
     from deepscope.data import fetch
 
     _go_offline(offline)
-    with _bar() as bar:
+    with progress_bar() as bar:
         tasks: dict[str, Any] = {}
 
         def tell(file: RemoteFile, done: int, total: int) -> None:
@@ -319,19 +327,19 @@ def doctor(*, json: Json = False) -> int:
     table.add_row("disk free", f"{facts['disk_free_bytes'] / 2**30:.0f} GiB")
     for name, found in facts["data"].items():
         table.add_row(f"data: {name}", found or "not here; deepscope data fetch " + name)
-    _print_table(table)
+    print_table(table)
     return DONE
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every error is a message, never a traceback."""
-    _open_streams()
+    open_streams()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            code = app(arguments, exit_on_error=False, print_error=False, console=_console())
+            code = app(arguments, exit_on_error=False, print_error=False, console=console())
     except KeyboardInterrupt:
-        _say("Interrupted; nothing half-written.")
+        say("Interrupted; nothing half-written.")
         return INTERRUPTED
     except BrokenPipeError:
         # Only lists and help print outside _show; a reader who has seen enough of them is no error.
@@ -339,12 +347,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("DEEPSCOPE_DEBUG"):
             raise
-        _say(_explained(error))
+        say(_explained(error))
         return USAGE
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _forget_stdout()
+        forget_stdout()
     return code if isinstance(code, int) else DONE
 
 
@@ -367,20 +375,6 @@ def _explained(error: Exception) -> str:
     return f"{one_line(error)}\nThis is a fault of deepscope: please report it, with what DEEPSCOPE_DEBUG=1 prints."
 
 
-def _open_streams() -> None:
-    """Give closed streams somewhere to go, and let a terminal that cannot show α show a question mark."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - open for as long as the process lives
-        elif hasattr(getattr(sys, name), "reconfigure"):
-            getattr(sys, name).reconfigure(errors="replace")
-
-
-def _forget_stdout() -> None:
-    """Send what Python would still flush at exit nowhere: its reader has gone."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _show(
     record: dict[str, Any], text: Callable[[dict[str, Any], Console], None], *, json: bool, out: Path | None
 ) -> None:
@@ -389,17 +383,17 @@ def _show(
         if json:
             print(json_module.dumps(record, allow_nan=False), flush=True)
         else:
-            text(record, _console())
+            text(record, console())
             if out is not None:
                 print(f"\nReport: {out}", flush=True)
     except BrokenPipeError:
-        _forget_stdout()
+        forget_stdout()
 
 
 def _say_failures(examination: Examination) -> None:
     for entry in examination.not_run:
         if entry.name in examination.failed:
-            _say(f"not run: {entry.name}: {entry.reason}".replace("\n", " "))
+            say(f"not run: {entry.name}: {entry.reason}".replace("\n", " "))
 
 
 def _subject(
@@ -414,7 +408,7 @@ def _subject(
     if target is None:
         if weights or data or loss:
             raise UsageError("the demo takes no --weights, --data or --loss", todo="Give a target to examine.")
-        _say("Training a small network on handwritten digits (the demo; a few seconds) …", transient=True)
+        say("Training a small network on handwritten digits (the demo; a few seconds) …", transient=True)
         return train_demo(seed, device)
     subject = subject_of(target, data=data, loss=loss, weights=weights)
     if subject.model is not None and device is not None:
@@ -481,7 +475,7 @@ def _stored(keep: Callable[[Examination], object], examination: Examination) -> 
     try:
         keep(examination)
     except OSError as error:
-        _say(f"The run was not stored: {error}. Set DEEPSCOPE_HOME to a writable folder.")
+        say(f"The run was not stored: {error}. Set DEEPSCOPE_HOME to a writable folder.")
         return False
     return True
 
@@ -499,83 +493,6 @@ def _problems_of(baseline: Path) -> set[tuple[str, str, str]]:
             where=str(baseline),
             todo="Give what an earlier deepscope examine --json printed.",
         ) from error
-
-
-@contextmanager
-def _user_code() -> Iterator[None]:
-    """Keep what a user's model prints, in Python or below it, off standard output."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    """Announce the cost in one line; on a terminal, then show progress with the time left."""
-    started: list[Any] = []
-
-    def tell(what: str, done: float) -> None:
-        if not started:
-            _say(what)
-            started.append(bar.add_task("", total=1.0))
-            return
-        bar.update(started[0], completed=done, description=what)
-
-    with _bar() as bar:
-        yield tell
-
-
-def _bar() -> Progress:
-    """Return a progress bar on standard error, with the time left; nothing where nobody watches."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        BarColumn(bar_width=24),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}", markup=False),
-        console=_console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    class Terminal(Console):
-        def on_broken_pipe(self) -> None:
-            # rich would exit with 1; a reader who has seen enough is no error.
-            raise BrokenPipeError
-
-    return Terminal(stderr=stderr, highlight=False)
-
-
-def _print_table(table: Table) -> None:
-    console = _console()
-    if not console.is_terminal:
-        # In a pipe there is no edge to cut at.
-        console.width = 1000
-    console.print(table)
-
-
-def _say(text: str, *, transient: bool = False) -> None:
-    """Write to standard error; what is transient only where somebody watches."""
-    if transient and not sys.stderr.isatty():
-        return
-    # Work is not stopped because nobody reads its messages.
-    with suppress(BrokenPipeError):
-        print(_printable(text), file=sys.stderr, flush=True)
-
-
-def _printable(text: str) -> str:
-    """Make control characters of a hostile name visible."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def _datasets() -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,15 @@ from deepscope.core import (
     Track,
     first_line,
 )
-from deepscope.instruments._initialisation import FEWEST_VALUES, FEWEST_VALUES_OTHERWISE, initialisers, recognise
+from deepscope.instruments._initialisation import (
+    FEWEST_VALUES,
+    FEWEST_VALUES_OTHERWISE,
+    Initialiser,
+    initialisers,
+    looks_trained,
+    recognise,
+)
+from deepscope.instruments._log_axis import on_log_axis
 from deepscope.subject import Role, Subject, Weight, measure_alone, most_telling, split_ledger, without_fused_kernels
 
 if TYPE_CHECKING:
@@ -39,6 +48,14 @@ _COLUMNS = [
 ]
 _CHUNK = 2**20
 _MOSTLY_ZERO = 0.5
+_MULTIPLIES = (Role.LINEAR, Role.CONVOLUTION, Role.ATTENTION, Role.RECURRENT, Role.EMBEDDING)
+_ADDED = re.compile(
+    r"(^|_)(wpe|pos|position|positional|positions)(_|$)|(^|_)pos_?emb|position_emb|positional_emb|token_type|segment_emb"
+    r"|^(cls|dist|reg|register|mask|class)_tokens?$|class_embedding|rel(ative)?_(pos|position|attention_bias)"
+    r"|relative_attention_bias|bias"
+)
+_ADAPTER_B = re.compile(r"(^|[./_])lora_(embedding_)?B([./]|$)")
+_GAIN = re.compile(r"(\.original0|[._]weight_g|_g)$")
 
 
 @dataclass(frozen=True)
@@ -54,7 +71,13 @@ class TensorAnatomy:
     init_ratio
         ``rms`` over the standard deviation of PyTorch's default initialisation for this layer.
     initialiser
-        The initialiser that the values cannot be told from, ``""`` where they can, None where there are too few.
+        The initialiser that the values cannot be told from, ``""`` where they can, None where there are too few or all
+        are zero.
+    initialiser_is_sharp
+        Whether it is uniform, so that the least training would show; training that moves values of a normal one by
+        less than some 30 % does not.
+    trained
+        Whether the values are shown not to be independent draws of one size; False says nothing.
     digest
         Hash of the values of a matrix, by which duplicates are found; ``""`` where all values are equal.
     status
@@ -76,6 +99,8 @@ class TensorAnatomy:
     max_abs: float | None = None
     init_ratio: float | None = None
     initialiser: str | None = None
+    initialiser_is_sharp: bool = False
+    trained: bool = False
     digest: str = ""
 
     @property
@@ -97,11 +122,14 @@ class Anatomy(Reading):
         (a multiplication and an addition are two); None without data.
     flops_by_layer
         The same by module.
+    partial
+        Whether it is of a part of the network only.
     """
 
     tensors: tuple[TensorAnatomy, ...]
     flops: float | None = None
     flops_by_layer: Mapping[str, float]
+    partial: bool = False
 
     @property
     def parameters(self) -> int:
@@ -150,7 +178,7 @@ class Anatomy(Reading):
         """Broken, empty, untrained, tied and duplicated tensors."""
         found = [
             *(finding for tensor in self.tensors for finding in _faults(tensor)),
-            *_untrained(self.tensors),
+            *_untrained(self),
             *_tied(self.tensors),
             *_duplicated(self.duplicates),
         ]
@@ -183,7 +211,7 @@ class Anatomy(Reading):
         size.vlines(x, 1, [t.count for t in shown], color=COLORS.muted, linewidth=1)
         size.plot(x, [t.count for t in shown], "o", color=COLORS.accent, markersize=3)
         size.set(yscale="log", ylabel="values")
-        drawn = [(i, t.init_ratio) for i, t in enumerate(shown) if t.init_ratio]
+        drawn = [(i, on_log_axis(t.init_ratio)) for i, t in enumerate(shown) if t.init_ratio]
         scale.axhline(1, color=COLORS.muted, linewidth=1)
         scale.plot([i for i, _ in drawn], [ratio for _, ratio in drawn], "o", color=COLORS.accent, markersize=3)
         ratios = [1.0, *(ratio for _, ratio in drawn)]
@@ -255,18 +283,21 @@ def _step(weight: Weight, tensor: Tensor | None) -> TensorAnatomy:
         rms=rms,
         max_abs=max_abs,
         init_ratio=rms / default.std if default else None,
-        initialiser=_name_of_initialiser(tensor, weight, rms, max_abs) if default else None,
+        **(_history(tensor, weight, rms, max_abs) if default and max_abs else {}),
         digest=_digest(tensor) if matrix and seen.smallest < seen.largest else "",
     )
 
 
-def _name_of_initialiser(tensor: Tensor, weight: Weight, rms: float, max_abs: float) -> str | None:
+def _history(tensor: Tensor, weight: Weight, rms: float, max_abs: float) -> dict[str, Any]:
+    """What the values say of fresh or trained."""
     if weight.count < FEWEST_VALUES:
-        return None
-    found = recognise(tensor, weight, rms, max_abs)
+        return {}
+    found: Initialiser | None = recognise(tensor, weight, rms, max_abs)
     if found is None:
-        return ""
-    return found.name if found.is_default or weight.count >= FEWEST_VALUES_OTHERWISE else None
+        return {"initialiser": "", "trained": looks_trained(tensor, rms, max_abs)}
+    if not found.is_default and weight.count < FEWEST_VALUES_OTHERWISE:
+        return {}
+    return {"initialiser": found.name, "initialiser_is_sharp": found.is_sharp}
 
 
 @dataclass(frozen=True)
@@ -331,6 +362,8 @@ def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Anatomy:
         tensors=tuple(tensors),
         flops=flops,
         flops_by_layer=by_layer,
+        # The root's name is empty and matches no pattern but one that matches everything.
+        partial=not subject.selects(""),
         left_out=left_out,
         cost=cost,
     )
@@ -362,24 +395,8 @@ def _faults(tensor: TensorAnatomy) -> Iterator[Finding]:
             evidence=f"{tensor.nonfinite:,} of {tensor.count:,} values",
             action="Go back to a checkpoint before it; lower the learning rate or clip gradients.",
         )
-    elif tensor.is_matrix and tensor.count > 1 and tensor.zeros == tensor.count:
-        yield Finding(
-            "problem",
-            "anatomy",
-            tensor.name,
-            f"{tensor.name} is all zero: nothing passes through it.",
-            evidence=f"all {tensor.count:,} values are exactly 0",
-            action="Check that it was loaded and trained; a zero-initialised layer should have moved.",
-        )
-    elif tensor.role == Role.NORM and tensor.name.endswith("weight") and tensor.zeros == tensor.count > 0:
-        yield Finding(
-            "warning",
-            "anatomy",
-            tensor.name,
-            f"{tensor.name} scales everything by zero: the branch it ends passes nothing.",
-            evidence=f"all {tensor.count:,} values are exactly 0",
-            action="Expected only in a fresh network with zero-initialised residual branches.",
-        )
+    elif tensor.zeros == tensor.count > 0:
+        yield from _all_zero(tensor)
     elif tensor.is_matrix and tensor.zeros is not None and tensor.zeros > _MOSTLY_ZERO * tensor.count:
         yield Finding(
             "note",
@@ -391,28 +408,72 @@ def _faults(tensor: TensorAnatomy) -> Iterator[Finding]:
         )
 
 
-def _untrained(tensors: Sequence[TensorAnatomy]) -> Iterator[Finding]:
-    judged = [t for t in tensors if t.initialiser is not None]
+def _all_zero(tensor: TensorAnatomy) -> Iterator[Finding]:
+    if tensor.role == Role.NORM and tensor.name.endswith("weight"):
+        severity, effect = "warning", "scales everything by zero: the branch it ends passes nothing"
+        action = "Expected only in a fresh network with zero-initialised residual branches."
+    elif not tensor.is_matrix:
+        return
+    elif _ADAPTER_B.search(tensor.name):
+        severity, effect = "warning", "is all zero: the adapter does nothing yet"
+        action = "Expected before the adapter's training; otherwise check that it was trained and loaded."
+    elif _GAIN.search(tensor.name):
+        severity, effect = "problem", "is all zero: the weight that it scales is zero, and nothing passes through it"
+        action = "Check that it was loaded and trained."
+    elif tensor.role in _MULTIPLIES and not _is_added(tensor.name):
+        severity, effect = "problem", "is all zero: nothing passes through it"
+        action = "Check that it was loaded and trained; a zero-initialised layer should have moved."
+    else:
+        severity, effect = "note", "is all zero: it adds nothing"
+        action = "Expected of a fresh or unused token, position or bias; otherwise check that it was trained."
+    count = "its only value is" if tensor.count == 1 else f"all {tensor.count:,} values are"
+    yield Finding(
+        severity,  # type: ignore[arg-type]
+        "anatomy",
+        tensor.name,
+        f"{tensor.name} {effect}.",
+        evidence=f"{count} exactly 0",
+        action=action,
+    )
+
+
+def _is_added(name: str) -> bool:
+    """Whether a tensor is added to a signal (positions, class and mask tokens, types), going by its name."""
+    *layers, last = name.split(".")
+    return bool(_ADDED.search(last.lower()) or (layers and last == "weight" and _ADDED.search(layers[-1].lower())))
+
+
+def _untrained(anatomy: Anatomy) -> Iterator[Finding]:
+    judged = [t for t in anatomy.tensors if t.initialiser is not None]
     fresh = [t for t in judged if t.initialiser]
+    trained = [t for t in judged if t.trained]
     if not fresh:
         return
-    if len(fresh) == len(judged):
+    if len(trained) < len(fresh):
+        whole = "chosen part" if anatomy.partial else "whole network"
         yield Finding(
             "note",
             "anatomy",
             "",
-            "The whole network looks untrained: no matrix can be told from a fresh initialisation.",
-            evidence=f"{len(fresh)} of {len(judged)} matrices match the distribution of an initialiser",
+            f"The {whole} looks untrained: no matrix can be told from a fresh initialisation."
+            if len(fresh) == len(judged)
+            else f"{len(fresh)} of {len(judged)} matrices look untrained: they cannot be told from a fresh "
+            "initialisation.",
+            evidence=f"{len(fresh)} of {len(judged)} matrices match the distribution of an initialiser"
+            + (f"; {len(trained)} are shown to be trained" if len(fresh) < len(judged) else ""),
             source="glorot2010understanding",
             action="Expected before training; otherwise check that the trained weights were loaded.",
         )
         return
     for tensor in fresh:
         yield Finding(
-            "warning",
+            "warning" if tensor.initialiser_is_sharp else "note",
             "anatomy",
             tensor.name,
-            f"{tensor.name} still looks untrained, while other layers do not.",
+            f"{tensor.name} still looks untrained, while other layers do not."
+            if tensor.initialiser_is_sharp
+            else f"{tensor.name} may be untrained, while other layers are not: it looks like normal noise of an "
+            "initialiser's size, in which training that moved the values by less than some 30 % does not show.",
             evidence=(
                 f"its {tensor.count:,} values cannot be told from {tensor.initialiser} initialisation "
                 f"(size, largest value, distribution and largest singular value)"

@@ -18,6 +18,12 @@ FEWEST_VALUES = 256
 #: The same for initialisers other than PyTorch's own: there are many, and a trained tensor may come to the size of one.
 FEWEST_VALUES_OTHERWISE = 1024
 _SAMPLE = 4096
+#: Kolmogorov's 99.9 % quantile, times √n.
+_KOLMOGOROV = 1.95
+#: Standard deviation of a standard normal distribution cut at ±2: √(1 − 4φ(2)/erf(√2)).
+_STD_OF_CUT_NORMAL = 0.8796256610342398
+_ROWS = 64
+_NEARLY = 0.01
 #: Up to this many values the sample is drawn without replacement, which takes an order of all of them.
 _ORDERED = 2**20
 _MATRIX_ROLES = (Role.LINEAR, Role.CONVOLUTION, Role.EMBEDDING, Role.ATTENTION, Role.RECURRENT)
@@ -35,6 +41,15 @@ class Initialiser:
     def is_default(self) -> bool:
         """Whether PyTorch uses it where nothing else is asked for."""
         return self.name.startswith("PyTorch")
+
+    @property
+    def is_sharp(self) -> bool:
+        """Whether training would show at once: a uniform distribution has a bound that some value passes.
+
+        A normal one has none. Training that moves its values by less than some 30 % leaves the size, the largest value
+        and the distribution as noise leaves them.
+        """
+        return self.kind == "uniform"
 
     @property
     def std(self) -> float:
@@ -86,7 +101,7 @@ def recognise(tensor: Tensor, weight: Weight, rms: float, max_abs: float) -> Ini
     Cost: a sort of 4,096 values, and an order of up to 2²⁰ places to choose them; for a tensor that passes so far, ten
     multiplications by the matrix.
     """
-    if weight.count < FEWEST_VALUES:
+    if weight.count < FEWEST_VALUES or max_abs == 0:
         return None
     resolution = 2 * torch.finfo(tensor.dtype).eps
     for initialiser in initialisers(weight):
@@ -94,7 +109,7 @@ def recognise(tensor: Tensor, weight: Weight, rms: float, max_abs: float) -> Ini
             _rms_fits(initialiser, rms, weight.count)
             and _maximum_fits(initialiser, max_abs, weight.count, resolution)
             and _distribution_fits(initialiser, tensor)
-            and _no_direction_stands_out(initialiser, tensor)
+            and _within_edge(tensor, initialiser.std**2)
         ):
             return initialiser
     return None
@@ -118,17 +133,63 @@ def _maximum_fits(initialiser: Initialiser, max_abs: float, n: int, resolution: 
 
 
 def _distribution_fits(initialiser: Initialiser, tensor: Tensor) -> bool:
+    values = _sample(tensor) / initialiser.scale
+    expected = (values + 1) / 2 if initialiser.kind == "uniform" else torch.special.ndtr(values)
+    # Kolmogorov's 0.1 % quantile; rounding to a coarse dtype moves values by a part of the resolution only.
+    return _distance(expected) <= _KOLMOGOROV / math.sqrt(len(values))
+
+
+def looks_trained(tensor: Tensor, rms: float, max_abs: float) -> bool:
+    """Whether values are shown not to be independent draws of one size, as every usual initialiser makes them.
+
+    Either they are neither normal, nor normal cut at twice its standard deviation (JAX, timm), nor uniform at their
+    own root mean square (Kolmogorov–Smirnov over up to 4,096 of them, at the 0.1 % level), or a singular value lies
+    beyond the 99.9 % Tracy–Widom edge at their own variance. Exact zeros (a padding row, pruning) are left out.
+    Matrices whose rows or columns are orthogonal and of one length (orthogonal, identity and Dirac initialisation)
+    and values that are all of one size are no evidence. A trained matrix may well pass for independent values: False
+    says nothing.
+
+    Cost: a sort of 4,096 values; where they look independent, ten multiplications by the matrix.
+    """
+    zeros = int((tensor == 0).sum())
+    count = tensor.numel() - zeros
+    if count < FEWEST_VALUES or max_abs <= rms * math.sqrt(tensor.numel() / count) * (1 + 1e-6):
+        return False
+    own = rms * math.sqrt(tensor.numel() / count)
+    values = _sample(tensor)
+    values = values[values != 0]
+    departs = len(values) >= FEWEST_VALUES and not _are_independent_draws(values / own, torch.finfo(tensor.dtype).eps)
+    # The largest eigenvalue of an orthogonal matrix is its mean one, far inside the edge.
+    return not _is_orthogonal(tensor) if departs else not _within_edge(tensor, own**2)
+
+
+def _are_independent_draws(values: Tensor, resolution: float) -> bool:
+    bound = math.sqrt(3)
+    cut = 2 / _STD_OF_CUT_NORMAL
+    inside = math.erf(math.sqrt(2))
+    shapes = (
+        torch.special.ndtr(values),
+        ((torch.special.ndtr(values * _STD_OF_CUT_NORMAL) - 0.5) / inside + 0.5).where(values.abs() < cut, values > 0),
+        ((values / bound + 1) / 2).clamp(0, 1),
+    )
+    # Rounding moves a value x by up to x·ε/2, and so the share below it by x·density·ε/2, which is at most ε/4.
+    allowed = _KOLMOGOROV / math.sqrt(len(values)) + resolution / 4
+    return any(_distance(expected) <= allowed for expected in shapes)
+
+
+def _distance(expected: Tensor) -> float:
+    """Kolmogorov's distance, from the values that the distribution function should have at the sorted sample."""
+    n = len(expected)
+    steps = torch.arange(n, dtype=torch.float64)
+    return torch.maximum((expected - steps / n).abs(), (expected - (steps + 1) / n).abs()).max().item()
+
+
+def _sample(tensor: Tensor) -> Tensor:
     flat = tensor.flatten()
     if flat.numel() > _SAMPLE:
         # At random: equal steps could walk down a single column, whose input may never have been seen in training.
         flat = flat[_places(flat.numel()).to(flat.device)]
-    values = flat.double().cpu().sort().values / initialiser.scale
-    n = values.numel()
-    expected = (values + 1) / 2 if initialiser.kind == "uniform" else torch.special.ndtr(values)
-    steps = torch.arange(n, dtype=torch.float64)
-    distance = torch.maximum((expected - steps / n).abs(), (expected - (steps + 1) / n).abs()).max().item()
-    # Kolmogorov's 0.1 % quantile; rounding to a coarse dtype moves values by a part of the resolution only.
-    return distance <= 1.95 / math.sqrt(n)
+    return flat.double().cpu().sort().values
 
 
 def _places(n: int) -> Tensor:
@@ -139,15 +200,31 @@ def _places(n: int) -> Tensor:
     return torch.randint(n, (_SAMPLE,), generator=generator)
 
 
-def _no_direction_stands_out(initialiser: Initialiser, tensor: Tensor) -> bool:
+def _within_edge(tensor: Tensor, variance: float) -> bool:
     matrix = tensor.reshape(tensor.shape[0], -1).to(torch.float32)
     rows, cols = matrix.shape
     if min(rows, cols) < 2:
         return True
+    edge = tracy_widom_threshold(rows, cols, variance, 0.999)
     vector = torch.randn(cols, generator=torch.Generator().manual_seed(0)).to(matrix.device)
-    for _ in range(10):
-        vector = matrix.T @ (matrix @ vector)
+    vector = vector / vector.norm()
+    for _ in range(11):
+        image = matrix @ vector
+        # A Rayleigh quotient never exceeds the largest eigenvalue: noise is never taken for a trained direction.
+        if image.square().sum().item() > edge:
+            return False
+        vector = matrix.T @ image
         vector = vector / vector.norm()
-    # A Rayleigh quotient never exceeds the largest eigenvalue: noise is never taken for a trained direction.
-    largest = (matrix @ vector).square().sum().item()
-    return largest <= tracy_widom_threshold(rows, cols, initialiser.std**2, 0.999)
+    return True
+
+
+def _is_orthogonal(tensor: Tensor) -> bool:
+    """Whether up to 64 rows, or columns where there are fewer of those, are orthogonal and of one length."""
+    matrix = tensor.reshape(tensor.shape[0], -1)
+    rows, cols = matrix.shape
+    some = (matrix if rows <= cols else matrix.T)[:_ROWS].double()
+    products = some @ some.T
+    size = products.diagonal().mean()
+    eye = torch.eye(len(products), dtype=products.dtype, device=products.device)
+    # Independent values have products of size 1/√cols; rounding is far below a hundredth.
+    return bool(size > 0) and float((products / size - eye).abs().max()) < _NEARLY
