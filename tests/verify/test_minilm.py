@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
+import deepscope
 from deepscope.instruments import spectrum
-from deepscope.subject import Subject
+from deepscope.subject import Subject, read_checkpoint
 
 PACKAGES = Path(__file__).parents[2] / ".peers" / "lib"
 
@@ -57,3 +60,17 @@ def test_a_well_trained_network_has_tails_spikes_and_no_problem(reading):
     assert list(table.loc[table["status"] != "ok", "name"]) == ["embeddings.token_type_embeddings.weight"]
     assert (table["n_spikes"] > 0).mean() > 0.9
     assert not [finding for finding in reading.findings() if finding.severity != "note"]
+
+
+def test_every_tensor_is_what_the_file_holds(checkpoint):
+    read = read_checkpoint(checkpoint.parent)
+    truth = load_file(checkpoint)
+    assert {weight.name for weight in read.weights} == set(truth)
+    assert all(torch.equal(weight.read(), truth[weight.name]) for weight in read.weights)
+    assert read.config["model_type"] == "bert"
+
+
+def test_examined_whole_it_gets_no_problem(checkpoint):
+    examination = deepscope.examine(checkpoint.parent)
+    assert examination.problems == ()
+    assert examination.failed == ()

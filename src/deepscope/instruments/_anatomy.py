@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,8 @@ from deepscope.core import (
     Track,
     first_line,
 )
+from deepscope.instruments._anatomy_findings import anatomy_findings
+from deepscope.instruments._anatomy_tensor import TensorAnatomy
 from deepscope.instruments._initialisation import (
     FEWEST_VALUES,
     FEWEST_VALUES_OTHERWISE,
@@ -47,66 +48,6 @@ _COLUMNS = [
     *("init_ratio", "looks_untrained", "tied", "status"),
 ]
 _CHUNK = 2**20
-_MOSTLY_ZERO = 0.5
-_MULTIPLIES = (Role.LINEAR, Role.CONVOLUTION, Role.ATTENTION, Role.RECURRENT, Role.EMBEDDING)
-_ADDED = re.compile(
-    r"(^|_)(wpe|pos|position|positional|positions)(_|$)|(^|_)pos_?emb|position_emb|positional_emb|token_type|segment_emb"
-    r"|^(cls|dist|reg|register|mask|class)_tokens?$|class_embedding|rel(ative)?_(pos|position|attention_bias)"
-    r"|relative_attention_bias|bias"
-)
-_ADAPTER_B = re.compile(r"(^|[./_])lora_(embedding_)?B([./]|$)")
-_GAIN = re.compile(r"(\.original0|[._]weight_g|_g)$")
-
-
-@dataclass(frozen=True)
-class TensorAnatomy:
-    """One parameter or buffer.
-
-    Attributes
-    ----------
-    nonfinite, zeros
-        How many values are NaN or infinite, and exactly zero; None where the dtype is not measured.
-    norm, rms, max_abs
-        Euclidean norm, root mean square and largest magnitude of the values; None unless all are finite.
-    init_ratio
-        ``rms`` over the standard deviation of PyTorch's default initialisation for this layer.
-    initialiser
-        The initialiser that the values cannot be told from, ``""`` where they can, None where there are too few or all
-        are zero.
-    initialiser_is_sharp
-        Whether it is uniform, so that the least training would show; training that moves values of a normal one by
-        less than some 30 % does not.
-    trained
-        Whether the values are shown not to be independent draws of one size; False says nothing.
-    digest
-        Hash of the values of a matrix, by which duplicates are found; ``""`` where all values are equal.
-    status
-        ``"ok"``, or why there are no numbers.
-    """
-
-    name: str
-    role: str
-    shape: tuple[int, ...]
-    dtype: str
-    count: int
-    nbytes: int
-    tied: tuple[str, ...]
-    status: str
-    nonfinite: int | None = None
-    zeros: int | None = None
-    norm: float | None = None
-    rms: float | None = None
-    max_abs: float | None = None
-    init_ratio: float | None = None
-    initialiser: str | None = None
-    initialiser_is_sharp: bool = False
-    trained: bool = False
-    digest: str = ""
-
-    @property
-    def is_matrix(self) -> bool:
-        """Whether it is a weight of two or more dimensions."""
-        return len(self.shape) >= 2 and self.role != Role.BUFFER
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -176,13 +117,7 @@ class Anatomy(Reading):
 
     def findings(self) -> tuple[Finding, ...]:
         """Broken, empty, untrained, tied and duplicated tensors."""
-        found = [
-            *(finding for tensor in self.tensors for finding in _faults(tensor)),
-            *_untrained(self),
-            *_tied(self.tensors),
-            *_duplicated(self.duplicates),
-        ]
-        return tuple(sorted(found, key=lambda finding: finding.rank))
+        return anatomy_findings(self.tensors, self.duplicates, partial=self.partial)
 
     def summary(self) -> str:
         """Totals in one sentence."""
@@ -289,7 +224,7 @@ def _step(weight: Weight, tensor: Tensor | None) -> TensorAnatomy:
 
 
 def _history(tensor: Tensor, weight: Weight, rms: float, max_abs: float) -> dict[str, Any]:
-    """What the values say of fresh or trained."""
+    """Judge by the values whether a tensor is fresh or trained."""
     if weight.count < FEWEST_VALUES:
         return {}
     found: Initialiser | None = recognise(tensor, weight, rms, max_abs)
@@ -383,132 +318,6 @@ def _count_flops(subject: Subject) -> tuple[float, dict[str, float]]:
         if name not in {"Global", root}
     }
     return total, by_layer
-
-
-def _faults(tensor: TensorAnatomy) -> Iterator[Finding]:
-    if tensor.nonfinite:
-        yield Finding(
-            "problem",
-            "anatomy",
-            tensor.name,
-            f"{tensor.name} holds values that are NaN or infinite: every output that depends on it is lost.",
-            evidence=f"{tensor.nonfinite:,} of {tensor.count:,} values",
-            action="Go back to a checkpoint before it; lower the learning rate or clip gradients.",
-        )
-    elif tensor.zeros == tensor.count > 0:
-        yield from _all_zero(tensor)
-    elif tensor.is_matrix and tensor.zeros is not None and tensor.zeros > _MOSTLY_ZERO * tensor.count:
-        yield Finding(
-            "note",
-            "anatomy",
-            tensor.name,
-            f"{tensor.name} is sparse: {100 * tensor.zeros / tensor.count:.0f} % of its values are exactly zero.",
-            evidence=f"{tensor.zeros:,} of {tensor.count:,} values are 0",
-            action="Expected after pruning; store it as sparse if so.",
-        )
-
-
-def _all_zero(tensor: TensorAnatomy) -> Iterator[Finding]:
-    if tensor.role == Role.NORM and tensor.name.endswith("weight"):
-        severity, effect = "warning", "scales everything by zero: the branch it ends passes nothing"
-        action = "Expected only in a fresh network with zero-initialised residual branches."
-    elif not tensor.is_matrix:
-        return
-    elif _ADAPTER_B.search(tensor.name):
-        severity, effect = "warning", "is all zero: the adapter does nothing yet"
-        action = "Expected before the adapter's training; otherwise check that it was trained and loaded."
-    elif _GAIN.search(tensor.name):
-        severity, effect = "problem", "is all zero: the weight that it scales is zero, and nothing passes through it"
-        action = "Check that it was loaded and trained."
-    elif tensor.role in _MULTIPLIES and not _is_added(tensor.name):
-        severity, effect = "problem", "is all zero: nothing passes through it"
-        action = "Check that it was loaded and trained; a zero-initialised layer should have moved."
-    else:
-        severity, effect = "note", "is all zero: it adds nothing"
-        action = "Expected of a fresh or unused token, position or bias; otherwise check that it was trained."
-    count = "its only value is" if tensor.count == 1 else f"all {tensor.count:,} values are"
-    yield Finding(
-        severity,  # type: ignore[arg-type]
-        "anatomy",
-        tensor.name,
-        f"{tensor.name} {effect}.",
-        evidence=f"{count} exactly 0",
-        action=action,
-    )
-
-
-def _is_added(name: str) -> bool:
-    """Whether a tensor is added to a signal (positions, class and mask tokens, types), going by its name."""
-    *layers, last = name.split(".")
-    return bool(_ADDED.search(last.lower()) or (layers and last == "weight" and _ADDED.search(layers[-1].lower())))
-
-
-def _untrained(anatomy: Anatomy) -> Iterator[Finding]:
-    judged = [t for t in anatomy.tensors if t.initialiser is not None]
-    fresh = [t for t in judged if t.initialiser]
-    trained = [t for t in judged if t.trained]
-    if not fresh:
-        return
-    if len(trained) < len(fresh):
-        whole = "chosen part" if anatomy.partial else "whole network"
-        yield Finding(
-            "note",
-            "anatomy",
-            "",
-            f"The {whole} looks untrained: no matrix can be told from a fresh initialisation."
-            if len(fresh) == len(judged)
-            else f"{len(fresh)} of {len(judged)} matrices look untrained: they cannot be told from a fresh "
-            "initialisation.",
-            evidence=f"{len(fresh)} of {len(judged)} matrices match the distribution of an initialiser"
-            + (f"; {len(trained)} are shown to be trained" if len(fresh) < len(judged) else ""),
-            source="glorot2010understanding",
-            action="Expected before training; otherwise check that the trained weights were loaded.",
-        )
-        return
-    for tensor in fresh:
-        yield Finding(
-            "warning" if tensor.initialiser_is_sharp else "note",
-            "anatomy",
-            tensor.name,
-            f"{tensor.name} still looks untrained, while other layers do not."
-            if tensor.initialiser_is_sharp
-            else f"{tensor.name} may be untrained, while other layers are not: it looks like normal noise of an "
-            "initialiser's size, in which training that moved the values by less than some 30 % does not show.",
-            evidence=(
-                f"its {tensor.count:,} values cannot be told from {tensor.initialiser} initialisation "
-                f"(size, largest value, distribution and largest singular value)"
-            ),
-            source="glorot2010understanding",
-            action="Check that it is not frozen, that the optimiser has it, and that its weights were loaded.",
-        )
-
-
-def _tied(tensors: Sequence[TensorAnatomy]) -> Iterator[Finding]:
-    for tensor in tensors:
-        if tensor.tied:
-            others = ", ".join(tensor.tied)
-            yield Finding(
-                "note",
-                "anatomy",
-                tensor.name,
-                f"{tensor.name} and {others} are tied: one tensor under {len(tensor.tied) + 1} names.",
-                evidence="the same memory",
-                source="press2017using",
-                action="Nothing, if meant; it is measured once.",
-            )
-
-
-def _duplicated(groups: Sequence[Sequence[str]]) -> Iterator[Finding]:
-    for first, *others in groups:
-        yield Finding(
-            "note",
-            "anatomy",
-            first,
-            f"{first} and {', '.join(others)} hold exactly the same values.",
-            evidence="equal bytes in separate memory",
-            source="press2017using",
-            action="Tied weights saved twice look like this; two layers trained apart never do.",
-        )
 
 
 def _known_linear() -> Subject:

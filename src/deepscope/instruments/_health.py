@@ -15,7 +15,7 @@ from deepscope.instruments._health_known import KNOWN
 from deepscope.instruments._health_profile import depth_profile
 from deepscope.instruments._health_reading import Health
 from deepscope.instruments._health_row import LayerHealth, layer_health
-from deepscope.instruments._health_statistics import LayerStatistics, UnitRange, Variation
+from deepscope.instruments._health_statistics import LayerStatistics, SampleRange, UnitRange, Variation
 from deepscope.subject import Batch, LayerOutput, Subject, Watch, is_layer, is_opaque, watch_layers
 
 __all__ = ["HEALTH", "Health", "health"]
@@ -106,7 +106,9 @@ def health(subject: Subject, *, generator: torch.Generator | None = None, max_sa
         n_batches=run.n_batches,
         loss=run.loss,
         inputs_vary=run.inputs.varies,
-        output_site=run.output_site or layers[-1].name,
+        output_site=run.output_site or ("" if run.partial else layers[-1].name),
+        partial=run.partial,
+        ran=tuple(watch.ran),
         output_constant=run.output_constant(layers),
         profile=depth_profile(names, [each.output_gradient for each in profiled], caveat),
         weight_profile=depth_profile(names, [each.gradient_norm for each in profiled], caveat),
@@ -121,13 +123,15 @@ class _Run:
         self.subject, self.model = subject, subject.model
         self.statistics: dict[str, LayerStatistics] = {}
         self.gradient: MeanGradient | None = None
-        self.inputs, self.output = Variation(), UnitRange()
+        self.inputs, self.output, self.samples = Variation(), UnitRange(), SampleRange()
         self.output_site = ""
         self.n_samples = self.n_batches = 0
         self._ledger: dict[LeftOut, None] = {}
         self._loss_sum = self._count = self._terms = 0.0
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._has_loss = subject.loss is not None
+        # The root's name is empty and matches no pattern but one that matches everything.
+        self.partial = not subject.selects("")
         if not self._has_loss:
             self._leave_out("gradients", "no loss was given")
         else:
@@ -175,6 +179,7 @@ class _Run:
                 seen = watch.output.by_unit(watch.output.tensor)
                 if len(seen):
                     self.output.see(seen.amin(0), seen.amax(0))
+                    self.samples.see(watch.output, batch.n_samples)
         # Outside the watch: what a loss calls is no part of the network. A batch whose terms are all ignored has none.
         return self._loss_of(index, batch, outputs) if self._has_loss and batch.count else None
 
@@ -229,6 +234,7 @@ class _Run:
 
     def _owner(self, path: str, ran: Set[str]) -> str | None:
         """Return the layer with which a module's parameters count: itself, or what runs it from within."""
+        path = self._holder(path)
         if path in ran:
             return path
         while path:
@@ -237,13 +243,23 @@ class _Run:
                 return path
         return None
 
+    def _holder(self, path: str) -> str:
+        """Return the module that a list or dictionary of parameters belongs to; a module's own path otherwise."""
+        while path and isinstance(self.model.get_submodule(path), (nn.ParameterList, nn.ParameterDict)):
+            path = path.rpartition(".")[0]
+        return path
+
     def output_constant(self, layers: tuple[LayerHealth, ...]) -> bool | None:
         """Say whether the network's output is the same for all data."""
         if self.n_samples < 2 or not self.inputs.varies:
             return None
         if self.output_site:
             constant = self.output.constant()
-            return None if constant is None else constant == self.output.units
+            everywhere = None if constant is None else constant == self.output.units
+            at_each_position = self.samples.constant()
+            return everywhere if everywhere or at_each_position is None else at_each_position
+        if self.partial:
+            return None
         # A forward of the caller's own does not call the model: its last layer stands for its output.
         last = layers[-1].constant_fraction
         return None if last is None else last == 1
@@ -256,16 +272,26 @@ class _Run:
                 self._leave_out(
                     name, "did not run on this data" if owner is None else f"runs inside {owner} and counts with it"
                 )
-        for name, parameter in self.model.named_parameters():
-            if self.gradient is not None and not parameter.requires_grad and self.subject.selects(name):
+        for name, parameter in self.model.named_parameters() if self.gradient is not None else ():
+            if not self.subject.selects(name):
+                continue
+            if not parameter.requires_grad:
                 self._leave_out(name, "gradient: frozen (requires_grad=False)")
-            elif self.gradient is not None and "." not in name and not is_opaque(self.model):
-                self._leave_out(name, "gradient: belongs to the network itself, not to one of its layers")
+            elif self._has_no_place(name, watch.ran):
+                holder = self._holder(name.rpartition(".")[0]) or "the network itself"
+                self._leave_out(name, f"gradient: belongs to {holder}, not to one of its layers")
         if self.gradient is not None and self.gradient.batches == 1:
             self._leave_out("gradient_norm_stderr", "one batch only: there is no spread between batches")
         if isinstance(self.subject.data, Sized) and len(self.subject.data) > self.n_batches:
             self._leave_out("data", f"the batches after the first {self.n_batches} ({self.n_samples} samples)")
         return (*self._ledger, *watch.left_out)
+
+    def _has_no_place(self, name: str, ran: Set[str]) -> bool:
+        """Whether a parameter is in no layer's row, and in none that the ledger names."""
+        path = self._holder(name.rpartition(".")[0])
+        module = self.model.get_submodule(path)
+        told = is_layer(path, module) or isinstance(module, torch.jit.ScriptModule)
+        return not told and self._owner(path, ran) is None
 
     def _leave_out(self, name: str, reason: str) -> None:
         self._ledger[LeftOut(name, reason)] = None

@@ -15,10 +15,20 @@ if TYPE_CHECKING:
 #: Shares of dead or saturated units from which a layer is worth a warning or a note.
 MANY = 0.5
 SOME = 0.1
-#: Gradients that shrink by more than this from the last layer to the first are a problem, and a warning before that.
-#: Ten plain ReLU layers as torch initialises them stay above it (6^-5 = 1.3e-4: half the units open, variance 1/(3n))
-#: and train all the same; ten sigmoid layers are far below (0.25^10 = 1e-6).
+#: Gradients that shrink to at most LOST from the last layer to the first may be lost. Depth alone brings many a network
+#: there that trains all the same: per layer, as torch initialises it, ReLU keeps 0.41, GELU 0.30 and SiLU 0.296, so
+#: that twelve, eight and eight layers pass 1e-4. A sigmoid has a slope of at most a quarter: it keeps 0.14, and 0.24
+#: with Glorot's weights. So it is a problem where each layer keeps at most STEEP, between that quarter and that 0.296,
+#: or where less is left than GONE: float32 resolves 1.2e-7 of a sum, and ten times that leaves a gradient one digit.
 LOST = 1e-4
+STEEP = 0.27
+GONE = 1e-6
+#: Gradient of a layer over its weights' norm (over 1 where that is less: weights near zero have no scale of their own),
+#: from which a step of plain gradient descent at a learning rate of 1e-3 moves the weights by their own size, and from
+#: which no learning rate in use (1e-5 and more) does less. Fresh and trained networks of many kinds stay below 10, and
+#: regression on targets of size 100 below 1e3 but for its scale alone.
+REPLACED = 1e3
+EXPLODED = 1e6
 #: Fewest units that are all dead by more than chance: each starts shut with probability 1/2 where inputs vary little.
 FEWEST_UNITS = 8
 #: Fewest samples from which a share of dead units is told: a unit that is open half the time looks dead in n samples
@@ -32,7 +42,8 @@ def health_findings(health: Health) -> tuple[Finding, ...]:
     found = sorted(_all(health), key=lambda finding: (finding.rank, order.get(finding.where, -1)))
     worst: dict[str, Finding] = {}
     for finding in found:
-        worst.setdefault(finding.where, finding)
+        # What has no place is of the network as a whole, and each says something else.
+        worst.setdefault(finding.where or finding.message, finding)
     return tuple(worst.values())
 
 
@@ -51,6 +62,8 @@ def _all(health: Health) -> Iterator[Finding]:
     if broken and nonfinite is None:
         yield _nonfinite_gradient(broken)
     yield from _depth(health)
+    if nonfinite is None and health.profile.verdict != "exploding":
+        yield from _steep(health)
     if not (dead or constant or nonfinite is not None):
         yield from _no_gradient(health)
     yield from _shares(health, before=dead[0] if dead else None)
@@ -63,11 +76,12 @@ def _finding(severity: Severity, where: str, message: str, evidence: str, source
 def _nonfinite(health: Health, first: LayerHealth) -> Finding:
     behind = health.layers[health.layers.index(first) + 1 :]
     also = sum(1 for layer in behind if layer.nonfinite_fraction)
+    it = "It is the first of the chosen ones" if health.partial else "It is the first"
     return _finding(
         "problem",
         first.module,
         f"{_called(first)} puts out values that are NaN or infinite."
-        + (f" It is the first; {_layers(also)} after it follow." if also else ""),
+        + (f" {it}; {_layers(also)} after it follow." if also else ""),
         f"{first.nonfinite_fraction:.3g} of its values are not finite over {_samples(health)}",
         "",
         "Look at this layer's weights (anatomy) and at what goes into it: a division by zero, a logarithm of 0, or a "
@@ -95,24 +109,44 @@ def _all_dead(health: Health, dead: Sequence[LayerHealth]) -> Finding:
 
 def _constant_output(health: Health) -> Finding:
     names = [layer.name for layer in health.layers]
-    place = names.index(health.output_site) if health.output_site in names else len(names) - 1
-    end = health.layers[place] if names else None
-    while place > 0 and health.layers[place - 1].constant_fraction == 1 and health.layers[place].constant_fraction == 1:
+    seen = health.output_site in names
+    place = names.index(health.output_site) if seen else len(names) - 1
+    end = health.layers[place] if seen or not health.partial else None
+    while end is not None and place > 0 and _both_constant(health, place - 1, place):
         place -= 1
-    start = health.layers[place] if names else None
-    where = start.module if start is not None else health.output_site
-    behind = start is not None and start is not end
+    start = health.layers[place] if end is not None else None
+    where = start.module if start is not None else ""
     stuck = start is not None and start.saturated_fraction == 1
+    if start is None:
+        more = "; where that begins lies outside the chosen part."
+    elif _comes_first(health, start):
+        more = f"; from {where or 'here'} on nothing depends on the input." if start is not end else "."
+    else:
+        more = "; what comes before it lies outside the chosen part."
     return _finding(
         "problem",
         where,
-        "The network's output is constant: the same for every input"
-        + (f"; from {where or 'here'} on nothing depends on the input." if behind else "."),
+        f"The network's output is constant: the same for every input{more}",
         f"every output varies by at most 1e-6 of its magnitude over {_samples(health)} whose inputs differ"
         + ("; there all units are saturated" if stuck else ""),
         "",
-        "Look at this layer's weights (all zero?) and at whether the signal before it still varies.",
+        "Look at this layer's weights (all zero?) and at whether the signal before it still varies."
+        if start is not None
+        else "Examine the whole network.",
     )
+
+
+def _both_constant(health: Health, one: int, other: int) -> bool:
+    first, second = health.layers[one], health.layers[other]
+    if not first.constant_fraction == second.constant_fraction == 1:
+        return False
+    return not health.partial or health.ran.index(first.module) + 1 == health.ran.index(second.module)
+
+
+def _comes_first(health: Health, layer: LayerHealth) -> bool:
+    """Whether what runs before a layer is among those looked at, or nothing does."""
+    place = health.ran.index(layer.module) if health.partial else 0
+    return place == 0 or any(each.module == health.ran[place - 1] for each in health.layers)
 
 
 def _nonfinite_gradient(broken: Sequence[LayerHealth]) -> Finding:
@@ -136,8 +170,9 @@ def _depth(health: Health) -> Iterator[Finding]:
     nearest = next(layer for layer in health.layers if layer.in_profile and layer.output_gradient is not None)
     zeros = sum(1 for layer in health.layers if layer.in_profile and layer.output_gradient == 0)
     vanishing = profile.verdict == "vanishing"
-    lost = not vanishing or (profile.first_to_last or 0.0) <= LOST
     factor, low, high = _factors(profile)
+    left = profile.first_to_last or 0.0
+    lost = not vanishing or (left <= LOST and factor <= STEEP) or left <= GONE
     yield _finding(
         "problem" if lost else "warning",
         nearest.module,
@@ -159,6 +194,37 @@ def _depth(health: Health) -> Iterator[Finding]:
     )
 
 
+def _steep(health: Health) -> Iterator[Finding]:
+    """Gradients too large for the weights, which a layer that unrolls within itself shows in no profile of depth."""
+    steep = [layer for layer in health.layers if _steepness(layer) >= REPLACED]
+    if not steep:
+        return
+    worst = max(steep, key=_steepness)
+    exploded = _steepness(worst) >= EXPLODED
+    yield _finding(
+        "problem" if exploded else "warning",
+        worst.module,
+        f"The gradients of {_called(worst, small=True)} {'explode' if exploded else 'are too large for its weights'}: "
+        f"they are {worst.gradient_to_weight:.2g} times as large as its weights"
+        + (
+            ", so no usual step leaves anything of them."
+            if exploded
+            else ", so one step at a learning rate of 1e-3 would replace the weights."
+        ),
+        f"‖∂L/∂W‖/‖W‖ {worst.gradient_to_weight:.2g}, gradient norm {worst.gradient_norm:.2g}; at least "
+        f"{REPLACED:.0e} in {_layers(len(steep))} of {len(health.layers)}",
+        "pascanu2013difficulty",
+        "Clip gradients and initialise smaller (recurrent weights: orthogonal, at most 1); bring targets and the loss "
+        "to a size of 1.",
+    )
+
+
+def _steepness(layer: LayerHealth) -> float:
+    if layer.gradient_to_weight is None or layer.gradient_norm is None:
+        return 0.0
+    return min(layer.gradient_to_weight, layer.gradient_norm)
+
+
 def _factors(profile: DepthProfile) -> tuple[float, float, float]:
     assert profile.rate is not None
     assert profile.rate_low is not None
@@ -173,7 +239,7 @@ def _no_gradient(health: Health) -> Iterator[Finding]:
     zero = [layer for layer in measured if layer.gradient_norm == 0]
     if not zero:
         return
-    if len(zero) == len(measured):
+    if len(zero) == len(measured) and not health.partial:
         yield _finding(
             "note",
             "",
@@ -212,7 +278,7 @@ def _shares(health: Health, before: LayerHealth | None) -> Iterator[Finding]:
                 "glorot2010understanding",
                 "Lower the learning rate, or use a leaky activation; dead units can also be pruned.",
             )
-        at_the_end = layer.name == health.output_site or layer is health.layers[-1]
+        at_the_end = layer.name == health.output_site or (layer is health.layers[-1] and not health.partial)
         # An output that is sure of itself is at an end of its range: that is what training wants.
         if layer.saturated_fraction is not None and layer.saturated_fraction >= MANY and not at_the_end:
             yield _finding(

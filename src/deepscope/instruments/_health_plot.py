@@ -10,6 +10,7 @@ import numpy as np
 from deepscope import figures
 from deepscope.instruments._health_profile import DepthProfile
 from deepscope.instruments._health_row import LayerHealth
+from deepscope.instruments._log_axis import FARTHEST, on_log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,6 +37,7 @@ def _gradients(ax: Axes, layers: Sequence[LayerHealth], weights: DepthProfile, o
         return
     ax.set_yscale("log")
     x, norm, stderr = np.array(of_weights, dtype=float).T
+    norm, stderr = np.clip(norm, 1 / FARTHEST, FARTHEST), np.minimum(stderr, FARTHEST)
     low = norm - 1.96 * stderr
     # An interval that holds 0 has no lower end on a log axis: it is drawn down to a tenth of the norm.
     figures.interval(ax, x, norm, np.maximum(low, norm / 10), norm + 1.96 * stderr, label="parameters")
@@ -46,7 +48,7 @@ def _gradients(ax: Axes, layers: Sequence[LayerHealth], weights: DepthProfile, o
 
 def _line(ax: Axes, layers: Sequence[LayerHealth], profile: DepthProfile, *, away_from: float) -> None:
     points = [(x, each.output_gradient) for x, each in enumerate(layers) if each.in_profile]
-    seen = [(x, value) for x, value in points if value]
+    seen = [(x, on_log_axis(value)) for x, value in points if value]
     if not seen:
         return
     x, value = np.array(seen, dtype=float).T
@@ -61,7 +63,7 @@ def _line(ax: Axes, layers: Sequence[LayerHealth], profile: DepthProfile, *, awa
     if profile.rate is not None and profile.intercept is not None:
         places = np.arange(len(points))
         ends = [0, -1] if len(points) > 2 else list(places)
-        height = 10.0 ** (profile.intercept + profile.rate * places[ends])
+        height = 10.0 ** np.clip(profile.intercept + profile.rate * places[ends], -100.0, 100.0)
         # Places count layers with weight matrices only, so the straight line bends where others stand between them.
         ax.plot([points[end][0] for end in ends], height, color=color, linewidth=1.0, alpha=0.7)
         ax.set_title(f"{profile.verdict}: × {10.0**-profile.rate:.3g} per layer toward the input", parse_math=False)

@@ -42,6 +42,9 @@ class Health(Reading):
     output_site, output_constant
         The layer from which the network's output comes, and whether that output is the same for all the data (None
         where it cannot be said).
+    partial, ran
+        Whether only a part of the network was chosen, and the names of all layers that ran, those outside the part
+        included, in forward order.
     profile
         How the gradient with respect to the layers' outputs changes with depth; the verdict rests on it.
     weight_profile
@@ -55,6 +58,8 @@ class Health(Reading):
     inputs_vary: bool = False
     output_site: str = ""
     output_constant: bool | None = None
+    partial: bool = False
+    ran: tuple[str, ...] = ()
     profile: DepthProfile = field(default=_UNKNOWN)
     weight_profile: DepthProfile = field(default=_UNKNOWN)
 

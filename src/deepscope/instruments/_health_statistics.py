@@ -50,6 +50,71 @@ class UnitRange:
         return int((high - low <= CONSTANT * torch.maximum(low.abs(), high.abs())).sum())
 
 
+class SampleRange:
+    """Smallest and largest output over samples, at each position by itself.
+
+    An output that depends on the position alone (a language model that ignores its tokens, a generator that makes one
+    image) is constant here and not over positions.
+    """
+
+    def __init__(self) -> None:
+        self._low: Tensor | None = None
+        self._high: Tensor | None = None
+        self.comparable = True
+
+    def see(self, output: LayerOutput, n_samples: int) -> None:
+        """Add a batch's output; what is padding is left out."""
+        values = _by_sample(output, output.tensor.detach(), n_samples)
+        if values is None or not self.comparable:
+            self.comparable = False
+            return
+        low, high = values, values
+        if output.real is not None:
+            shape = output.real.shape + (1,) * (output.tensor.ndim - output.real.ndim)
+            real = _by_sample(output, _spread(output, output.real.reshape(shape)), n_samples)
+            assert real is not None
+            low, high = values.masked_fill(~real, math.inf), values.masked_fill(~real, -math.inf)
+        low, high = low.amin(0), high.amax(0)
+        if self._low is None or self._high is None:
+            self._low, self._high = low, high
+        elif self._low.shape != low.shape:
+            self.comparable = False
+        else:
+            self._low, self._high = torch.minimum(self._low, low), torch.maximum(self._high, high)
+
+    def constant(self) -> bool | None:
+        """Whether no unit varies at any position by more than 1e-6 of its magnitude; None where it cannot be said."""
+        if self._low is None or self._high is None or not self.comparable:
+            return None
+        low, high = self._low.double().flatten(0, -2), self._high.double().flatten(0, -2)
+        if not low.numel():
+            return None
+        # Where no sample has a position its ends are still at plus and minus infinity.
+        magnitude = torch.maximum(low.abs(), high.abs()).where(low <= high, 0).amax(0)
+        return bool(((high - low).amax(0) <= CONSTANT * magnitude).all())
+
+
+def _spread(output: LayerOutput, real: Tensor) -> Tensor:
+    """Give a mask over positions the shape of the output."""
+    units_dim = output.units_dim
+    if units_dim is None:
+        return real.expand_as(output.tensor)
+    return real.expand(output.tensor.movedim(units_dim, -1).shape).movedim(-1, units_dim)
+
+
+def _by_sample(output: LayerOutput, values: Tensor, n_samples: int) -> Tensor | None:
+    """Bring values of the output's shape to [samples, positions …, units]; None where samples cannot be told."""
+    if output.units_dim == 0:
+        return None
+    values = values.unsqueeze(-1) if output.units_dim is None else values.movedim(output.units_dim, -1)
+    if len(values) == n_samples:
+        return values.unsqueeze(1)
+    if values.ndim > 2 and values.shape[1] == n_samples:
+        return values.movedim(1, 0)
+    # Samples and positions in one dimension.
+    return None if len(values) % n_samples else values.reshape(n_samples, -1, *values.shape[1:])
+
+
 class _Gate:
     """How often the units of one activation function are open, or at an end of their range."""
 
@@ -108,7 +173,7 @@ class LayerStatistics:
 
     def see_gradient(self, norm: Tensor, count: float) -> None:
         """Add ‖∂L/∂output‖ of one batch, whose loss L is a mean over ``count`` terms."""
-        self.gradient_square = (self.gradient_square or 0.0) + (count * float(norm)) ** 2
+        self.gradient_square = (self.gradient_square or 0.0) + count * float(norm) * count * float(norm)
 
     def _see_values(self, values: Tensor) -> None:
         if not values.numel():
@@ -130,7 +195,7 @@ class LayerStatistics:
         variance, mean = torch.var_mean(wide, correction=0)
         # Chan, Golub & LeVeque's merge of two samples: no cancellation.
         delta = float(mean) - self._mean
-        self._scatter += float(variance) * n_new + delta**2 * n * n_new / (n + n_new)
+        self._scatter += float(variance) * n_new + delta * delta * n * n_new / (n + n_new)
         self._mean += delta * n_new / (n + n_new)
 
     @property

@@ -109,7 +109,7 @@ def recognise(tensor: Tensor, weight: Weight, rms: float, max_abs: float) -> Ini
             _rms_fits(initialiser, rms, weight.count)
             and _maximum_fits(initialiser, max_abs, weight.count, resolution)
             and _distribution_fits(initialiser, tensor)
-            and _within_edge(tensor, initialiser.std**2)
+            and _within_edge(tensor, initialiser.std)
         ):
             return initialiser
     return None
@@ -160,7 +160,7 @@ def looks_trained(tensor: Tensor, rms: float, max_abs: float) -> bool:
     values = values[values != 0]
     departs = len(values) >= FEWEST_VALUES and not _are_independent_draws(values / own, torch.finfo(tensor.dtype).eps)
     # The largest eigenvalue of an orthogonal matrix is its mean one, far inside the edge.
-    return not _is_orthogonal(tensor) if departs else not _within_edge(tensor, own**2)
+    return not _is_orthogonal(tensor) if departs else not _within_edge(tensor, own)
 
 
 def _are_independent_draws(values: Tensor, resolution: float) -> bool:
@@ -200,12 +200,14 @@ def _places(n: int) -> Tensor:
     return torch.randint(n, (_SAMPLE,), generator=generator)
 
 
-def _within_edge(tensor: Tensor, variance: float) -> bool:
-    matrix = tensor.reshape(tensor.shape[0], -1).to(torch.float32)
+def _within_edge(tensor: Tensor, std: float) -> bool:
+    wide = tensor if tensor.dtype is torch.float64 else tensor.to(torch.float32)
+    # In units of their own size, as squares of the smallest and largest values leave float32.
+    matrix = (wide / std).reshape(tensor.shape[0], -1).to(torch.float32)
     rows, cols = matrix.shape
     if min(rows, cols) < 2:
         return True
-    edge = tracy_widom_threshold(rows, cols, variance, 0.999)
+    edge = tracy_widom_threshold(rows, cols, 1.0, 0.999)
     vector = torch.randn(cols, generator=torch.Generator().manual_seed(0)).to(matrix.device)
     vector = vector / vector.norm()
     for _ in range(11):
@@ -223,6 +225,7 @@ def _is_orthogonal(tensor: Tensor) -> bool:
     matrix = tensor.reshape(tensor.shape[0], -1)
     rows, cols = matrix.shape
     some = (matrix if rows <= cols else matrix.T)[:_ROWS].double()
+    some = some / some.abs().max()
     products = some @ some.T
     size = products.diagonal().mean()
     eye = torch.eye(len(products), dtype=products.dtype, device=products.device)

@@ -92,10 +92,11 @@ class Spectrum(Reading):
         if not alphas:
             return f"{tensors}, none with a fitted tail; {spikes} with eigenvalues above the random-matrix edge."
         low, middle, high = np.quantile(alphas, [0.0, 0.5, 1.0])
-        return (
-            f"{tensors}: tail exponent α {middle:.2f} in the median ({low:.2f} to {high:.2f}, {len(alphas)} fits); "
-            f"{spikes} with eigenvalues above the random-matrix edge."
-        )
+        if len(alphas) == 1:
+            tail = f"tail exponent α {middle:.2f}{'' if len(self.weights) == 1 else ' (1 fit)'}"
+        else:
+            tail = f"tail exponent α {middle:.2f} in the median ({low:.2f} to {high:.2f}, {len(alphas)} fits)"
+        return f"{tensors}: {tail}; {spikes} with eigenvalues above the random-matrix edge."
 
 
 def spectrum(subject: Subject, *, generator: torch.Generator | None = None, max_side: int | None = None) -> Spectrum:

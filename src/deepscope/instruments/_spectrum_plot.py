@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscope import figures
+from deepscope.instruments._log_axis import FARTHEST, on_log_axis
 from deepscope.instruments._spectrum_row import WeightSpectrum
 
 if TYPE_CHECKING:
@@ -79,18 +80,19 @@ def _exponents(ax: Axes, weights: Sequence[WeightSpectrum]) -> None:
 
 
 def _tail(ax: Axes, weight: WeightSpectrum, eigenvalues: NDArray[Any]) -> None:
-    positive = eigenvalues[eigenvalues > 0]
+    positive = np.clip(eigenvalues[eigenvalues > 0], 1 / FARTHEST, FARTHEST)
     n = positive.size
     # Even steps in the logarithm of the rank from above: every large eigenvalue, few of the bulk.
     ranks = np.unique(np.geomspace(1, n, _POINTS).round().astype(int))
     ax.loglog(positive[n - ranks], ranks / n, "o", color=figures.COLORS.accent, markersize=2, markeredgewidth=0)
     if weight.alpha is not None and weight.x_min is not None and weight.n_tail is not None:
-        ends = np.array([weight.x_min, positive[-1]])
-        share = weight.n_tail / n * (ends / weight.x_min) ** (1 - weight.alpha)
+        ends = np.array([on_log_axis(weight.x_min), positive[-1]])
+        share = weight.n_tail / n * (ends / ends[0]) ** (1 - weight.alpha)
         ax.plot(ends, share, color=figures.COLORS.second)
     if weight.mp_upper is not None:
-        ax.axvline(weight.mp_upper, color=figures.COLORS.muted, linewidth=0.8, linestyle=(0, (4, 2)))
-        _edge_label(ax, weight.mp_upper)
+        edge = on_log_axis(weight.mp_upper)
+        ax.axvline(edge, color=figures.COLORS.muted, linewidth=0.8, linestyle=(0, (4, 2)))
+        _edge_label(ax, edge)
     # The far left of the bulk is near 0 and would squeeze the tail into a corner.
     ax.set_xlim(left=max(positive[0], positive[-1] * 1e-4) * 0.8, right=positive[-1] * 1.6)
     ax.set_ylim(0.5 / n, 2.0)

@@ -120,7 +120,6 @@ def compare(
     Examples
     --------
     >>> import torch
-    from torch import Tensor
     >>> one = torch.nn.Linear(3, 2)
     >>> compare(one, one, instruments=["anatomy"]).weights["relative_change"].tolist()
     [0.0, 0.0]

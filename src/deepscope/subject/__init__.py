@@ -12,7 +12,7 @@ from deepscope.subject._generators import (
     seeded_generators,
 )
 from deepscope.subject._kernels import without_fused_kernels
-from deepscope.subject._layer_output import LayerOutput, is_layer, is_opaque
+from deepscope.subject._layer_output import LayerOutput, is_layer, is_opaque, own_parameters
 from deepscope.subject._live import ModuleWeight
 from deepscope.subject._loss import n_samples, scalar_loss
 from deepscope.subject._pass import measure_alone, measure_weights, split_ledger
@@ -44,6 +44,7 @@ __all__ = [
     "move",
     "n_batches",
     "n_samples",
+    "own_parameters",
     "read_checkpoint",
     "restore_generators",
     "scalar_loss",

@@ -296,11 +296,12 @@ class _Functions(TorchFunctionMode):
         if watch._busy or not watch._active:
             return func(*args, **kwargs)
         given = [each for each in flat((*args, *kwargs.values())) if isinstance(each, Tensor)]
-        activation = activation_of(func, args, kwargs) if given else None
+        with watch._quietly():
+            activation = activation_of(func, args, kwargs) if given else None
         opened = None
         if activation is not None and activation.shut_below is not None:
             # Before the call, which may be in place; written so that NaN counts as open.
-            opened = ~(given[0].detach() <= activation.shut_below)
+            opened = ~(given[activation.input].detach() <= activation.shut_below)
         result = func(*args, **kwargs)
         if given:
             with watch._quietly():

@@ -35,7 +35,16 @@ _UNITS_LAST = (
     nn.RNNCellBase,
     nn.MultiheadAttention,
 )
-_PASS_THROUGH = (nn.modules.dropout._DropoutNd, nn.Identity, nn.Sequential, nn.ModuleList, nn.ModuleDict)
+#: Hold parameters for another module and compute nothing.
+PARAMETER_CONTAINERS = (nn.ParameterList, nn.ParameterDict)
+_PASS_THROUGH = (
+    nn.modules.dropout._DropoutNd,
+    nn.Identity,
+    nn.Sequential,
+    nn.ModuleList,
+    nn.ModuleDict,
+    *PARAMETER_CONTAINERS,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +98,11 @@ class LayerOutput:
 
 def is_opaque(module: nn.Module) -> bool:
     """Whether a module computes by itself, without calling further modules; attention does."""
-    children = [name for name, _ in module.named_children() if name != "parametrizations"]
+    children = [
+        name
+        for name, child in module.named_children()
+        if name != "parametrizations" and not isinstance(child, PARAMETER_CONTAINERS)
+    ]
     return not children or isinstance(module, nn.MultiheadAttention)
 
 
@@ -101,7 +114,15 @@ def is_layer(name: str, module: nn.Module) -> bool:
     """
     if isinstance(module, (*_PASS_THROUGH, torch.jit.ScriptModule)) or "parametrizations" in name.split("."):
         return False
-    return is_opaque(module) or (name != "" and any(True for _ in module.parameters(recurse=False)))
+    return is_opaque(module) or (name != "" and any(True for _ in own_parameters(module)))
+
+
+def own_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Iterate over a module's own parameters, those in its parameter lists and dictionaries included."""
+    yield from module.named_parameters(recurse=False)
+    for name, child in module.named_children():
+        if isinstance(child, PARAMETER_CONTAINERS):
+            yield from child.named_parameters(prefix=name)
 
 
 @dataclass
@@ -124,7 +145,7 @@ class Source:
 def selected_layers(subject: Subject) -> Iterator[str]:
     """Name the layers that a subject selects, by their name or that of one of their own parameters."""
     for name, module in subject.model.named_modules() if subject.model is not None else ():
-        own = (f"{name}.{parameter}".lstrip(".") for parameter, _ in module.named_parameters(recurse=False))
+        own = (f"{name}.{parameter}".lstrip(".") for parameter, _ in own_parameters(module))
         if subject.selects(name) or any(subject.selects(each) for each in own):
             yield name
 

@@ -95,7 +95,7 @@ def fit(
     >>> round(model.weight.item(), 3), len(history.loss)
     (3.0, 50)
     """
-    _check(model, optimizer, epochs)
+    _check(model, data, optimizer, epochs)
     if device is not None:
         model.to(device)
     home = next(model.parameters()).device
@@ -153,7 +153,13 @@ def fit(
     return state.history
 
 
-def _check(model: nn.Module, optimizer: torch.optim.Optimizer, epochs: int) -> None:
+def _check(model: nn.Module, data: Data, optimizer: torch.optim.Optimizer, epochs: int) -> None:
+    if not callable(data):
+        raise UsageError(
+            f"data must be a function of the epoch's number that gives its batches, not a {type(data).__name__}",
+            where="data",
+            todo="Give lambda epoch: batches, or samples.epochs(batch_size, seed=…) of deepscope.data.",
+        )
     own = {id(parameter) for parameter in model.parameters()}
     if not any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"]):
         raise UsageError(
