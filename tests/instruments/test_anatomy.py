@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
+from deepscope.figures import to_svg
 from deepscope.instruments import ANATOMY, Anatomy, anatomy
 from deepscope.instruments import _anatomy as module
 from deepscope.subject import Subject
@@ -216,6 +218,52 @@ def test_an_all_zero_matrix_is_a_problem_but_not_a_zero_bias():
     assert problems(anatomy(Subject(model))) == [("problem", "1.weight")]
 
 
+class Bare(nn.Module):
+    def __init__(self, **shapes):
+        super().__init__()
+        for name, shape in shapes.items():
+            self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("cls_token", (1, 1, 32)), ("mask_token", (1, 1, 32)), ("pos_embed", (1, 8, 16)), ("position", (8, 32)),
+     ("relative_position_bias_table", (49, 4)), ("rel_pos_h", (13, 16)), ("anything", (2, 3, 4))],
+)  # fmt: skip
+def test_an_all_zero_tensor_that_is_added_is_a_note_that_says_so(name, shape):
+    reading = anatomy(Subject(Bare(**{name: shape})))
+    assert [(f.severity, f.message) for f in reading.findings()] == [("note", f"{name} is all zero: it adds nothing.")]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "severity", "says"),
+    [
+        ("embeddings.token_type_embeddings.weight", (1, 64), "note", "it adds nothing"),
+        ("embeddings.word_embeddings.weight", (9, 64), "problem", "nothing passes through it"),
+        ("layers.0.q_proj.weight", (64, 64), "problem", "nothing passes through it"),
+        ("layers.0.pos_proj.weight", (64, 64), "problem", "nothing passes through it"),
+        ("layers.0.conv.weight", (8, 8, 3, 3), "problem", "nothing passes through it"),
+        ("lstm.weight_hh_l0", (64, 16), "problem", "nothing passes through it"),
+        ("layers.0.q_proj.lora_B.weight", (64, 8), "warning", "the adapter does nothing yet"),
+        ("layers.0.q_proj.lora_A.weight", (8, 64), "problem", "nothing passes through it"),
+        ("fc.weight_g", (64, 1), "problem", "the weight that it scales is zero"),
+        ("fc.weight", (1, 1), "problem", "nothing passes through it"),
+    ],
+)  # fmt: skip
+def test_an_all_zero_tensor_of_a_checkpoint_is_judged_by_what_it_does(tmp_path, name, shape, severity, says):
+    save_file({name: torch.zeros(shape)}, tmp_path / "a.safetensors")
+    (finding,) = anatomy(Subject.from_checkpoint(tmp_path / "a.safetensors")).findings()
+    assert (finding.severity, finding.where) == (severity, name)
+    assert finding.message.endswith(f"is all zero: {says}.") or says in finding.message
+
+
+def test_a_weight_of_one_zero_is_all_zero_too():
+    model = nn.Linear(1, 1)
+    nn.init.zeros_(model.weight)
+    (finding,) = anatomy(Subject(model)).findings()
+    assert (finding.severity, finding.evidence) == ("problem", "its only value is exactly 0")
+
+
 def test_a_norm_that_scales_by_zero_is_a_warning_but_not_its_bias_or_a_zero_prelu():
     model = nn.Sequential(nn.LayerNorm(4), nn.PReLU(init=0.0))
     nn.init.zeros_(model[0].weight)
@@ -297,6 +345,24 @@ def test_the_plot_has_a_log_axis_where_ratios_span_a_decade(ratio, scale):
         model[1].weight.fill_(ratio / 6)
     _, below = anatomy(Subject(model)).plot().axes
     assert below.get_yscale() == scale
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1e-300, 1e-30, 1e30, 1e300])
+def test_values_of_any_size_are_drawn(size):
+    model = nn.Sequential(nn.Linear(20, 20), nn.Linear(20, 20), nn.Linear(20, 20)).double()
+    with torch.no_grad():
+        model[0].weight.mul_(size)
+        model[2].weight.mul_(1 / size)
+    assert to_svg(anatomy(Subject(model)).plot()).startswith("<svg")
+
+
+def test_what_is_said_of_a_part_is_not_said_of_the_whole():
+    torch.manual_seed(0)
+    subject = Subject(nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64)))
+    assert "whole network" in anatomy(subject).findings()[0].message
+    (finding,) = anatomy(subject.only("0")).findings()
+    assert finding.message.startswith("The chosen part looks untrained")
 
 
 def test_a_reading_shows_itself_briefly():

@@ -633,6 +633,310 @@ def test_fresh_batch_normalisation_allows_no_verdict_on_depth() -> None:
     assert "no statistics yet" in reading.profile.status
 
 
+# --- how bad vanishing and exploding are ------------------------------------------------------------------------------
+
+
+def deep(activation: type[nn.Module], depth: int, width: int = 64) -> nn.Sequential:
+    return nn.Sequential(
+        *[m for _ in range(depth) for m in (nn.Linear(width, width), activation())], nn.Linear(width, 3)
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("activation", "depth"), [(nn.GELU, 8), (nn.SiLU, 8), (nn.ReLU, 12), (nn.ReLU, 10)])
+def test_deep_default_stacks_that_train_are_at_most_warned_of(
+    activation: type[nn.Module], depth: int, seed: int
+) -> None:
+    subject = Subject(
+        seeded(lambda: deep(activation, depth), seed), data=data(64, sizes=(64,)), loss=functional.cross_entropy
+    )
+    reading = health(subject)
+    assert problems(reading) == []
+    assert reading.profile.first_to_last is not None
+    vanish = [message for _, message in problems(reading, "warning") if "vanish" in message]
+    assert bool(vanish) == (reading.profile.first_to_last <= 1e-3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("depth", "xavier"), [(6, False), (10, False), (10, True)])
+def test_sigmoid_stacks_are_a_problem(depth: int, xavier: bool, seed: int) -> None:
+    model = seeded(lambda: deep(nn.Sigmoid, depth), seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for layer in model[::2] if xavier else ():
+            nn.init.xavier_normal_(layer.weight)
+    reading = health(Subject(model, data=data(64, sizes=(64,)), loss=functional.cross_entropy))
+    assert any("vanish" in message for _, message in problems(reading))
+
+
+@pytest.mark.parametrize(
+    ("factor", "layers", "severity"),
+    [
+        # At most 0.27 per layer and 1e-4 in all, or 1e-6 in all; else from 1e-3 on a warning.
+        (0.26, 8, "problem"),
+        (0.26, 7, "warning"),
+        (0.28, 9, "warning"),
+        (0.28, 12, "problem"),
+        (0.5, 15, "warning"),
+        (0.5, 22, "problem"),
+        (0.5, 9, None),
+    ],
+)
+def test_the_severity_of_vanishing_follows_its_rule(factor: float, layers: int, severity: str | None) -> None:
+    model = nn.Sequential(*[nn.Linear(1, 1, bias=False, dtype=torch.float64) for _ in range(layers)])
+    with torch.no_grad():
+        for layer in model:
+            layer.weight.fill_(factor)
+    x = torch.tensor([[1.0], [2.0]], dtype=torch.float64)
+    found = health(Subject(model, data=[(x, x)], loss=lambda y, _: y.mean())).findings()
+    assert [each.severity for each in found if "vanish" in each.message] == ([severity] if severity else [])
+
+
+class Unrolled(nn.Module):
+    """A recurrent layer whose state grows by a factor per step."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.cell = nn.RNN(1, 32, batch_first=True, nonlinearity="relu")
+        self.out = nn.Linear(32, 10)
+        nn.init.orthogonal_(self.cell.weight_hh_l0)
+        with torch.no_grad():
+            self.cell.weight_hh_l0.mul_(factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.cell(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("factor", "severity"), [(2.5, "problem"), (1.0, None)])
+def test_gradients_that_explode_inside_a_recurrent_layer_are_seen(factor: float, severity: str, seed: int) -> None:
+    batches = [(noise(16, 64, 1, seed=seed).abs(), torch.arange(16) % 10)]
+    reading = health(Subject(seeded(lambda: Unrolled(factor), seed), data=batches, loss=functional.cross_entropy))
+    bad = [f for f in reading.findings() if f.severity != "note"]
+    assert [(f.severity, f.where) for f in bad] == ([(severity, "cell")] if severity else [])
+    if bad:
+        assert "explode" in bad[0].message
+        assert row(reading, "cell").gradient_to_weight > 1e6
+
+
+@pytest.mark.parametrize(("size", "severity"), [(1.0, []), (100.0, []), (1000.0, ["warning"]), (1e7, ["problem"])])
+def test_regression_on_large_targets_is_told_where_a_step_would_replace_the_weights(
+    size: float, severity: list[str]
+) -> None:
+    """With targets of size t the gradient is some 3t: a step of 1e-3 moves weights of size 1 by 3 at t = 1,000."""
+    model = seeded(lambda: nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1)))
+    x = noise(128, 20)
+    found = health(Subject(model, data=[(x, size * (1 + x[:, :1].tanh()))], loss=functional.mse_loss)).findings()
+    assert [each.severity for each in found] == severity
+
+
+def test_weights_near_zero_do_not_make_their_gradients_explode() -> None:
+    model = seeded(lambda: nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 3)))
+    with torch.no_grad():
+        model[2].weight.mul_(1e-9)
+    reading = health(Subject(model, data=data(8), loss=functional.cross_entropy))
+    assert row(reading, "2").gradient_to_weight > 1e6
+    assert not any("explode" in f.message or "too large" in f.message for f in reading.findings())
+
+
+def test_an_exploding_profile_is_told_once() -> None:
+    reading = health(next(known for known in HEALTH.known if "exploding" in known.name).make())
+    assert max(layer.gradient_to_weight or 0 for layer in reading.layers) > 1e6
+    assert len([f for f in reading.findings() if "explode" in f.message]) == 1
+
+
+# --- outputs that do not depend on the input --------------------------------------------------------------------------
+
+
+class Deaf(nn.Module):
+    """A language model that sees its positions and not its tokens."""
+
+    def __init__(self, hears: float = 0.0) -> None:
+        super().__init__()
+        self.embed, self.position, self.head = nn.Embedding(20, 16), nn.Embedding(12, 16), nn.Linear(16, 20)
+        self.hears = hears
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(self.hears * self.embed(ids) + self.position(torch.arange(ids.shape[1])))
+
+
+class Decoder(nn.Module):
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.linear, self.up = nn.Linear(8, 64), nn.ConvTranspose2d(4, 1, 4, 2, 1)
+        with torch.no_grad():
+            self.linear.weight.mul_(gain)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.up(self.linear(z).relu().view(-1, 4, 4, 4))
+
+
+def deaf_gru(gain: float) -> nn.Module:
+    gru = nn.GRU(3, 8, batch_first=True)
+    with torch.no_grad():
+        gru.weight_ih_l0.mul_(gain)
+    return gru
+
+
+def flattened(gain: float) -> nn.Module:
+    return nn.Sequential(Deaf(gain), nn.Flatten(0, 1))
+
+
+TOKENS = [(torch.randint(20, (6, 9), generator=torch.Generator().manual_seed(seed)), torch.zeros(6)) for seed in (1, 2)]
+DEAF: dict[str, tuple[Callable[[float], nn.Module], Any]] = {
+    "language model": (Deaf, TOKENS),
+    "language model, flattened": (flattened, TOKENS),
+    "decoder": (Decoder, [(noise(6, 8, seed=seed), torch.zeros(6)) for seed in range(2)]),
+    "recurrent": (deaf_gru, [(noise(6, 5, 3, seed=seed), torch.zeros(6)) for seed in range(2)]),
+}
+
+
+@pytest.mark.parametrize("name", DEAF)
+def test_an_output_that_depends_on_the_position_alone_is_constant(name: str) -> None:
+    make, batches = DEAF[name]
+    for gain, constant in ((0.0, True), (1e-3, False), (1.0, False)):
+        reading = health(Subject(seeded(lambda g=gain: make(g)), data=batches))
+        assert reading.output_constant is constant
+        assert any("constant" in message for _, message in problems(reading)) == constant
+    same = [(batches[0][0][:1].expand(4, *batches[0][0].shape[1:]), torch.zeros(4))]
+    assert health(Subject(seeded(lambda: make(0.0)), data=same)).output_constant is None
+
+
+@pytest.mark.parametrize("time_first", [False, True])
+def test_what_a_deaf_model_makes_of_padding_is_not_its_output(time_first: bool) -> None:
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(20, 4)
+            self.batch_first = not time_first
+
+        def forward(self, ids: Tensor) -> Tensor:
+            out = self.embed(0 * ids + torch.arange(ids.shape[1])) + 100.0 * (ids == 0)[..., None]
+            return out.transpose(0, 1) if time_first else out
+
+    ids = torch.tensor([[3, 4, 5, 6, 7], [4, 5, 0, 0, 0], [6, 2, 9, 0, 0]])
+    subject = Subject(seeded(Counts), data=[(ids, torch.zeros(3))])
+    assert health(subject).output_constant is False
+    masked = Subject(seeded(Counts), data=[(ids, torch.zeros(3))], mask=lambda ids: ids != 0)
+    assert health(masked).output_constant is True
+
+
+def test_batches_of_different_lengths_are_not_compared_by_position() -> None:
+    ids = [torch.arange(n).repeat(3, 1) + torch.arange(3)[:, None] for n in (4, 6)]
+    assert health(Subject(seeded(Deaf), data=[(each, torch.zeros(3)) for each in ids])).output_constant is False
+
+
+# --- a part of the network --------------------------------------------------------------------------------------------
+
+
+def with_a_zero_head() -> nn.Module:
+    model = seeded(
+        lambda: nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2), nn.Tanh())
+    )
+    nn.init.zeros_(model[4].weight)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("patterns", "where", "more"),
+    [
+        (("0",), "", "; where that begins lies outside the chosen part."),
+        (("0", "2"), "", "; where that begins lies outside the chosen part."),
+        (("5",), "5", "; what comes before it lies outside the chosen part."),
+        (("4", "5"), "4", "; what comes before it lies outside the chosen part."),
+        (("3", "4", "5"), "4", "; from 4 on nothing depends on the input."),
+        (("4",), "", "; where that begins lies outside the chosen part."),
+        (("*",), "4", "; from 4 on nothing depends on the input."),
+    ],
+)
+def test_a_fault_outside_the_chosen_part_is_not_put_on_a_chosen_layer(
+    patterns: tuple[str, ...], where: str, more: str
+) -> None:
+    subject = Subject(with_a_zero_head(), data=data(8, classes=2, sizes=(40,)), loss=functional.cross_entropy)
+    found = [f for f in health(subject.only(*patterns)).findings() if "output is constant" in f.message]
+    assert [(f.where, f.message) for f in found] == [
+        (where, f"The network's output is constant: the same for every input{more}")
+    ]
+
+
+def test_what_a_part_does_not_show_is_not_said_of_the_whole() -> None:
+    class Cut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.c(self.b(x) + 0 * self.a(x))
+
+    subject = Subject(seeded(Cut), data=data(4), loss=functional.cross_entropy).only("a")
+    (found,) = health(subject).findings()
+    assert (found.severity, found.where) == ("warning", "a")
+    assert "every layer" not in found.message
+    # The last of the chosen layers is not the network's output, where saturation would be wanted.
+    model = seeded(lambda: nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3)))
+    with torch.no_grad():
+        model[0].weight.mul_(1e3)
+    (stuck,) = [f for f in health(Subject(model, data=data(4)).only("1")).findings() if "saturated" in f.message]
+    assert stuck.where == "1"
+
+
+def test_with_a_forward_of_the_callers_own_a_part_says_nothing_of_the_output() -> None:
+    model = with_a_zero_head()
+    subject = Subject(model, data=data(8), forward=lambda m, x: m[5](m[4](m[3](m[2](m[1](m[0](x)))))))
+    assert health(subject).output_constant is True
+    assert health(subject.only("5")).output_constant is None
+
+
+# --- bare parameters --------------------------------------------------------------------------------------------------
+
+
+class Stack(nn.Module):
+    """Weights in a list, beside other layers or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.ParameterList([nn.Parameter(noise(8, 8, seed=seed)) for seed in range(3)])
+        self.scale = nn.ParameterDict({"a": nn.Parameter(torch.ones(8))})
+
+    def forward(self, x: Tensor) -> Tensor:
+        for w in self.w:
+            x = x @ w
+        return x * self.scale["a"]
+
+
+class Beside(Stack):
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(super().forward(x))
+
+
+def test_a_layer_that_keeps_its_weights_in_a_list_is_a_layer() -> None:
+    reading = health(Subject(nn.Sequential(Stack(), nn.Linear(8, 3)), data=data(8), loss=functional.cross_entropy))
+    assert [layer.name for layer in reading.layers] == ["0", "1"]
+    assert row(reading, "0").gradient_norm > 0
+    assert row(reading, "0").in_profile
+    assert reading.left_out == ()
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_no_parameter_is_missing_from_both_rows_and_ledger(inside: bool) -> None:
+    model: nn.Module = nn.Sequential(Beside(), nn.Linear(3, 3)) if inside else Beside()
+    reading = health(Subject(model, data=data(8), loss=functional.cross_entropy))
+    said = dict(reading.left_out)
+    assert "did not run on this data" not in said.values()
+    if inside:
+        # Within the network such a module is a layer with parameters of its own.
+        assert row(reading, "0").gradient_norm > 0
+        assert said == {}
+    else:
+        assert said == dict.fromkeys(
+            ["w.0", "w.1", "w.2", "scale.a"], "gradient: belongs to the network itself, not to one of its layers"
+        )
+
+
 # --- good networks --------------------------------------------------------------------------------------------------
 
 
@@ -794,6 +1098,18 @@ def test_a_reading_shows_itself_in_the_terminal_as_a_table() -> None:
     reading = health(HEALTH.known[3].make())
     assert repr(reading) == str(reading)
     assert "LayerHealth(" not in repr(reading)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1e-300, 1e-30, 1e30, 1e150])
+def test_values_of_any_size_are_measured_and_drawn(size: float) -> None:
+    model = seeded(lambda: nn.Sequential(*[nn.Linear(8, 8) for _ in range(5)])).double()
+    with torch.no_grad():
+        model[0].weight.mul_(size)
+        model[3].weight.mul_(1 / size)
+    reading = health(Subject(model, data=data(8, dtype=torch.float64), loss=lambda y, _: y.mean()))
+    assert reading.findings() is not None
+    assert to_svg(reading.plot()).startswith("<svg")
 
 
 def test_the_table_has_its_columns() -> None:

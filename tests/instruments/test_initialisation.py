@@ -1,5 +1,7 @@
 """Telling a fresh tensor from a trained one."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -243,3 +245,150 @@ def test_fresh_networks_get_no_problem_and_no_warning(make, seed):
     findings = anatomy(Subject(make())).findings()
     assert [finding for finding in findings if finding.severity != "note"] == []
     assert [finding.where for finding in findings if "untrained" in finding.message] == [""]
+
+
+def findings_of(model, severity="warning"):
+    return [finding for finding in anatomy(Subject(model)).findings() if finding.severity == severity]
+
+
+def linears(n, initialise):
+    model = nn.Sequential(*[nn.Linear(64, 64) for _ in range(n)])
+    for place, layer in enumerate(model):
+        initialise(place, layer.weight)
+    return model
+
+
+def scaled_projections(place, weight):
+    """GPT-2's: every other matrix is smaller by √(2 · layers)."""
+    nn.init.normal_(weight, std=0.02 / (1 if place % 2 else math.sqrt(8)))
+
+
+def cut_normals(place, weight):
+    """JAX's and Flax's: cut at twice the standard deviation."""
+    del place
+    nn.init.trunc_normal_(weight, std=0.125 / 0.88, a=-0.25 / 0.88, b=0.25 / 0.88)
+
+
+def orthogonal_and_normal(place, weight):
+    (nn.init.orthogonal_ if place % 2 else nn.init.kaiming_normal_)(weight)
+
+
+def identity_and_default(place, weight):
+    if place % 2:
+        nn.init.eye_(weight)
+
+
+def zero_heads(place, weight):
+    if place % 2:
+        nn.init.zeros_(weight)
+
+
+def constants(place, weight):
+    if place % 2:
+        nn.init.constant_(weight, 0.1)
+
+
+def cut_and_default(place, weight):
+    if place % 2:
+        cut_normals(place, weight)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "initialise",
+    [
+        scaled_projections,
+        cut_normals,
+        cut_and_default,
+        orthogonal_and_normal,
+        identity_and_default,
+        zero_heads,
+        constants,
+    ],
+)
+def test_a_fresh_network_of_mixed_initialisers_has_no_layer_that_still_looks_untrained(initialise, seed):
+    torch.manual_seed(seed)
+    assert findings_of(linears(6, initialise)) == []
+    assert not any(row.trained for row in anatomy(Subject(linears(6, initialise))).tensors)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (80, 80), (300, 40), (16, 16), (32, 16, 3, 3)])
+@pytest.mark.parametrize("kind", ["normal", "uniform", "cut normal", "orthogonal", "with a padding row"])
+@pytest.mark.parametrize(
+    ("n_seeds", "most"), [(20, 0), pytest.param(500, 3, marks=pytest.mark.verify)], ids=["few", "many"]
+)
+def test_values_of_any_size_that_are_independent_are_not_called_trained(shape, kind, n_seeds, most):
+    """At the 0.1 % level of either test, and Kolmogorov's is far milder at an estimated size: some 0.5 of 500."""
+    wrong = 0
+    for seed in range(n_seeds):
+        torch.manual_seed(seed)
+        tensor = torch.randn(shape)
+        if kind == "uniform":
+            tensor = torch.rand(shape) - 0.5
+        elif kind == "cut normal":
+            nn.init.trunc_normal_(tensor, a=-2, b=2)
+        elif kind == "orthogonal":
+            nn.init.orthogonal_(tensor)
+        elif kind == "with a padding row":
+            tensor[0] = 0
+        tensor *= 0.0371
+        rms, max_abs = tensor.double().square().mean().sqrt().item(), tensor.abs().max().item()
+        wrong += _initialisation.looks_trained(tensor, rms, max_abs)
+    assert wrong <= most
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
+def test_a_direction_that_stands_out_shows_training_at_any_size(scale):
+    torch.manual_seed(0)
+    noise = torch.randn(64, 64, dtype=torch.float64)
+    u = torch.ones(64, dtype=torch.float64) / 8
+    # The edge of the noise is at 2√64 = 16.
+    for strength, trained in ((0.0, False), (40.0, True)):
+        tensor = (noise + strength * torch.outer(u, u)) * scale
+        rms, max_abs = tensor.abs().max().item() * (tensor / tensor.abs().max()).square().mean().sqrt().item(), 0.0
+        max_abs = tensor.abs().max().item()
+        assert _initialisation.looks_trained(tensor, rms, max_abs) is trained
+
+
+def test_the_tensors_that_training_changed_are_shown_to_be_trained():
+    torch.manual_seed(0)
+    model = perceptron(64)
+    trained(model, steps=300)
+    rows = {row.name: row for row in anatomy(Subject(model)).tensors}
+    assert [rows[f"{place}.weight"].trained for place in (2, 4)] == [True] * 2
+
+
+def test_a_match_to_a_normal_initialiser_is_a_note_and_says_what_it_hides():
+    """Normal values have no bound: that training moved them by a few per cent leaves nothing to see."""
+    torch.manual_seed(0)
+    model = perceptron(64)
+    trained(model, steps=300)
+    nn.init.kaiming_normal_(model[2].weight)
+    assert findings_of(model) == []
+    (note,) = [finding for finding in findings_of(model, "note") if finding.where]
+    assert note.where == "2.weight"
+    assert "may be untrained" in note.message
+    assert "less than some 30 % does not show" in note.message
+    model[2].reset_parameters()
+    (warning,) = findings_of(model)
+    assert warning.message == "2.weight still looks untrained, while other layers do not."
+
+
+def test_more_fresh_matrices_than_trained_ones_are_one_note():
+    torch.manual_seed(0)
+    model = perceptron(64)
+    trained(model, steps=300)
+    model = nn.Sequential(model[2], *[nn.Linear(64, 64) for _ in range(3)])
+    assert findings_of(model) == []
+    (note,) = findings_of(model, "note")
+    assert (note.where, note.message) == (
+        "", "3 of 4 matrices look untrained: they cannot be told from a fresh initialisation."
+    )  # fmt: skip
+    assert "1 shown to be trained" in note.evidence
+
+
+def test_an_all_zero_matrix_is_neither_fresh_nor_trained():
+    model = nn.Linear(64, 64)
+    nn.init.zeros_(model.weight)
+    (row, _) = anatomy(Subject(model)).tensors
+    assert (row.initialiser, row.trained) == (None, False)

@@ -411,3 +411,21 @@ def test_known_answers(known):
     assert known.holds(reading)
     worse = {finding.where for finding in reading.findings() if finding.severity != "note"}
     assert worse == (set() if known.fault is None else {known.fault})
+
+
+def test_a_single_fit_has_no_range():
+    one = spectrum(parameters(w=heavy(40, 60)))
+    alpha = one.weights[0].alpha
+    assert one.summary().startswith(f"1 weight matrix: tail exponent α {alpha:.2f}; ")
+    two = spectrum(parameters(w=heavy(40, 60), v=torch.eye(40, dtype=torch.float64)))
+    assert two.summary().startswith(f"2 weight matrices: tail exponent α {alpha:.2f} (1 fit); ")
+    three = spectrum(parameters(w=heavy(40, 60), v=heavy(40, 50, seed=3)))
+    assert "in the median (" in three.summary()
+    assert "2 fits)" in three.summary()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1e-140, 1e-30, 1e30, 1e140])
+def test_eigenvalues_of_any_size_are_drawn(size):
+    reading = spectrum(parameters(a=heavy(40, 60) * size, b=heavy(40, 60), c=heavy(40, 60) / size))
+    assert figures.to_svg(reading.plot()).startswith("<svg")

@@ -79,14 +79,17 @@ def test_dead_relus() -> None:
     assert any("dead" in message and where in {"3", "4"} for where, message in problems.items())
 
 
-def test_dead_relus_without_relu_modules() -> None:
+@pytest.mark.parametrize(
+    "rectify", [torch.relu, lambda x: x.clamp(min=0), lambda x: torch.maximum(x, torch.zeros_like(x))]
+)
+def test_dead_relus_without_relu_modules(rectify: Callable[[torch.Tensor], torch.Tensor]) -> None:
     class Functional(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.first, self.second = nn.Linear(64, 32), nn.Linear(32, 10)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.second(torch.relu(self.first(x.flatten(1))))
+            return self.second(rectify(self.first(x.flatten(1))))
 
     torch.manual_seed(0)
     model = Functional()
@@ -98,6 +101,72 @@ def test_dead_relus_without_relu_modules() -> None:
 def test_a_sigmoid_stack_whose_gradients_vanish() -> None:
     messages = found(examined(mlp(nn.Sigmoid, depth=12)), "problem")
     assert any("vanish" in message for message in messages.values())
+
+
+@pytest.mark.parametrize(("activation", "depth"), [(nn.GELU, 8), (nn.SiLU, 8), (nn.ReLU, 12)])
+def test_a_deep_stack_that_trains_all_the_same_is_no_problem(activation: type[nn.Module], depth: int) -> None:
+    assert found(examined(mlp(activation, depth=depth)), "problem") == {}
+
+
+def test_gradients_that_explode_within_a_recurrent_layer() -> None:
+    class Rows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.out = nn.RNN(1, 32, batch_first=True, nonlinearity="relu"), nn.Linear(32, 10)
+            nn.init.orthogonal_(self.cell.weight_hh_l0)
+            with torch.no_grad():
+                self.cell.weight_hh_l0.mul_(2.5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(self.cell(x.flatten(1)[..., None])[0][:, -1])
+
+    torch.manual_seed(0)
+    problems = found(examined(Rows()), "problem")
+    assert list(problems) == ["cell"]
+    assert "explode" in problems["cell"]
+
+
+def test_a_model_that_ignores_its_tokens() -> None:
+    class Deaf(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.position, self.out = nn.Embedding(20, 16), nn.Embedding(12, 16), nn.Linear(16, 20)
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return self.out((0 * self.embed(ids) + self.position(torch.arange(ids.shape[1]))).tanh())
+
+    torch.manual_seed(0)
+    ids = torch.randint(20, (40, 12))
+    loss = lambda logits, targets: functional.cross_entropy(logits.flatten(0, 1), targets.flatten())  # noqa: E731
+    problems = found(deepscope.examine(Subject(Deaf(), [(ids, ids)], loss)), "problem")
+    assert any("constant" in message for message in problems.values())
+
+
+def test_a_part_is_not_blamed_for_what_lies_outside_of_it() -> None:
+    model = mlp()
+    nn.init.zeros_(model[-1].weight)
+    subject = Subject(model, load("digits").test.batches(128), functional.cross_entropy)
+    problems = found(deepscope.examine(subject.only("1")), "problem")
+    assert list(problems) == [""]
+    assert "outside the chosen part" in problems[""]
+
+
+def test_tensors_that_are_only_added_may_be_zero() -> None:
+    class Added(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pos_embed, self.cls_token = nn.Parameter(torch.zeros(1, 8, 16)), nn.Parameter(torch.zeros(1, 1, 16))
+            self.embed, self.out = nn.Linear(8, 16), nn.Linear(16, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.embed(x.squeeze(1)) + self.pos_embed
+            return self.out(torch.relu(torch.cat([x, self.cls_token.expand(len(x), -1, -1)], 1)).mean(1))
+
+    torch.manual_seed(0)
+    examination = examined(Added())
+    assert found(examination, "problem") == {}
+    assert found(examination, "warning") == {}
+    assert "adds nothing" in found(examination, "note")["pos_embed"]
 
 
 def test_a_relu_stack_of_the_same_depth_is_healthy() -> None:

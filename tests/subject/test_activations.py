@@ -302,3 +302,73 @@ class _Call(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.function(x)
+
+
+X = torch.tensor([[-1.0, 0.0, 2.0], [-3.0, 1.0, 4.0]])
+OPEN = [[False, False, True], [False, True, True]]
+
+
+@pytest.mark.parametrize(
+    "rectify",
+    [
+        lambda x: x.clamp(min=0),
+        lambda x: x.clamp(0, 6),
+        lambda x: torch.clip(x, min=0.0),
+        lambda x: x.clamp_(min=0),
+        lambda x: torch.clamp_min(x, 0.0),
+        lambda x: torch.clamp(x, min=torch.tensor(0.0)),
+        lambda x: torch.maximum(x, torch.zeros_like(x)),
+        lambda x: torch.maximum(torch.zeros(()), x),
+        lambda x: torch.max(x, torch.tensor(0.0)),
+        lambda x: torch.where(x > 0, x, 0),
+        lambda x: torch.where(x > 0, x, torch.zeros_like(x)),
+    ],
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_rectifiers_written_by_hand_are_rectifiers(rectify: Callable[[Tensor], Tensor], inside: bool) -> None:
+    class Rectifier(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return rectify(x)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.rectifier = nn.Linear(3, 3, bias=False), Rectifier()
+            nn.init.eye_(self.first.weight)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.rectifier(self.first(x)) if inside else rectify(self.first(x))
+
+    def look(output: LayerOutput) -> Any:
+        return output.site, None if output.open is None else output.open.tolist()
+
+    seen, _ = watched(Net(), X.clone(), look)
+    assert seen == [("first", None), ("rectifier" if inside else "first", OPEN)]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.clamp(max=0),
+        lambda x: x.clamp(min=-1),
+        lambda x: x.clamp(1e-6, 1.0),
+        lambda x: torch.maximum(x, torch.ones_like(x)),
+        lambda x: torch.maximum(x, -x),
+        lambda x: x.max(1).values[:, None],
+        lambda x: x.max()[None, None],
+        lambda x: torch.where(torch.ones(2, 3, dtype=torch.bool), x, 0),
+        lambda x: torch.where(x > 0, x, 0.1 * x),
+    ],
+)
+def test_other_uses_of_these_functions_are_no_rectifiers(function: Callable[[Tensor], Tensor]) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(3, 3, bias=False)
+            nn.init.eye_(self.first.weight)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return function(self.first(x))
+
+    seen, _ = watched(Net(), X, lambda output: (output.site, output.functional))
+    assert seen == [("first", False)]

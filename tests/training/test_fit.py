@@ -252,6 +252,10 @@ def test_wrong_arguments_are_named() -> None:
         fit(model, shuffled, functional.cross_entropy, optimizer=torch.optim.LBFGS(model.parameters()), epochs=1)
     with pytest.raises(UsageError, match="epochs"):
         fit(model, shuffled, functional.cross_entropy, optimizer=sgd(model), epochs=-1)
+    for wrong in ([(X, Y)], [(X, Y)].__iter__(), None):
+        with pytest.raises(UsageError, match=r"data must be a function.*\n?.*lambda epoch: batches") as raised:
+            fit(model, wrong, functional.cross_entropy, **good)
+        assert type(wrong).__name__ in raised.value.what
     with pytest.raises(DataError, match="no batches"):
         fit(model, lambda epoch: [], functional.cross_entropy, **good)
     with pytest.raises(DataError, match="not a pair"):

@@ -112,7 +112,7 @@ def _untrained(tensors: Sequence[TensorAnatomy], *, partial: bool) -> Iterator[F
             else f"{len(fresh)} of {len(judged)} matrices look untrained: they cannot be told from a fresh "
             f"initialisation{'' if all(t.initialiser_is_sharp for t in fresh) else f', {_HIDDEN}'}.",
             evidence=f"{len(fresh)} of {len(judged)} matrices match the distribution of an initialiser"
-            + (f"; {len(trained)} are shown to be trained" if len(fresh) < len(judged) else ""),
+            + (f"; {len(trained)} shown to be trained" if len(fresh) < len(judged) else ""),
             source="glorot2010understanding",
             action="Expected before training; otherwise check that the trained weights were loaded.",
         )

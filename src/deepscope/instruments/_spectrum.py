@@ -188,7 +188,9 @@ def _expected_cost(subject: Subject, *, max_side: int | None = None) -> str:
         n_matrices, rows, cols = matrix_shape(weight)
         short, long = sorted((rows, cols))
         operations += n_matrices * (short**2 * long + 4 / 3 * short**3)
-    return f"eigenvalues of {len(measured)} tensors, {operations:.1e} operations"
+    return (
+        f"eigenvalues of {len(measured)} {'tensor' if len(measured) == 1 else 'tensors'}, {operations:.1e} operations"
+    )
 
 
 SPECTRUM = Instrument(

@@ -175,7 +175,7 @@ class _Session:
             for i in instruments
         ]
         return (
-            f"Examining {self.subject.name}: {values:,} values in {len(weights)} tensors, {self.budget} budget: "
+            f"Examining {self.subject.name}: {values:,} values in {len(weights):,} tensors, {self.budget} budget: "
             f"{', '.join(costs) or 'nothing can be measured'}."
         )
 
