@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 pytestmark = pytest.mark.verify
 
@@ -56,8 +57,6 @@ def browser():
         if os.environ.get("CI", "").lower() == "true":
             pytest.fail("chromium is missing: apt-get install chromium")
         pytest.skip("chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=chromium, args=QUIET)
         yield started
@@ -170,7 +169,7 @@ def test_the_keyboard_reaches_and_sorts_a_table(visit):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
+    expect(page.locator("#main")).to_be_focused()
     reached = []
     for _ in range(120):
         page.keyboard.press("Tab")
@@ -243,12 +242,12 @@ def test_walking_along_the_layers(visit, labels):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     assert "warning: Gradients at conv2 are weak." in slider.get_attribute("aria-valuetext")
-    assert page.locator(".readout .name").inner_text() == "conv2"
+    expect(page.locator(".readout .name")).to_have_text("conv2")
     page.locator(".findings a.where").nth(1).click()
-    assert page.locator(".readout .name").inner_text() == "fc2"
+    expect(page.locator(".readout .name")).to_have_text("fc2")
     box = page.locator(".columns").bounding_box()
     page.mouse.move(box["x"] + 2, box["y"] + box["height"] / 2)
-    assert page.locator(".readout .name").inner_text() == "conv1"
+    expect(page.locator(".readout .name")).to_have_text("conv1")
 
 
 def test_touch_chooses_a_layer(visit):
@@ -256,7 +255,7 @@ def test_touch_chooses_a_layer(visit):
     page.locator(".stack").scroll_into_view_if_needed()
     box = page.locator(".columns").bounding_box()
     page.touchscreen.tap(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
-    assert page.locator(".readout .name").inner_text() == "fc3"
+    expect(page.locator(".readout .name")).to_have_text("fc3")
 
 
 def test_rows_are_aligned(visit, labels):
