@@ -86,8 +86,9 @@ class Health(Reading):
         for each in self.layers:
             if each.gradient_norm and each.gradient_norm_stderr is not None:
                 half = 1.96 * each.gradient_norm_stderr
-                if half < each.gradient_norm:
-                    ends[each.name] = (each.gradient_norm - half, each.gradient_norm + half)
+                # A logarithmic axis has no zero: an interval that reaches it is cut at a tenth.
+                low = max(each.gradient_norm - half, each.gradient_norm / 10)
+                ends[each.name] = (low, each.gradient_norm + half)
         tracks = (
             Track("dead units (share)", self._column("dead_fraction")),
             Track(
