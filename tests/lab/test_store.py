@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,15 @@ def test_listing_and_showing_never_load_torch() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Linear" in done.stdout
+
+
+def test_what_a_killed_run_left_is_swept_once_it_is_old() -> None:
+    runs_folder().mkdir(parents=True)
+    old, young = runs_folder() / ".old.part", runs_folder() / ".young.part"
+    for left in (old, young):
+        left.mkdir()
+        (left / "record.json").write_text("{")
+    two_days_ago = time.time() - 2 * 24 * 60 * 60
+    os.utime(old, (two_days_ago, two_days_ago))
+    run = keep(examined())
+    assert sorted(path.name for path in runs_folder().iterdir()) == [".young.part", run.id]

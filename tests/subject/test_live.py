@@ -96,22 +96,21 @@ def test_roles_under_the_old_weight_norm():
 
 
 @pytest.mark.parametrize(
-    ("module", "fan_in", "transposed"),
+    ("module", "fan_in"),
     [
-        (nn.Linear(4, 5), {"weight": 4}, False),
-        (nn.Conv2d(4, 6, 3), {"weight": 36}, False),
-        (nn.Conv2d(4, 6, 3, groups=2), {"weight": 18}, False),
-        (nn.ConvTranspose2d(4, 6, (3, 2)), {"weight": 36}, True),
-        (nn.LSTM(4, 6), {"weight_ih_l0": 6, "weight_hh_l0": 6}, False),
-        (nn.Embedding(4, 6), {"weight": None}, False),
+        (nn.Linear(4, 5), {"weight": 4}),
+        (nn.Conv2d(4, 6, 3), {"weight": 36}),
+        (nn.Conv2d(4, 6, 3, groups=2), {"weight": 18}),
+        (nn.ConvTranspose2d(4, 6, (3, 2)), {"weight": 36}),
+        (nn.LSTM(4, 6), {"weight_ih_l0": 6, "weight_hh_l0": 6}),
+        (nn.Embedding(4, 6), {"weight": None}),
         (parametrizations.weight_norm(nn.Linear(4, 5)), {"parametrizations.weight.original0": None,
-                                                         "parametrizations.weight.original1": 4}, False),
+                                                         "parametrizations.weight.original1": 4}),
     ],
 )  # fmt: skip
-def test_fan_in_is_what_torch_initialises_by(module, fan_in, transposed):
+def test_fan_in_is_what_torch_initialises_by(module, fan_in):
     weights = {weight.name: weight for weight in Subject(module).weights()}
     assert {name: weights[name].fan_in for name in fan_in} == fan_in
-    assert any(weight.transposed for weight in weights.values()) == transposed
     for weight in weights.values():
         if weight.fan_in and "original" not in weight.name:
             # The bound of the default initialisation; the largest of n values is within 7/n of it but for e^-7, and

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from healthy_networks import NETWORKS
 from torch.nn import functional
 
 import deepscope
 from deepscope import Subject
 from deepscope.data import load
 from deepscope.training import cosine, evaluate, fit
-
-sys.path.insert(0, str(Path(__file__).parent))
-from healthy_networks import NETWORKS
 
 pytestmark = pytest.mark.verify
 EPOCHS = 40

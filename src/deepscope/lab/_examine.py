@@ -122,6 +122,7 @@ class _Session:
     def __init__(self, subject: Subject, budget: str, seed: int, tell: Progress, *, asked: bool) -> None:
         self.subject, self.budget, self.seed, self.tell, self.asked = subject, budget, seed, tell, asked
         self.readings: dict[str, Reading] = {}
+        self._found: dict[str, tuple[Finding, ...]] = {}
         self.not_run: list[LeftOut] = []
         self.failed: list[str] = []
 
@@ -163,7 +164,7 @@ class _Session:
         """All findings, worst first, then in the order of the network."""
         names = [*self.subject.layers(), *(weight.name for weight in self.subject.weights())]
         place = {name: index for index, name in enumerate(dict.fromkeys(names))}
-        found = [finding for reading in self.readings.values() for finding in reading.findings()]
+        found = [finding for each in self._found.values() for finding in each]
         return tuple(sorted(found, key=lambda f: (f.rank, place.get(f.where, -1 if not f.where else len(place)))))
 
     def _announcement(self, instruments: Sequence[Instrument]) -> str:
@@ -218,9 +219,10 @@ class _Session:
     def _attempt(self, instrument: Instrument, measure: Callable[[], Reading]) -> None:
         try:
             reading = measure()
+            found = reading.findings()
             # What a reading cannot tell is as much a failure of the instrument as what it cannot measure.
-            reading.findings(), reading.table(), reading.glance()
-            self.readings[instrument.name] = reading
+            reading.table(), reading.glance()
+            self.readings[instrument.name], self._found[instrument.name] = reading, found
         except (Exception, SystemExit) as error:
             # A model's forward pass may even try to end the process.
             self._fail(instrument.name, error)

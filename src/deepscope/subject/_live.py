@@ -15,8 +15,7 @@ from deepscope.core import LeftOut, TargetError
 from deepscope.subject._role import role_of
 from deepscope.subject._weight import Role, Weight, dtype_name
 
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORMS = (
     nn.modules.batchnorm._NormBase,
     nn.LayerNorm,
@@ -93,7 +92,6 @@ def _handle(
         dtype=dtype_name(tensor.dtype),
         role=_role(module, name, shape) if is_parameter else Role.BUFFER,
         tied=tied,
-        transposed=isinstance(module, _TRANSPOSED) and leaf == "weight" and not _is_gain(name),
         fan_in=None if _is_gain(name) else _fan_in(module, leaf, tensor),
         tensor=tensor,
     )

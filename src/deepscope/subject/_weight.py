@@ -47,8 +47,6 @@ class Weight(ABC):
         What it does; from the module where there is one, else judged by name and shape.
     tied
         Other names of the very same tensor.
-    transposed
-        Whether the first two dimensions are [in, out] rather than [out, in] (transposed convolutions).
     fan_in
         Number of inputs each unit sums over, where it is known for certain; for a recurrent layer its hidden size, by
         which PyTorch scales all its weights.
@@ -59,7 +57,6 @@ class Weight(ABC):
     dtype: str
     role: Role
     tied: tuple[str, ...] = ()
-    transposed: bool = False
     fan_in: int | None = None
 
     @abstractmethod
