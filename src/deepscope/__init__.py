@@ -12,7 +12,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deepscope.core import Finding, Instrument, LeftOut, Needs, Reading
+    from deepscope.core import (
+        Case,
+        Criterion,
+        Finding,
+        Grid,
+        Instrument,
+        LeftOut,
+        Needs,
+        Reading,
+        Study,
+        Verdict,
+        per_seed,
+    )
     from deepscope.lab import Comparison, Examination, compare, examine
     from deepscope.subject import Subject
 
@@ -20,6 +32,12 @@ __version__ = "0.1.0"
 
 # Names are loaded when first used: `import deepscope` and `deepscope --help` stay light.
 _HOME = {
+    "per_seed": "core",
+    "Verdict": "core",
+    "Study": "core",
+    "Grid": "core",
+    "Criterion": "core",
+    "Case": "core",
     "Comparison": "lab",
     "Examination": "lab",
     "Finding": "core",
@@ -33,24 +51,57 @@ _HOME = {
 }
 
 __all__ = [
+    "Case",
     "Comparison",
+    "Criterion",
     "Examination",
     "Finding",
+    "Grid",
     "Instrument",
     "LeftOut",
     "Needs",
     "Reading",
+    "Study",
     "Subject",
+    "Verdict",
     "__version__",
     "compare",
     "examine",
+    "per_seed",
 ]
+
+
+_PARTS = (
+    "core",
+    "linalg",
+    "figures",
+    "subject",
+    "data",
+    "models",
+    "training",
+    "instruments",
+    "studies",
+    "report",
+    "lab",
+)
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    if name in {"core", "linalg", "figures", "subject", "data", "models", "training", "instruments", "report", "lab"}:
+    if name in {
+        "core",
+        "linalg",
+        "figures",
+        "subject",
+        "data",
+        "models",
+        "training",
+        "instruments",
+        "studies",
+        "report",
+        "lab",
+    }:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

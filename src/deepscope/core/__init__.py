@@ -1,7 +1,9 @@
 """The words of deepscope as records. Nothing here knows torch."""
 
+from deepscope.core._rows import row, rows
 from deepscope.core.codec import pack, unpack
 from deepscope.core.cost import Cost, Stopwatch
+from deepscope.core.criterion import FEWEST_SEEDS, Criterion, interval
 from deepscope.core.errors import (
     DataError,
     DeepscopeError,
@@ -21,34 +23,50 @@ from deepscope.core.ledger import LeftOut
 from deepscope.core.reading import Reading
 from deepscope.core.references import cite, link
 from deepscope.core.seeds import derive_seed
+from deepscope.core.study import SCALES, Case, Grid, Study, TrialRun, Value, per_seed
+from deepscope.core.verdict import Outcome, Verdict
 
 __all__ = [
     "BUDGETS",
+    "FEWEST_SEEDS",
+    "SCALES",
     "SEVERITIES",
+    "Case",
     "Cost",
+    "Criterion",
     "DataError",
     "DeepscopeError",
     "Finding",
+    "Grid",
     "Instrument",
     "Known",
     "LeftOut",
     "MeasurementError",
     "Needs",
+    "Outcome",
     "PerWeight",
     "Reading",
     "Severity",
     "Stopwatch",
+    "Study",
     "TargetError",
     "Track",
+    "TrialRun",
     "UsageError",
+    "Value",
+    "Verdict",
     "cite",
     "derive_seed",
     "first_line",
     "home",
+    "interval",
     "link",
     "nearest",
     "one_line",
     "pack",
+    "per_seed",
+    "row",
+    "rows",
     "unpack",
     "without_numbers",
     "write_atomically",
