@@ -1,0 +1,95 @@
+"""What a trial may use: one thread, so much memory."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deepscope.lab._machine import peak_memory_bytes
+
+#: Read by the BLAS and OpenMP libraries when they are loaded.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let BLAS, OpenMP and torch use one thread: the order of a sum, and so its last bit, is then always the same."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def one_thread_for_children() -> Iterator[None]:
+    """Let processes started meanwhile load BLAS and OpenMP with one thread."""
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def memory_limit(allowed: int | None) -> Iterator[None]:
+    """Let this process allocate no more than so many bytes beyond what it has; an allocation past that fails.
+
+    Linux only, where ``RLIMIT_DATA`` counts every private writable mapping; elsewhere there is no limit.
+    """
+    if allowed is None or sys.platform != "linux":
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = _data_bytes() + allowed
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def restart_peak_memory() -> None:
+    """Let ``peak_memory_since`` count from here, where the system can (Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
+
+
+def peak_memory_since() -> int:
+    """Largest resident size, in bytes, since ``restart_peak_memory``; of the whole process where that cannot be had."""
+    return _status("VmHWM") or peak_memory_bytes()
+
+
+def _data_bytes() -> int:
+    return _status("VmData")
+
+
+def _status(field: str) -> int:
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), 0)

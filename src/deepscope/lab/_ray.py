@@ -1,0 +1,151 @@
+"""Trials on a Ray cluster: several per task, and the loss of a node costs no trial."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deepscope.core import UsageError, first_line
+from deepscope.lab._limits import THREAD_VARIABLES
+from deepscope.lab._task import TrialTask
+from deepscope.lab._trial_record import TrialRecord
+
+_ATTEMPTS = 2
+_LARGEST_BATCH = 16
+#: Batches that each of the cluster's processors should get, so that the last ones end together.
+_BATCHES_PER_CPU = 4
+_POLL_SECONDS = 0.2
+
+
+class RayExecutor:
+    """Runs trials as Ray tasks of one processor each.
+
+    Parameters
+    ----------
+    address
+        Of the cluster (``"host:6379"``, ``"ray://host:10001"``, ``"auto"``); None starts Ray on this machine, or uses
+        the connection that this process has.
+    timeout
+        Wall-clock seconds that a trial may take.
+
+    Raises
+    ------
+    UsageError
+        Ray is not installed, or no cluster answers.
+
+    Notes
+    -----
+    Every node needs the same deepscope, and the file of a study of one's own at the same path. What ``run.shared`` and
+    checkpoints keep is kept in each node's own store unless they share one.
+    """
+
+    def __init__(self, address: str | None, timeout: float) -> None:
+        self._ray = _connected(address)
+        self._timeout = timeout
+
+    def done(self) -> float:
+        """Return 0: how far a trial on another machine is, is not asked for."""
+        return 0.0
+
+    def run(self, tasks: Sequence[TrialTask]) -> Iterator[TrialRecord]:
+        """Yield each trial's record when its batch has ended."""
+        ray = self._ray
+        remote = ray.remote(num_cpus=1, max_retries=0)(_run_batch)
+        processors = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        size = max(1, min(_LARGEST_BATCH, len(tasks) // (_BATCHES_PER_CPU * processors)))
+        waiting = deque(tuple(tasks[start : start + size]) for start in range(0, len(tasks), size))
+        deaths: Counter[str] = Counter()
+        flights: dict[Any, _Flight] = {}
+        try:
+            while waiting or flights:
+                # No more at once than can run: a batch's time is then counted from when it was handed out.
+                processors = max(1, int(ray.cluster_resources().get("CPU", 1)))
+                while waiting and len(flights) < processors:
+                    batch = waiting.popleft()
+                    flights[remote.remote(batch)] = _Flight(batch, time.monotonic())
+                ended, _ = ray.wait(list(flights), num_returns=1, timeout=_POLL_SECONDS)
+                self._stop_what_takes_too_long(flights)
+                for reference in ended:
+                    yield from self._ended(reference, flights.pop(reference), waiting, deaths)
+        finally:
+            for reference in flights:
+                ray.cancel(reference, force=True)
+
+    def _stop_what_takes_too_long(self, flights: dict[Any, _Flight]) -> None:
+        now = time.monotonic()
+        for reference, flight in flights.items():
+            if not flight.timed_out and now - flight.started > self._timeout * len(flight.batch):
+                flight.timed_out = True
+                self._ray.cancel(reference, force=True)
+
+    def _ended(
+        self, reference: Any, flight: _Flight, waiting: deque[tuple[TrialTask, ...]], deaths: Counter[str]
+    ) -> Iterator[TrialRecord]:
+        """Yield the records of a batch; where its worker died, its trials wait again, one by one."""
+        from deepscope.lab._trial import record_of
+
+        try:
+            records: list[TrialRecord] = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            alone = len(flight.batch) == 1
+            spent = time.monotonic() - flight.started
+            for task in flight.batch:
+                deaths[task.identity] += alone and not flight.timed_out
+                if alone and (flight.timed_out or deaths[task.identity] >= _ATTEMPTS):
+                    why = (
+                        f"took longer than {self._timeout:g} s. Allow more with --timeout."
+                        if flight.timed_out
+                        else f"its worker died twice ({type(error).__name__}: {first_line(error)})"
+                    )
+                    yield record_of(task, {}, why, wall_seconds=spent)
+                else:
+                    waiting.appendleft((task,))
+        else:
+            yield from records
+
+
+@dataclass
+class _Flight:
+    """A batch that has been handed to the cluster."""
+
+    batch: tuple[TrialTask, ...]
+    started: float
+    timed_out: bool = False
+
+
+def _run_batch(batch: tuple[TrialTask, ...]) -> list[TrialRecord]:
+    from deepscope.lab._limits import one_thread
+    from deepscope.lab._trial import run_trial
+
+    with one_thread():
+        return [run_trial(task) for task in batch]
+
+
+def _connected(address: str | None) -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError(
+            "Ray is not installed", where="--executor ray", todo="Install it with: pip install 'deepscope[cluster]'"
+        ) from error
+    if ray.is_initialized():
+        return ray
+    try:
+        ray.init(
+            address=address,
+            runtime_env={"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")},
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
+        raise UsageError(
+            f"no Ray cluster answers ({first_line(error)})",
+            where=address or "this machine",
+            todo='Start one with "ray start --head", or leave --address out.',
+        ) from error
+    return ray

@@ -1,0 +1,88 @@
+"""A pool of workers: whatever one trial does, the others finish; the numbers are those of one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepscope.lab import StudyRun, run_study
+from deepscope.lab._trial_log import read_trials
+from deepscope.lab._trial_record import TrialRecord, fingerprint
+
+STUDIES = Path(__file__).parent / "studies"
+
+
+def records_of(result: StudyRun) -> list[TrialRecord]:
+    records, bad = read_trials(result.path / "trials.jsonl")
+    assert bad == 0
+    return records
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> StudyRun:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEEPSCOPE_HOME", str(tmp_path_factory.mktemp("home")))
+        return run_study(
+            STUDIES / "faults.py", executor="pool", workers=2, timeout=2.0, memory_bytes=2**30, progress=lambda *_: None
+        )
+
+
+@pytest.mark.parametrize("fault", ["fine", "prints", "forks", "dies-once"])
+def test_what_can_finish_finishes(faults: StudyRun, fault: str) -> None:
+    finished = faults.trials[faults.trials["fault"] == fault]
+    assert finished["seed"].tolist() == finished["x"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("raises", "ValueError: planted (faults.py, line"),
+        ("nan", "returned nan for x"),
+        ("wrong", "returned object for x"),
+        ("forever", "took longer than 2 s"),
+        ("memory", "needs more memory than 1 GiB"),
+        ("exits", "SystemExit: 3"),
+        ("dies", "its worker process died twice (killed"),
+    ],
+)
+def test_what_cannot_finish_says_why(faults: StudyRun, fault: str, said: str) -> None:
+    errors = [failure["error"] for failure in faults.record["failures"] if failure["case"] == f"fault={fault}"]
+    assert len(errors) == 3
+    for error in errors:
+        assert said in error
+        assert "\n" not in error
+
+
+def test_every_trial_is_there_once(faults: StudyRun) -> None:
+    records = records_of(faults)
+    assert len(records) == len({record.identity for record in records}) == 33
+    assert faults.record["failed"] == 21
+    assert all("fault" in record.log[0] for record in records if record.status == "finished")
+
+
+def test_a_trial_that_failed_keeps_what_it_said_and_where(faults: StudyRun) -> None:
+    record = next(each for each in records_of(faults) if each.case["fault"] == "raises")
+    assert record.log[0] == "fault raises"
+    assert any("raise ValueError" in line for line in record.log)
+
+
+def test_inline_and_one_and_two_workers_give_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for name, options in {
+        "inline": {"executor": "inline"},
+        "one": {"executor": "pool", "workers": 1},
+        "two": {"executor": "pool", "workers": 2},
+    }.items():
+        monkeypatch.setenv("DEEPSCOPE_HOME", str(tmp_path / name))
+        result = run_study(STUDIES / "short.py", **options)
+        prints = sorted((record.identity, fingerprint(record)) for record in records_of(result))
+        found.append((prints, result.record["criteria"], result.figure))
+    assert found[0] == found[1] == found[2]
+
+
+def test_more_workers_than_processors_are_not_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPSCOPE_HOME", str(tmp_path))
+    result = run_study(STUDIES / "short.py", scale="smoke", workers=999)
+    assert "999 workers were asked for" in result.record["notes"][0]
+    assert result.record["failed"] == 0

@@ -1,0 +1,149 @@
+"""A study that is killed at any moment, whole or in part, ends as if it had not been."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from deepscope.lab._trial_log import read_trials
+from deepscope.lab._trial_record import fingerprint
+
+pytestmark = pytest.mark.verify
+
+STUDY = Path(__file__).parents[1] / "lab" / "studies" / "short.py"
+TRIALS = 200
+
+
+def command(*more: str) -> list[str]:
+    return [sys.executable, "-m", "deepscope", "study", "run", str(STUDY), "--scale", "full", "--json", *more]
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {**os.environ, "DEEPSCOPE_HOME": str(home)}
+
+
+def undisturbed(home: Path) -> dict[str, Any]:
+    done = subprocess.run(command(), env=environment(home), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def found(home: Path, record: dict[str, Any]) -> tuple[Any, ...]:
+    """What must not depend on how the run went: verdict, criteria, every trial once with its very bits, the figure."""
+    records, bad = read_trials(Path(record["path"]) / "trials.jsonl")
+    assert bad == 0
+    assert len(records) == len({each.identity for each in records}) == TRIALS == record["trials"]
+    prints = sorted((each.identity, fingerprint(each)) for each in records)
+    figure = (Path(record["path"]) / "figures" / "study.svg").read_text(encoding="utf-8")
+    return record["verdict"], record["criteria"], record["failed"], prints, figure
+
+
+def stored(home: Path) -> int:
+    """Number of different finished trials in the store."""
+    logs = (home / "runs").glob("*/trials.jsonl")
+    return len({each.identity for log in logs for each in read_trials(log)[0]})
+
+
+def test_killed_at_twenty_random_moments_and_resumed(tmp_path: Path) -> None:
+    expected = found(tmp_path / "one", undisturbed(tmp_path / "one"))
+    home = tmp_path / "two"
+    generator = random.Random(7)
+    kills = 0
+    grown = []
+    while kills < 20:
+        process = subprocess.Popen(
+            command(), env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        # From before the first import to well into the trials; a run that gets further only makes the rest shorter.
+        time.sleep(generator.uniform(0.2, 6.0))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += 1
+        grown.append(stored(home))
+    # The kills were of use: some came while trials were being stored, and nothing stored was ever lost.
+    assert grown == sorted(grown)
+    assert grown[-1] > 0
+    assert found(home, undisturbed(home)) == expected
+    assert not list((home / "checkpoints").rglob("*.checkpoint"))
+
+
+def test_workers_of_a_killed_run_end_by_themselves(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(), env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    workers = wait_for_workers(process.pid, tmp_path)
+    process.kill()
+    process.communicate()
+    gone, alive = psutil.wait_procs(workers, timeout=20)
+    assert (len(gone), alive) == (len(workers), [])
+
+
+def test_a_killed_worker_costs_nothing_but_its_trial_again(tmp_path: Path) -> None:
+    expected = found(tmp_path / "one", undisturbed(tmp_path / "one"))
+    home = tmp_path / "two"
+    process = subprocess.Popen(
+        command(), env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for _ in range(3):
+        for worker in wait_for_workers(process.pid, home)[:1]:
+            worker.kill()
+        time.sleep(1.0)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert found(home, json.loads(out)) == expected
+
+
+def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(),
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    workers = wait_for_workers(process.pid, tmp_path)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    assert "stored" in err
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
+    assert stored(tmp_path) > 0
+
+
+def test_two_runs_at_once_share_their_trials(tmp_path: Path) -> None:
+    both = [
+        subprocess.Popen(
+            command(), env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    ended = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    records = [json.loads(out) for out, _ in ended]
+    assert found(tmp_path, records[0]) == found(tmp_path, records[1])
+    assert sorted(record["reused"] for record in records) == [0, TRIALS]
+    assert any("Another run of short is at work" in err for _, err in ended)
+
+
+def wait_for_workers(pid: int, home: Path) -> list[psutil.Process]:
+    """Wait until trials are being stored, and return the processes that run them."""
+    before = stored(home)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if stored(home) > before:
+            children = psutil.Process(pid).children(recursive=True)
+            return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        time.sleep(0.02)
+    raise AssertionError("no trial was stored within a minute")
