@@ -1,6 +1,6 @@
 """Run every benchmark, write results.json, and put the numbers into the README.
 
-python benchmarks/run.py [--repeats N] [--blocks N] [--dry-run] [--readme]
+python benchmarks/run.py [--repeats N] [--small] [--dry-run] [--readme]
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import overhead
 import spectrum
+import store
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 README = HERE.parent / "README.md"
-TABLES = {"spectrum": spectrum.table}
+BENCHES: dict[str, Any] = {"spectrum": spectrum, "store": store, "overhead": overhead}
 
 
 def machine() -> dict[str, Any]:
@@ -39,8 +41,8 @@ def machine() -> dict[str, Any]:
 def with_numbers(text: str, results: dict[str, Any]) -> str:
     """Return a page with the numbers between ``<!-- bench:NAME -->`` and ``<!-- /bench -->`` replaced."""
     where = results["machine"]
-    for name, table in TABLES.items():
-        words = f"{table(results[name])} {where['cpu']}, torch {where['versions']['torch']}, "
+    for name, bench in BENCHES.items():
+        words = f"{bench.table(results[name])} {where['cpu']}, torch {where['versions']['torch']}, "
         words += f"NumPy {where['versions']['numpy']}, {where['date']}."
         before, mark, rest = text.partition(f"<!-- bench:{name} -->")
         _, end, after = rest.partition("<!-- /bench -->")
@@ -53,20 +55,21 @@ def with_numbers(text: str, results: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3, help="runs of each measurement; the median counts")
-    parser.add_argument("--blocks", type=int, default=spectrum.BLOCKS, help="transformer blocks, four matrices each")
+    parser.add_argument("--small", action="store_true", help="less of everything, to try it out; implies --dry-run")
     parser.add_argument("--dry-run", action="store_true", help="print only; write neither results.json nor README.md")
     parser.add_argument("--readme", action="store_true", help="measure nothing; write README.md from results.json")
     options = parser.parse_args()
     if options.readme:
         README.write_text(with_numbers(README.read_text(encoding="utf-8"), json.loads(RESULTS.read_text())), "utf-8")
         return
-    results = {"machine": machine(), "spectrum": spectrum.bench(options.repeats, options.blocks)}
-    for name, table in TABLES.items():
-        print(f"{name}\n\n{table(results[name])}\n")
-    if not options.dry_run:
+    results = {"machine": machine()}
+    for name, bench in BENCHES.items():
+        results[name] = bench.bench(options.repeats, **(bench.SMALL if options.small else {}))
+        print(f"{name}\n\n{bench.table(results[name])}\n", flush=True)
+    if not (options.dry_run or options.small):
         RESULTS.write_text(json.dumps(results, indent=2) + "\n")
         README.write_text(with_numbers(README.read_text(encoding="utf-8"), results), "utf-8")
-    if broken := spectrum.broken_promises(results["spectrum"]):
+    if broken := [words for name, bench in BENCHES.items() for words in bench.broken_promises(results[name])]:
         raise SystemExit("; ".join(broken))
 
 

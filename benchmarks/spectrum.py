@@ -7,21 +7,17 @@ WeightWatcher gets a model that holds them, which counts in its memory as the fi
 from __future__ import annotations
 
 import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-PEER = HERE.parent / ".peers" / "bin" / "python"
+from process import HERE, OURS, THEIRS, Costs, answer, medians, run
+
 SHAPES = {"attn": (768, 2304), "proj": (768, 768), "fc": (768, 3072), "out": (3072, 768)}
 BLOCKS = 12
-
-Costs = dict[str, float]
+SMALL = {"blocks": 1}
 
 
 def write_weights(folder: Path, blocks: int) -> tuple[Path, Path]:
@@ -81,30 +77,19 @@ def _examine(path: str) -> Callable[[], Any]:
     return lambda: examine(path)
 
 
-def _run(command: list[str]) -> str:
-    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    done = subprocess.run(command, env={**os.environ, **one}, cwd=HERE, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    return done.stdout
-
-
 def _ours(what: str, path: Path) -> Costs:
-    costs: Costs = json.loads(_run([sys.executable, str(HERE / "spectrum.py"), what, str(path)]).splitlines()[-1])
-    return costs
+    return answer(OURS, "spectrum.py", what, path)
 
 
 def _theirs(path: Path) -> Costs:
-    answer = path.with_suffix(".json")
-    _run([str(PEER), str(HERE / "peer_weightwatcher.py"), str(path), str(answer)])
-    costs: Costs = json.loads(answer.read_text())["cost"]
+    answered = path.with_suffix(".json")
+    run([THEIRS, str(HERE / "peer_weightwatcher.py"), str(path), str(answered)])
+    costs: Costs = json.loads(answered.read_text())["cost"]
     return costs
 
 
 def bench(repeats: int, blocks: int = BLOCKS) -> dict[str, Any]:
     """Return the medians over the repeats of every measurement, and the ratios that count."""
-    if not PEER.exists():
-        raise SystemExit("the peers' environment is missing: make .peers/.ready")
     sizes = [max(1, blocks // 4), max(1, blocks // 2), blocks]
     samples: dict[str, list[Costs]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -117,16 +102,13 @@ def bench(repeats: int, blocks: int = BLOCKS) -> dict[str, Any]:
                 samples.setdefault(what, []).append(_ours(what, ours))
             for size in sizes[:-1]:
                 samples.setdefault(f"spectrum of {4 * size}", []).append(_ours("spectrum", files[size][0]))
-    medians = {
-        what: {key: statistics.median(cost[key] for cost in costs) for key in costs[0]}
-        for what, costs in samples.items()
-    }
-    cpu = {what: costs["cpu_seconds"] for what, costs in medians.items()}
+    costs = {what: medians(each) for what, each in samples.items()}
+    cpu = {what: cost["cpu_seconds"] for what, cost in costs.items()}
     per_layer = [cpu[f"spectrum of {4 * size}"] / (4 * size) for size in sizes[:-1]] + [cpu["spectrum"] / (4 * blocks)]
     return {
         "n_matrices": 4 * blocks,
         "repeats": repeats,
-        "costs": medians,
+        "costs": costs,
         "spectrum_to_weightwatcher": cpu["spectrum"] / cpu["weightwatcher"],
         "examine_to_weightwatcher": cpu["examine"] / cpu["weightwatcher"],
         "eigenvalues_to_spectrum": cpu["eigenvalues"] / cpu["spectrum"],

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
     from rich.table import Table
+
+#: Between two lines about long work where no bar can be shown.
+_SECONDS_BETWEEN_LINES = 30.0
 
 
 def open_streams() -> None:
@@ -53,6 +57,8 @@ def say(text: str, *, transient: bool = False) -> None:
 
 def printable(text: str) -> str:
     """Make control characters of a hostile name visible."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
@@ -77,28 +83,40 @@ def print_table(table: Table) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str, float], None]]:
-    """Announce the cost in one line; on a terminal, then show progress with the time left."""
-    started: list[Any] = []
+def progress(*, in_words: bool = False) -> Iterator[Callable[[str, float], None]]:
+    """Announce the cost in one line; on a terminal, then show how much is done.
+
+    Parameters
+    ----------
+    in_words
+        What is told says itself how much time is left: the bar needs no estimate of its own, and where there is no
+        terminal for it, a line is written now and then.
+    """
+    started: list[TaskID] = []
+    said_at = 0.0
 
     def tell(what: str, done: float) -> None:
-        if not started:
-            say(what)
+        nonlocal said_at
+        first, now = not started, time.monotonic()
+        if first:
             started.append(bar.add_task("", total=1.0))
-            return
-        bar.update(started[0], completed=done, description=what)
+        if first or (in_words and bar.disable and now - said_at >= _SECONDS_BETWEEN_LINES):
+            say(what)
+            said_at = now
+        else:
+            bar.update(started[0], completed=done, description=printable(what))
 
-    with progress_bar() as bar:
+    with progress_bar(estimate=not in_words) as bar:
         yield tell
 
 
-def progress_bar() -> Progress:
-    """Return a progress bar on standard error, with the time left; nothing where nobody watches."""
+def progress_bar(*, estimate: bool = True) -> Progress:
+    """Return a progress bar on standard error, with an estimate of the time left; nothing where nobody watches."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
         BarColumn(bar_width=24),
-        TimeRemainingColumn(),
+        *([TimeRemainingColumn()] if estimate else []),
         TextColumn("{task.description}", markup=False),
         console=console(stderr=True),
         transient=True,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
+NAMES = ("spectrum", "store", "overhead")
 
 
 @pytest.fixture
@@ -18,22 +21,102 @@ def bench(monkeypatch: pytest.MonkeyPatch):
     import run
 
     yield run
-    for name in ("run", "spectrum", "meter"):
+    for name in ("run", "meter", "process", *NAMES):
         sys.modules.pop(name, None)
 
 
-def test_readme_holds_what_results_json_holds(bench) -> None:
+@pytest.fixture(scope="module")
+def results() -> dict[str, Any]:
+    return json.loads((BENCHMARKS / "results.json").read_text())
+
+
+def changed(result: dict[str, Any], value: float, *keys: str) -> dict[str, Any]:
+    """Return a result with one number replaced."""
+    new = inner = copy.deepcopy(result)
+    for key in keys[:-1]:
+        inner = inner[key]
+    assert isinstance(inner[keys[-1]], (int, float))
+    inner[keys[-1]] = value
+    return new
+
+
+def test_every_benchmark_has_its_numbers(bench, results) -> None:
+    assert tuple(bench.BENCHES) == NAMES
+    assert results.keys() == {"machine", *NAMES}
+
+
+def test_readme_holds_what_results_json_holds(bench, results) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert bench.with_numbers(readme, json.loads((BENCHMARKS / "results.json").read_text())) == readme
+    assert bench.with_numbers(readme, results) == readme
 
 
-def test_what_is_promised_held_when_it_was_measured(bench) -> None:
-    results = json.loads((BENCHMARKS / "results.json").read_text())["spectrum"]
-    assert bench.spectrum.broken_promises(results) == []
-    slower = {**results, "spectrum_to_weightwatcher": 0.61}
-    larger = {
-        **results,
-        "costs": {**results["costs"], "spectrum": {"extra_bytes": 4 * results["largest_matrix_bytes"] + 1e8}},
-    }
-    curved = {**results, "per_layer_spread": 2.0}
-    assert [len(bench.spectrum.broken_promises(each)) for each in (slower, larger, curved)] == [1, 1, 1]
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_promised_held_when_it_was_measured(bench, results, name: str) -> None:
+    assert bench.BENCHES[name].broken_promises(results[name]) == []
+
+
+def test_a_spectrum_that_breaks_a_promise_is_told(bench, results) -> None:
+    kept = results["spectrum"]
+    slower = changed(kept, 0.61, "spectrum_to_weightwatcher")
+    larger = changed(kept, 4 * kept["largest_matrix_bytes"] + 1e8, "costs", "spectrum", "extra_bytes")
+    curved = changed(kept, 2.0, "per_layer_spread")
+    assert [len(bench.spectrum.broken_promises(each)) for each in (kept, slower, larger, curved)] == [0, 1, 1, 1]
+
+
+STORED = {
+    "runs": 1000,
+    "peer_runs": 20,
+    "repeats": 3,
+    "mlflow": "3.0",
+    "costs": {
+        "mlflow sqlite points": {"cpu_seconds": 0.14, "wall_seconds": 0.4, "extra_bytes": 2e6},
+        "mlflow sqlite batch": {"cpu_seconds": 0.02, "wall_seconds": 0.1, "extra_bytes": 2e6},
+        "mlflow files points": {"cpu_seconds": 0.01, "wall_seconds": 0.03, "extra_bytes": 2e6},
+        "mlflow files batch": {"cpu_seconds": 0.004, "wall_seconds": 0.01, "extra_bytes": 2e6},
+        "runs": {"cpu_seconds": 0.001, "wall_seconds": 0.004, "extra_bytes": 1e6},
+        "trials": {"cpu_seconds": 0.00002, "wall_seconds": 0.00003, "extra_bytes": 1e6},
+    },
+    "mlflow_to_run": 100.0,
+    "listed": 10_000,
+    "listing": {
+        "without an index": {"cpu_seconds": 1.0, "wall_seconds": 4.9},
+        "with one": {"cpu_seconds": 0.49, "wall_seconds": 0.6},
+    },
+}
+
+
+def test_a_store_that_breaks_a_promise_is_told(bench) -> None:
+    slower = changed(STORED, 99.0, "mlflow_to_run")
+    listed = changed(STORED, 0.5, "listing", "with one", "cpu_seconds")
+    rebuilt = changed(STORED, 5.0, "listing", "without an index", "wall_seconds")
+    assert [len(bench.store.broken_promises(each)) for each in (STORED, slower, listed, rebuilt)] == [0, 1, 1, 1]
+
+
+def test_the_stores_table(bench) -> None:
+    lines = bench.store.table(STORED).splitlines()
+    assert lines[2] == "| MLflow, its default store, a call for each point | 400 ms | 1.0 | 140 ms | 2.0 MB |"
+    assert lines[6] == "| deepscope, each a run of its own | 4 ms | 100 | 1 ms | 1.0 MB |"
+    assert lines[7] == "| deepscope, all as trials of one run | 0.03 ms | 13,333 | 0.02 ms | 1.0 MB |"
+    assert "0.49 s of CPU time; without an index 4.9 s elapsed" in lines[-1]
+
+
+OVERHEAD = {
+    "workers": 2,
+    "timed": 500,
+    "repeats": 3,
+    "versions": {"pool": "", "joblib": "1.0", "ray": "2.0"},
+    "seconds_per_trial": {"deepscope": 0.0149, "pool": 0.0001, "joblib": 0.0002, "ray": 0.000512},
+}
+
+
+def test_a_lab_that_breaks_its_promise_is_told(bench) -> None:
+    slower = changed(OVERHEAD, 0.015, "seconds_per_trial", "deepscope")
+    assert bench.overhead.broken_promises(OVERHEAD) == []
+    assert bench.overhead.broken_promises(slower) == ["the lab adds 30 ms to a trial, not less than 30"]
+
+
+def test_the_overheads_table(bench) -> None:
+    lines = bench.overhead.table(OVERHEAD).splitlines()
+    assert lines[2] == "| `deepscope.lab.run_study`, local pool | 30 ms | 67 |"
+    assert lines[3] == "| bare `ProcessPoolExecutor` | 0.2 ms | 10,000 |"
+    assert lines[5] == "| Ray 2.0, local | 1 ms | 2,000 |"

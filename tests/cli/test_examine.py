@@ -80,7 +80,7 @@ def test_a_checkpoint(deepscope: Callable, checkpoint: Path) -> None:
     assert "Examining" in done.err
     (run,) = json.loads(deepscope("runs", "list", "--json").out)
     assert run["name"] == "model.safetensors"
-    assert deepscope("runs", "list").out == f"{run['id']}  {run['outcome']}\n"
+    assert deepscope("runs", "list").out == f"{run['id']}  examination  {run['outcome']}\n"
 
 
 def test_json_is_one_object_on_stdout_even_if_the_model_prints(deepscope: Callable, here: Path) -> None:
@@ -236,10 +236,12 @@ def test_a_full_disk_leaves_nothing_half_written(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    done = deepscope("examine", checkpoint, "--out", "r.html")
+    done = deepscope("examine", checkpoint, "--out", "r.html", lines=4)
     assert done.code == 2
     assert "No space left" in done.err
+    assert "The run was not stored" in done.err
     assert [p.name for p in Path().iterdir()] == ["model.safetensors"]
+    assert list(Path("../home/runs").iterdir()) == []
 
 
 def test_a_store_that_cannot_be_written_costs_only_the_store(

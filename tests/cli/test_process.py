@@ -32,6 +32,17 @@ def test_help_loads_nothing_heavy() -> None:
     assert loaded == "False False"
 
 
+@pytest.mark.parametrize(
+    "verb", ["study list", "study list --json", "study --help", "runs list", "runs gc", "study new x", "study run"]
+)
+def test_what_lists_does_not_load_torch(tmp_path: Path, verb: str) -> None:
+    program = f"import sys\nfrom deepscope.cli import run\nrun({verb.split()})\nsys.exit('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment(tmp_path), capture_output=True, check=False
+    )
+    assert done.returncode == 0
+
+
 def test_importing_deepscope_does_not_load_torch() -> None:
     program = "import sys, deepscope; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -71,6 +82,21 @@ def test_interrupted_in_the_middle(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.html"))
     assert not list(tmp_path.glob(".*"))
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("verb", ["study list", "runs list", "study run --help"])
+def test_a_list_whose_reader_has_left_ends_quietly(tmp_path: Path, verb: str) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, *verb.split()],
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]], ids=["text", "json"])

@@ -62,7 +62,7 @@ def test_what_is_listed_is_what_is_run(heading: Heading, study: Study) -> None:
         study.topics,
         study.rows,
     )
-    assert heading.topics[0] == heading.path.parent.name.replace("_", "-")
+    assert heading.topics[0] == heading.path.parent.name.replace("_", " ")
 
 
 def test_its_rows_and_its_source_exist(study: Study) -> None:

@@ -77,7 +77,7 @@ def test_fewer_than_three_seeds_decide_nothing(values: dict[int, float]) -> None
     criterion = Criterion.effect("x", values, above=1.0)
     assert criterion.holds is None
     assert (criterion.low, criterion.high) == (None, None)
-    assert "decide nothing" in criterion.note
+    assert "nothing; at least 3 do" in criterion.note
 
 
 def test_seeds_without_a_value_are_counted() -> None:

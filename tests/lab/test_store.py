@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any, Literal, NoReturn
 
+import filelock
+import numpy as np
 import pytest
 from torch import nn
 
 import deepscope
-from deepscope.core import UsageError
-from deepscope.lab import find_run, keep, runs, runs_folder
+from deepscope.core import DeepscopeError, UsageError, write_atomically
+from deepscope.lab import Run, TrialRecord, collect_garbage, earlier_trials, find_run, keep, open_run, runs, runs_folder
+from deepscope.lab._draft import leftovers, remove
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +28,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPSCOPE_HOME", str(tmp_path / "home"))
 
 
+@functools.cache
 def examined() -> deepscope.Examination:
     return deepscope.examine(nn.Linear(20, 20), instruments=["anatomy", "spectrum"])
 
@@ -65,15 +72,18 @@ def test_a_failure_while_writing_leaves_nothing(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_broken_run_is_reported_and_the_others_are_listed() -> None:
-    good, bad, newer = keep(examined()), keep(examined()), keep(examined())
+    good, bad, newer, partial = (keep(examined()) for _ in range(4))
     (bad.path / "run.json").write_text("{")
     head = json.loads((newer.path / "run.json").read_text())
     (newer.path / "run.json").write_text(json.dumps({**head, "layout": 99}))
+    (partial.path / "run.json").write_text(json.dumps({**head, "kind": None, "outcome": 3}))
     (runs_folder() / ".half.part").mkdir()
     found, broken = runs()
     assert [run.id for run in found] == [good.id]
-    assert len(broken) == 2
-    assert any("newer deepscope" in reason for reason in broken)
+    assert len(broken) == 3
+    assert "no kind, outcome" in broken[0]
+    assert "newer deepscope" in broken[1]
+    assert "JSONDecodeError" in broken[2]
 
 
 def test_listing_and_showing_never_load_torch() -> None:
@@ -88,13 +98,306 @@ def test_listing_and_showing_never_load_torch() -> None:
     assert "Linear" in done.stdout
 
 
-def test_what_a_killed_run_left_is_swept_once_it_is_old() -> None:
-    runs_folder().mkdir(parents=True)
-    old, young = runs_folder() / ".old.part", runs_folder() / ".young.part"
-    for left in (old, young):
-        left.mkdir()
-        (left / "record.json").write_text("{")
-    two_days_ago = time.time() - 2 * 24 * 60 * 60
-    os.utime(old, (two_days_ago, two_days_ago))
+def test_nothing_of_the_store_loads_torch(tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+import numpy as np
+from deepscope.lab import (TrialRecord, collect_garbage, compare_runs, earlier_trials, export_runs, find_run,
+                           open_run, runs, trials_table)
+record = TrialRecord(identity="a", study="s", case={"n": 1}, seed=0, status="finished", values={"c": np.arange(3.0)})
+for _ in range(2):
+    with open_run("study", "s", {}) as run:
+        run.log.append(record)
+        run.close("done", {"schema": 1, "study": "s", "verdict": "inconclusive", "criteria": []}, {})
+trials_table(earlier_trials("s")[0]["a"])
+found, _ = runs()
+compare_runs(*found)
+export_runs(found, Path(sys.argv[1]) / "t.csv")
+export_runs(found, Path(sys.argv[1]) / "t.parquet")
+collect_garbage()
+sys.exit('torch' in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def trial(
+    seed: int, *, study: str = "s", run: str = "", status: Literal["finished", "failed"] = "finished"
+) -> TrialRecord:
+    values = {"loss": seed / 7, "curve": np.arange(20) / (seed + 1)} if status == "finished" else {}
+    return TrialRecord(
+        identity=f"{study}-{seed}", study=study, case={"n": 1}, seed=seed, status=status, values=values, run=run
+    )
+
+
+def seeds_of(run: Run) -> list[int]:
+    records, bad = run.trials()
+    assert bad == 0
+    return [each.seed for each in records]
+
+
+RECORD = {"schema": 1, "kind": "study", "study": "s", "verdict": "reproduced", "criteria": []}
+
+
+def test_a_study_is_listed_as_not_finished_until_it_is_closed() -> None:
+    with open_run("study", "s", {"scale": "quick"}) as open_one:
+        during = find_run("last")
+        assert (during.id, during.kind, during.name, during.outcome) == (open_one.id, "study", "s", "not finished")
+        assert not during.finished
+        with pytest.raises(DeepscopeError, match=r"(?s)not finished.*deepscope study run s$"):
+            during.record()
+        open_one.log.append(trial(0))
+        assert seeds_of(during) == [0]
+        open_one.close("Reproduced.", RECORD, {"study": "<svg/>"})
+    after = find_run("last")
+    assert after.finished
+    assert after.outcome == "Reproduced."
+    assert after.record() == RECORD
+    assert after.figures() == {"study": "<svg/>"}
+    assert after.head()["scale"] == "quick"
+    assert sorted(path.name for path in after.path.iterdir()) == [
+        "figures", "record.json", "run.json", "trials.jsonl",
+    ]  # fmt: skip
+
+
+def test_a_block_that_ends_with_an_error_leaves_what_was_done() -> None:
+    def interrupted() -> None:
+        with open_run("study", "s", {}) as run:
+            run.log.append(trial(0))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    left = find_run("last")
+    assert not left.finished
+    assert seeds_of(left) == [0]
+
+
+def test_what_a_full_disk_kept_back_is_written_when_the_block_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_run("study", "s", {}) as run:
+        with monkeypatch.context() as broken:
+            broken.setattr("deepscope.lab._trial_log.os.write", no_space)
+            run.log.append(trial(0))
+        assert run.log.unwritten == 1
+    assert seeds_of(find_run("last")) == [0]
+
+
+def test_two_runs_of_one_name_at_one_time_are_two() -> None:
+    with open_run("study", "s", {}) as one, open_run("study", "s", {}) as other:
+        one.log.append(trial(0))
+        other.log.append(trial(1))
+    assert one.path != other.path
+    assert [seeds_of(run) for run in runs()[0]] == [[1], [0]]
+
+
+def test_a_store_that_cannot_be_written_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DEEPSCOPE_HOME", str(tmp_path / "file"))
+    with pytest.raises(UsageError, match=r"(?s)the store cannot be written.*DEEPSCOPE_HOME"):
+        open_run("study", "s", {})
+
+
+def no_space(*arguments: object, **options: object) -> NoReturn:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_when_a_run_begins_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepscope.lab._store.write_atomically", no_space)
+    with pytest.raises(UsageError, match="No space left"):
+        open_run("study", "s", {})
+    assert list(runs_folder().iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["study.svg", "record.json", "run.json"])
+def test_a_full_disk_when_a_run_ends_keeps_its_trials(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: str) -> Path:
+        return no_space() if path.name == name else write_atomically(path, content)
+
+    with open_run("study", "s", {}) as run:
+        run.log.append(trial(0))
+        with monkeypatch.context() as broken:
+            broken.setattr("deepscope.lab._store.write_atomically", full)
+            with pytest.raises(OSError, match="No space"):
+                run.close("Reproduced.", RECORD, {"study": "<svg/>"})
+    left = find_run("last")
+    assert not left.finished
+    assert seeds_of(left) == [0]
+
+
+def test_earlier_trials_are_found_by_identity_oldest_first_and_copies_once() -> None:
+    with open_run("study", "s", {}) as first:
+        first.log.append(trial(0, run=first.id))
+        first.log.append(trial(1, run=first.id, status="failed"))
+        first.close("done", RECORD, {})
+    with open_run("study", "s", {}) as second:
+        second.log.append(trial(0, run=first.id))
+        second.log.append(trial(1, run=second.id))
+    with open_run("study", "s", {}) as third, open_run("study", "another", {}) as another:
+        third.log.append(trial(0, run=third.id))
+        another.log.append(trial(0, run=another.id))
+        trials, reasons = earlier_trials("s")
+    assert reasons == []
+    assert {name: [each.run for each in found] for name, found in trials.items()} == {
+        "s-0": [first.id, third.id],
+        "s-1": [second.id],
+    }
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_is_found() -> None:
+    made = []
+    for seed in range(4):
+        with open_run("study", "s", {}) as run:
+            run.log.append(trial(seed, run=run.id))
+        made.append(run.path)
+    head = json.loads((made[0] / "run.json").read_text())
+    (made[0] / "run.json").write_text(json.dumps({**head, "layout": 99}))
+    (made[1] / "trials.jsonl").unlink()
+    (made[1] / "trials.jsonl").mkdir()
+    with (made[2] / "trials.jsonl").open("ab") as file:
+        file.write(b"damaged\n")
+    trials, reasons = earlier_trials("s")
+    assert sorted(trials) == ["s-2", "s-3"]
+    assert len(reasons) == 3
+    assert "newer deepscope" in reasons[0]
+    assert "cannot be read" in reasons[1]
+    assert "1 of the stored trials" in reasons[2]
+
+
+def test_a_run_of_the_first_layout_is_still_read() -> None:
     run = keep(examined())
-    assert sorted(path.name for path in runs_folder().iterdir()) == [".young.part", run.id]
+    head = json.loads((run.path / "run.json").read_text())
+    assert head["layout"] == 2
+    (run.path / "run.json").write_text(json.dumps({**head, "layout": 1}))
+    assert runs() == ([run], [])
+
+
+def test_what_a_killed_writer_left_is_swept_whatever_its_date() -> None:
+    program = """
+import os, sys
+from deepscope.lab._draft import Draft
+from deepscope.lab import runs_folder
+draft = Draft(runs_folder(), "killed")
+(draft.path / "record.json").write_text("{")
+print(draft.path.name, flush=True)
+sys.stdin.read()
+"""
+    writer = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    name = writer.stdout.readline().strip()
+    try:
+        # Very old by the clock, and alive.
+        os.utime(runs_folder() / name, (0, 0))
+        first = keep(examined())
+        assert sorted(path.name for path in runs_folder().iterdir()) == [name, first.id]
+    finally:
+        writer.kill()
+        writer.communicate()
+    os.utime(runs_folder() / name, (2**32, 2**32))
+    second = keep(examined())
+    assert sorted(path.name for path in runs_folder().iterdir()) == [first.id, second.id]
+
+
+def test_a_draft_that_was_taken_for_a_leftover_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, taken = Path.mkdir, []
+
+    def mkdir(self: Path, *arguments: Any, **options: Any) -> None:
+        real(self, *arguments, **options)
+        if self.suffix == ".part" and not taken:
+            taken.append(self)
+            for left in leftovers(self.parent):
+                remove(left)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with open_run("study", "s", {}) as run:
+        run.log.append(trial(0))
+    assert len(taken) == 1
+    assert [path.name for path in runs_folder().iterdir()] == [run.id]
+
+
+@pytest.mark.parametrize("what", ["held", "gone", "gone just now"])
+def test_a_draft_whose_lock_somebody_was_quicker_to_take_is_made_again(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = filelock.FileLock.acquire, []
+
+    def acquire(self: filelock.FileLock, *arguments: Any, **options: Any) -> Any:
+        asked.append(self.lock_file)
+        if len(asked) > 1:
+            return real(self, *arguments, **options)
+        if what == "held":
+            raise filelock.Timeout(self.lock_file)
+        if what == "gone":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.lock_file)
+        held = real(self, *arguments, **options)
+        shutil.rmtree(Path(self.lock_file).parent)
+        return held
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    with open_run("study", "s", {}) as run:
+        run.log.append(trial(0))
+        assert [each.id for each in runs()[0]] == [run.id]
+        assert run.path not in [path for path, _, _ in collect_garbage()]
+    assert len({*asked[:2]}) == 2
+    assert seeds_of(find_run("last")) == [0]
+
+
+def test_a_removal_that_was_interrupted_is_finished_and_shows_no_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = keep(examined())
+
+    def killed(path: Path) -> None:
+        (path / "run.json").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr("deepscope.lab._draft.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            remove(run.path)
+    assert runs() == ([], [])
+    assert len(list(runs_folder().iterdir())) == 1
+    assert [remove(left) for left in leftovers(runs_folder())] == [True]
+    assert list(runs_folder().iterdir()) == []
+
+
+_WRITER = """
+import sys
+import numpy as np
+from deepscope.lab import TrialRecord, open_run
+study = sys.argv[1]
+for index in range(50):
+    with open_run("study", study, {"index": index}) as run:
+        for seed in range(4):
+            values = {"curve": np.arange(20.0) + seed}
+            run.log.append(TrialRecord(identity=f"{study}-{index}-{seed}", study=study, case={"index": index},
+                                       seed=seed, status="finished", values=values, run=run.id))
+        run.close(f"{study} {index}", {"schema": 1, "study": study, "verdict": "", "criteria": [], "index": index}, {})
+"""
+
+
+def test_several_processes_write_and_list_at_once_and_nothing_is_lost_or_mixed() -> None:
+    studies = ["s", "s", "t"]
+    writers = [subprocess.Popen([sys.executable, "-c", _WRITER, study]) for study in studies]
+    try:
+        while any(writer.poll() is None for writer in writers):
+            _, broken = runs()
+            assert broken == []
+    finally:
+        for writer in writers:
+            writer.kill()
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    found, broken = runs()
+    assert broken == []
+    assert len(found) == len({run.id for run in found}) == 150
+    for run in found:
+        index = run.head()["index"]
+        assert run.outcome == f"{run.name} {index}"
+        assert run.record()["index"] == index
+        records, bad = run.trials()
+        assert bad == 0
+        assert [(each.identity, each.run) for each in records] == [
+            (f"{run.name}-{index}-{seed}", run.id) for seed in range(4)
+        ]
+    assert sorted(run.head()["index"] for run in found if run.name == "s") == sorted([*range(50), *range(50)])
+    trials, _ = earlier_trials("s")
+    assert len(trials) == 200
+    assert all(len(each) == 2 for each in trials.values())

@@ -139,6 +139,34 @@ def test_a_finished_run_is_not_run_again_and_can_be_prolonged(tmp_path: Path) ->
         run(checkpoint, epochs=3)
 
 
+class EndAfter(Callback):
+    """End the run after a step, and perhaps die right afterwards."""
+
+    def __init__(self, step: int, *, dies: bool = False) -> None:
+        self.step, self.dies = step, dies
+
+    def on_step(self, state) -> None:
+        state.stop = state.step == self.step
+
+    def on_epoch_end(self, state) -> None:
+        if self.dies and state.stop:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 6])
+def test_a_run_that_a_callback_ended_stays_ended(tmp_path: Path, step: int) -> None:
+    checkpoint = Checkpoint(tmp_path / "run.ckpt", every_steps=1)
+    expected = outcome(*run(None, callbacks=[EndAfter(step)]))
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint, callbacks=[EndAfter(step, dies=True)])
+    assert same(outcome(*run(checkpoint, callbacks=[EndAfter(step)])), expected)
+
+    def no_data(epoch: int):
+        raise AssertionError("data asked for")
+
+    assert same(outcome(*run(checkpoint, data=no_data, callbacks=[EndAfter(step)])), expected)
+
+
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
@@ -213,8 +241,8 @@ def test_a_torn_or_foreign_file_is_refused_and_left_alone(tmp_path: Path) -> Non
 def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "run.ckpt")
     run(checkpoint)
-    torch.save({**torch.load(checkpoint.path), "version": 2}, checkpoint.path)
-    with pytest.raises(TargetError, match="has version 2, not 1"):
+    torch.save({**torch.load(checkpoint.path), "version": 3}, checkpoint.path)
+    with pytest.raises(TargetError, match="has version 3, not 2"):
         run(checkpoint)
 
 

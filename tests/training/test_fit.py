@@ -222,6 +222,33 @@ def test_callbacks_are_called_in_order() -> None:
     ]
 
 
+class EndAfter(Callback):
+    def __init__(self, hook: str, step: int) -> None:
+        self.hook, self.step = hook, step
+
+    def on_step(self, state) -> None:
+        state.stop = state.stop or (self.hook, self.step) == ("step", state.step)
+
+    def on_epoch_end(self, state) -> None:
+        state.stop = state.stop or (self.hook, self.step) == ("epoch", state.step)
+
+
+@pytest.mark.parametrize(("hook", "step", "epochs"), [("step", 5, [3, 5]), ("step", 6, [3, 6]), ("epoch", 6, [3, 6])])
+def test_a_callback_can_end_the_run(hook: str, step: int, epochs: list[int]) -> None:
+    model, recorder = network(), Recorder()
+    recorder.on_gradients = lambda state: None
+    callbacks = [EndAfter(hook, step), recorder]
+    history = fit(model, shuffled, functional.cross_entropy, optimizer=sgd(model), epochs=4, callbacks=callbacks)
+    twin = network()
+    whole = fit(twin, shuffled, functional.cross_entropy, optimizer=sgd(twin), epochs=4).loss
+    assert history.loss == whole[:step]
+    assert history.curve("steps") == epochs
+    counts = [8.0, 8.0, 7.0, 8.0, 8.0, 7.0][3:step]
+    last = sum(loss * count for loss, count in zip(whole[3:step], counts, strict=True)) / sum(counts)
+    assert history.curve("loss")[1] == pytest.approx(last, rel=1e-15)
+    assert recorder.seen[-3:] == [f"step {step}", "epoch 1", "end"]
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_and_says_where(bad: float) -> None:
     model = network()

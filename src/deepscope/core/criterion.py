@@ -136,7 +136,7 @@ class Criterion:
         if len(kept) >= FEWEST_SEEDS:
             low, high = interval(kept)
         else:
-            note = "; ".join(filter(None, [note, f"{len(kept)} seeds decide nothing; at least {FEWEST_SEEDS} do"]))
+            note = "; ".join(filter(None, [note, few_seeds(len(kept))]))
         return cls(
             name=name,
             kind="effect",
@@ -261,6 +261,15 @@ def interval(values: np.ndarray[Any, Any]) -> tuple[float, float]:
     tail = float(stats.norm.cdf(-t * math.sqrt(n / (n - 1))))
     low, high = np.quantile(resampled, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def few_seeds(seeds: int) -> str:
+    """Say that so many seeds are too few.
+
+    >>> few_seeds(1)
+    '1 seed decides nothing; at least 3 do'
+    """
+    return f"{seeds} {'seed decides' if seeds == 1 else 'seeds decide'} nothing; at least {FEWEST_SEEDS} do"
 
 
 def _by_seed(values: Mapping[int, Any] | pd.Series[Any]) -> pd.Series[Any]:

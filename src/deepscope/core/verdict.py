@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from deepscope.core.criterion import FEWEST_SEEDS, Criterion
+from deepscope.core.criterion import FEWEST_SEEDS, Criterion, few_seeds
 from deepscope.core.errors import UsageError
 
 Outcome = Literal["reproduced", "not reproduced", "inconclusive"]
@@ -63,8 +63,7 @@ class Verdict:
         if twice:
             raise UsageError("two criteria have one name", where=twice[0], todo="Name each for what it judges.")
         if seeds < FEWEST_SEEDS:
-            few = f"{seeds} {'seed decides' if seeds == 1 else 'seeds decide'} nothing; at least {FEWEST_SEEDS} do"
-            return cls(outcome="inconclusive", criteria=tuple(criteria), reasons=(few,))
+            return cls(outcome="inconclusive", criteria=tuple(criteria), reasons=(few_seeds(seeds),))
         wrong = [criterion for criterion in criteria if criterion.holds is False]
         if wrong:
             reasons = [f"{c.name}: {'the control shows the effect' if c.control else 'fails'}" for c in wrong]

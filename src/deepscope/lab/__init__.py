@@ -7,50 +7,91 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deepscope.lab._compare import Comparison, compare
+    from deepscope.lab._compare_runs import compare_runs
     from deepscope.lab._demo import train_demo
     from deepscope.lab._examination import Examination
     from deepscope.lab._examine import Progress, examine
+    from deepscope.lab._export import export_runs
+    from deepscope.lab._gc import collect_garbage
     from deepscope.lab._machine import hardware, versions
+    from deepscope.lab._protocol import parse_settings
     from deepscope.lab._report_file import check_report_path, write_report
-    from deepscope.lab._store import Run, find_run, keep, runs, runs_folder
+    from deepscope.lab._runs import Run, find_run, runs, runs_folder
+    from deepscope.lab._skeleton import write_skeleton
+    from deepscope.lab._store import OpenRun, earlier_trials, keep, open_run
+    from deepscope.lab._study import EXECUTORS, StudyRun, plan_study, run_study
     from deepscope.lab._target import subject_of
+    from deepscope.lab._trial_log import TrialLog, read_trials
+    from deepscope.lab._trial_record import TrialRecord, trials_table
 
 _HOME = {
     "Comparison": "_compare",
+    "EXECUTORS": "_study",
     "Examination": "_examination",
+    "OpenRun": "_store",
     "Progress": "_examine",
-    "Run": "_store",
+    "Run": "_runs",
+    "StudyRun": "_study",
+    "TrialLog": "_trial_log",
+    "TrialRecord": "_trial_record",
     "check_report_path": "_report_file",
+    "collect_garbage": "_gc",
     "compare": "_compare",
+    "compare_runs": "_compare_runs",
+    "earlier_trials": "_store",
     "examine": "_examine",
-    "find_run": "_store",
+    "export_runs": "_export",
+    "find_run": "_runs",
     "hardware": "_machine",
     "keep": "_store",
-    "runs": "_store",
-    "runs_folder": "_store",
+    "open_run": "_store",
+    "parse_settings": "_protocol",
+    "plan_study": "_study",
+    "read_trials": "_trial_log",
+    "run_study": "_study",
+    "runs": "_runs",
+    "runs_folder": "_runs",
     "subject_of": "_target",
     "train_demo": "_demo",
+    "trials_table": "_trial_record",
     "versions": "_machine",
     "write_report": "_report_file",
+    "write_skeleton": "_skeleton",
 }
 
 __all__ = [
+    "EXECUTORS",
     "Comparison",
     "Examination",
+    "OpenRun",
     "Progress",
     "Run",
+    "StudyRun",
+    "TrialLog",
+    "TrialRecord",
     "check_report_path",
+    "collect_garbage",
     "compare",
+    "compare_runs",
+    "earlier_trials",
     "examine",
+    "export_runs",
     "find_run",
     "hardware",
     "keep",
+    "open_run",
+    "parse_settings",
+    "plan_study",
+    "read_trials",
+    "run_study",
     "runs",
     "runs_folder",
     "subject_of",
     "train_demo",
+    "trials_table",
     "versions",
     "write_report",
+    "write_skeleton",
 ]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from deepscope.core import DeepscopeError
 from deepscope.lab._limits import one_thread_for_children
-from deepscope.lab._task import TrialTask
+from deepscope.lab._task import TrialTask, took_too_long
 from deepscope.lab._trial_record import TrialRecord
 
 _ATTEMPTS = 2
@@ -138,7 +138,7 @@ class PoolExecutor:
         except CancelledError:
             if not flight.timed_out:
                 raise
-            return record_of(task, {}, f"took longer than {self._timeout:g} s. Allow more with --timeout.", **spent)
+            return record_of(task, {}, took_too_long(self._timeout), **spent)
         except ProcessExpired as death:
             deaths[task.identity] += 1
             if deaths[task.identity] < _ATTEMPTS:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import signal
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 from deepscope.core import UsageError, first_line
 from deepscope.lab._limits import THREAD_VARIABLES
-from deepscope.lab._task import TrialTask
+from deepscope.lab._task import TrialTask, took_too_long
 from deepscope.lab._trial_record import TrialRecord
 
 _ATTEMPTS = 2
@@ -19,6 +22,8 @@ _LARGEST_BATCH = 16
 #: Batches that each of the cluster's processors should get, so that the last ones end together.
 _BATCHES_PER_CPU = 4
 _POLL_SECONDS = 0.2
+_START_SECONDS = 60.0
+_ANSWER_SECONDS = 5.0
 
 
 class RayExecutor:
@@ -66,7 +71,7 @@ class RayExecutor:
                 processors = max(1, int(ray.cluster_resources().get("CPU", 1)))
                 while waiting and len(flights) < processors:
                     batch = waiting.popleft()
-                    flights[remote.remote(batch)] = _Flight(batch, time.monotonic())
+                    flights[remote.remote(batch, self._timeout)] = _Flight(batch, time.monotonic())
                 ended, _ = ray.wait(list(flights), num_returns=1, timeout=_POLL_SECONDS)
                 self._stop_what_takes_too_long(flights)
                 for reference in ended:
@@ -78,7 +83,8 @@ class RayExecutor:
     def _stop_what_takes_too_long(self, flights: dict[Any, _Flight]) -> None:
         now = time.monotonic()
         for reference, flight in flights.items():
-            if not flight.timed_out and now - flight.started > self._timeout * len(flight.batch):
+            # A trial that no alarm can stop; the time in which a node starts a worker is not the trial's.
+            if not flight.timed_out and now - flight.started > self._timeout * len(flight.batch) + _START_SECONDS:
                 flight.timed_out = True
                 self._ray.cancel(reference, force=True)
 
@@ -97,7 +103,7 @@ class RayExecutor:
                 deaths[task.identity] += alone and not flight.timed_out
                 if alone and (flight.timed_out or deaths[task.identity] >= _ATTEMPTS):
                     why = (
-                        f"took longer than {self._timeout:g} s. Allow more with --timeout."
+                        took_too_long(self._timeout)
                         if flight.timed_out
                         else f"its worker died twice ({type(error).__name__}: {first_line(error)})"
                     )
@@ -117,12 +123,40 @@ class _Flight:
     timed_out: bool = False
 
 
-def _run_batch(batch: tuple[TrialTask, ...]) -> list[TrialRecord]:
+class _Overdue(BaseException):
+    """Raised in a trial that takes too long; no handler of its own should swallow it."""
+
+
+def _run_batch(batch: tuple[TrialTask, ...], timeout: float) -> list[TrialRecord]:
     from deepscope.lab._limits import one_thread
-    from deepscope.lab._trial import run_trial
 
     with one_thread():
-        return [run_trial(task) for task in batch]
+        return [_run_in_time(task, timeout) for task in batch]
+
+
+def _run_in_time(task: TrialTask, timeout: float) -> TrialRecord:
+    from deepscope.lab._trial import record_of, run_trial
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _Overdue
+
+    begun = False
+
+    def begin(done: float) -> None:
+        # Called first when the trial itself begins: what a worker's first trial imports is not counted.
+        nonlocal begun
+        if not begun:
+            signal.setitimer(signal.ITIMER_REAL, timeout)
+        begun = True
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        return run_trial(task, begin)
+    except _Overdue:
+        return record_of(task, {}, took_too_long(timeout), wall_seconds=timeout)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _connected(address: str | None) -> Any:
@@ -135,6 +169,7 @@ def _connected(address: str | None) -> Any:
     if ray.is_initialized():
         return ray
     try:
+        _require_answer(address)
         ray.init(
             address=address,
             runtime_env={"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")},
@@ -149,3 +184,10 @@ def _connected(address: str | None) -> Any:
             todo='Start one with "ray start --head", or leave --address out.',
         ) from error
     return ray
+
+
+def _require_answer(address: str | None) -> None:
+    """Raise OSError where nobody listens; Ray itself would try for minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()

@@ -1,84 +1,161 @@
-"""The store: one directory per run. Never loads torch."""
+"""The store: one directory per run, written whole or as it grows. Never loads torch.
+
+A study's run::
+
+    with open_run("study", study, {"scale": scale, "modified": False, "settings": {}}) as run:
+        run.log.append(record)                              # a TrialLog; as often as there are trials
+        run.close(outcome, record, {"study": svg})          # once, when all is done
+
+Until ``close`` the run is listed as "not finished". A lock file in its directory is held from ``open_run`` to the end
+of the block, or of the process.
+"""
 
 from __future__ import annotations
 
 import datetime
 import json
-import re
-import secrets
-import shutil
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
-from deepscope.core import DeepscopeError, UsageError, home, nearest
-from deepscope.report import sentence
+from deepscope.core import DeepscopeError, UsageError, write_atomically
+from deepscope.lab._draft import Draft, leftovers, remove
+from deepscope.lab._runs import FIGURES, HEAD, LAYOUT, NOT_FINISHED, RECORD, TRIALS, Run, runs, runs_folder
+from deepscope.lab._trial_log import TrialLog
+from deepscope.lab._trial_record import TrialRecord
 
 if TYPE_CHECKING:
     from deepscope.lab._examination import Examination
 
-#: Version of the layout of a run's directory.
-LAYOUT = 1
-_STALE_SECONDS = 24 * 60 * 60
 
-
-@dataclass(frozen=True)
-class Run:
-    """One stored run: what ``run.json`` says.
+class OpenRun:
+    """A study's run that is being written; a context manager.
 
     Attributes
     ----------
     id
         Name of its directory.
-    kind
-        ``"examination"``.
-    name
-        What was examined.
-    date
-        When, ISO 8601 with time zone.
-    outcome
-        One sentence.
     path
-        Its directory.
+        The directory.
+    log
+        Where its trials go.
     """
 
-    id: str
-    kind: str
-    name: str
-    date: str
-    outcome: str
-    path: Path
+    def __init__(self, draft: Draft, head: Mapping[str, Any]) -> None:
+        self._draft, self._head = draft, head
+        self.id, self.path = draft.id, draft.path
+        self.log = TrialLog(self.path / TRIALS)
 
-    def record(self) -> dict[str, Any]:
-        """Return the whole record, as ``examine --json`` printed it.
+    def close(self, outcome: str, record: Mapping[str, Any], figures: Mapping[str, str]) -> None:
+        """Write the record and the figures, then that the run is finished.
+
+        Parameters
+        ----------
+        outcome
+            One sentence, for lists.
+        record
+            The whole record, plain JSON.
+        figures
+            SVG by name.
 
         Raises
         ------
-        DeepscopeError
-            It is not there or cannot be read.
+        OSError
+            The store cannot be written, or the disk is full. The trials that were written stay.
         """
-        file = self.path / "record.json"
+        self.log.close()
+        if figures:
+            (self.path / FIGURES).mkdir(exist_ok=True)
+        for name, svg in figures.items():
+            write_atomically(self.path / FIGURES / f"{name}.svg", svg)
+        write_atomically(self.path / RECORD, json.dumps(record, allow_nan=False))
+        _write_head(self.path, {**self._head, "outcome": outcome})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.log.close()
+        self._draft.finish()
+
+
+def open_run(kind: str, name: str, head: Mapping[str, Any]) -> OpenRun:
+    """Make a run's directory, with a ``run.json`` that says "not finished".
+
+    Parameters
+    ----------
+    kind
+        ``"study"``.
+    name
+        The study's id.
+    head
+        What else ``run.json`` says, plain JSON: for a study its ``scale``, ``settings``, ``modified`` and ``seeds``.
+
+    Raises
+    ------
+    UsageError
+        The store cannot be written.
+
+    Notes
+    -----
+    Cost: a millisecond.
+    """
+    head = {
+        "layout": LAYOUT,
+        "kind": kind,
+        "name": name,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "outcome": NOT_FINISHED,
+        **head,
+    }
+    try:
+        draft = Draft(runs_folder(), name)
         try:
-            record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            for part in ("schema", "readings", "findings"):
-                record[part]
-            record["subject"]["name"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DeepscopeError(
-                f"the run cannot be read ({error})", where=str(file), todo="Remove its directory."
-            ) from error
-        return record
+            _write_head(draft.path, head)
+            draft.publish()
+        except BaseException:
+            draft.discard()
+            raise
+    except OSError as error:
+        raise UsageError(
+            f"the store cannot be written ({error.strerror or error})",
+            where=str(runs_folder()),
+            todo="Free some space, or set DEEPSCOPE_HOME to a writable folder.",
+        ) from error
+    return OpenRun(draft, head)
 
-    def figures(self) -> dict[str, str]:
-        """Return the figures that were drawn, as SVG by instrument."""
-        return {file.stem: file.read_text(encoding="utf-8") for file in sorted((self.path / "figures").glob("*.svg"))}
 
+def earlier_trials(study: str) -> tuple[dict[str, list[TrialRecord]], list[str]]:
+    """Return the finished trials of all stored runs of a study, also of those that were killed or go on.
 
-def runs_folder() -> Path:
-    """Return the folder of all runs; it may not exist yet."""
-    return home() / "runs"
+    Returns
+    -------
+    trials, reasons
+        By identity, oldest first; a trial that later runs have copied is there once. Why directories or trials could
+        not be read.
+    """
+    found, reasons = runs()
+    trials: dict[str, list[TrialRecord]] = {}
+    seen: set[tuple[str, str]] = set()
+    for run in reversed(found):
+        if (run.kind, run.name) != ("study", study):
+            continue
+        try:
+            records, bad = run.trials()
+        except DeepscopeError as error:
+            reasons.append(str(error).replace("\n", ". "))
+            continue
+        if bad:
+            reasons.append(f"{bad} of the stored trials cannot be read: {run.path / TRIALS}")
+        for record in records:
+            copied = bool(record.run) and (record.identity, record.run) in seen
+            if record.status == "finished" and not copied:
+                seen.add((record.identity, record.run))
+                trials.setdefault(record.identity, []).append(record)
+    return trials, reasons
 
 
 def keep(examination: Examination) -> Run:
@@ -91,95 +168,36 @@ def keep(examination: Examination) -> Run:
     OSError
         The store cannot be written, or the disk is full; nothing is left behind.
     """
+    from deepscope.report import sentence
+
     record = examination.to_dict()
+    head = {
+        "layout": LAYOUT,
+        "kind": "examination",
+        "name": str(record["subject"]["name"]),
+        "date": record["date"],
+        "outcome": sentence(record),
+    }
     folder = runs_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    name = str(record["subject"]["name"])
-    # To the microsecond, so that names sort by time.
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
-    run_id = f"{stamp}-{_slug(name)}-{secrets.token_hex(2)}"
-    _sweep(folder)
-    draft = folder / f".{run_id}.part"
+    for left in leftovers(folder):
+        remove(left)
+    draft = Draft(folder, head["name"])
     try:
-        draft.mkdir()
         for instrument, reading in examination.readings.items():
-            (draft / "readings" / instrument).mkdir(parents=True)
-            reading.save(draft / "readings" / instrument)
-        (draft / "figures").mkdir()
+            (draft.path / "readings" / instrument).mkdir(parents=True)
+            reading.save(draft.path / "readings" / instrument)
+        (draft.path / FIGURES).mkdir()
         for instrument, svg in examination.figures.items():
-            (draft / "figures" / f"{instrument}.svg").write_text(svg, encoding="utf-8")
-        (draft / "record.json").write_text(json.dumps(record, allow_nan=False), encoding="utf-8")
-        head = {
-            "layout": LAYOUT,
-            "kind": "examination",
-            "name": name,
-            "date": record["date"],
-            "outcome": sentence(record),
-        }
-        (draft / "run.json").write_text(json.dumps(head, allow_nan=False, indent=1), encoding="utf-8")
-        draft.rename(folder / run_id)
+            (draft.path / FIGURES / f"{instrument}.svg").write_text(svg, encoding="utf-8")
+        (draft.path / RECORD).write_text(json.dumps(record, allow_nan=False), encoding="utf-8")
+        _write_head(draft.path, head)
+        draft.publish()
     except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
+        draft.discard()
         raise
-    return _read(folder / run_id)
+    draft.finish()
+    return Run(draft.id, "examination", head["name"], head["date"], head["outcome"], folder)
 
 
-def runs() -> tuple[list[Run], list[str]]:
-    """List stored runs, newest first, and directories that are not readable runs, with the reason."""
-    found, broken = [], []
-    folder = runs_folder()
-    for path in sorted(folder.iterdir() if folder.is_dir() else (), reverse=True):
-        if path.name.startswith(".") or not path.is_dir():
-            continue
-        try:
-            found.append(_read(path))
-        except DeepscopeError as error:
-            broken.append(str(error).replace("\n", ". "))
-    return found, broken
-
-
-def find_run(name: str) -> Run:
-    """Find a run by its id, an unambiguous beginning or end of it, or ``"last"``.
-
-    Raises
-    ------
-    UsageError
-        None, or more than one, matches.
-    """
-    stored, _ = runs()
-    if name == "last" and stored:
-        return stored[0]
-    exact = [run for run in stored if run.id == name]
-    matching = exact or [run for run in stored if run.id.startswith(name) or run.id.endswith(name)]
-    if len(matching) == 1:
-        return matching[0]
-    if matching:
-        raise UsageError("several runs match", where=name, todo=f"Say which: {', '.join(r.id for r in matching[:5])}.")
-    todo = nearest(name, [run.id for run in stored[:5]]) if stored else "Nothing is stored yet: run deepscope examine."
-    raise UsageError("no such run", where=name, todo=todo)
-
-
-def _read(path: Path) -> Run:
-    file = path / "run.json"
-    try:
-        head: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if head["layout"] > LAYOUT:
-            raise DeepscopeError(
-                f"written by a newer deepscope (layout {head['layout']})", where=str(path), todo="Update deepscope."
-            )
-        return Run(path.name, head["kind"], head["name"], head["date"], head["outcome"], path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DeepscopeError(
-            f"not a readable run ({type(error).__name__}: {error})", where=str(path), todo="Remove its directory."
-        ) from error
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what runs that were killed while writing have left, once nobody can be writing it any more."""
-    for left in folder.glob(".*.part"):
-        if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()[:32] or "subject"
+def _write_head(path: Path, head: Mapping[str, Any]) -> None:
+    write_atomically(path / HEAD, json.dumps(head, allow_nan=False, indent=1))

@@ -154,10 +154,11 @@ def run_study(
     Cost: that of the trials that are not stored; about a millisecond more for each, and two seconds to start workers.
     """
     protocol = protocol_of(study, scale=scale, settings=settings, seeds=seeds)
-    machine = _executor(executor, workers, address, timeout or protocol.study.timeout)
+    machine = _executor(executor, workers, address, protocol.study.timeout if timeout is None else timeout)
     at_once = _count(executor, workers)
     memory = _memory(executor, at_once, memory_bytes)
     tell = progress or _silent
+    mirrors = list(trackers)
     started = time.perf_counter()
     with _only_one(protocol.reference.id, tell):
         earlier, notes = earlier_trials(protocol.reference.id)
@@ -197,7 +198,7 @@ def run_study(
                 run.log.append(made)
                 found[made.identity] = made
                 if made.status == "finished":
-                    _mirror(made, trackers, notes)
+                    _mirror(made, mirrors, notes)
             result = _Result(protocol, [found[planned.identity] for planned in protocol.trials], notes)
             record = result.record(
                 head,
@@ -353,17 +354,16 @@ def _close(run: OpenRun, record: dict[str, Any], figure: str) -> bool:
     return not run.log.unwritten and (run.path / "record.json").exists()
 
 
-def _mirror(record: TrialRecord, trackers: Sequence[Tracker], notes: list[str]) -> None:
+def _mirror(record: TrialRecord, trackers: list[Tracker], notes: list[str]) -> None:
+    """Show a trial in each tracker; one that fails is shown no more: each further trial would wait for it again."""
     from deepscope.training import mirror_trial
 
-    for tracker in trackers:
+    for tracker in tuple(trackers):
         try:
             mirror_trial(tracker, record.study, record.case, record.seed, record.values)
         except Exception as error:
-            # A tracker that is away must not cost a trial.
-            note = f"Not mirrored to {type(tracker).__name__}: {one_line(error)}."
-            if note not in notes:
-                notes.append(note)
+            trackers.remove(tracker)
+            notes.append(f"No longer mirrored to {type(tracker).__name__}: {one_line(error)}.")
 
 
 @contextmanager

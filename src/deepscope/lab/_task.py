@@ -73,6 +73,11 @@ class TrialTask:
     slot: int = 0
 
 
+def took_too_long(timeout: float) -> str:
+    """Say why a trial was stopped."""
+    return f"took longer than {timeout:g} s. Allow more with --timeout."
+
+
 class Executor(Protocol):
     """Runs trials: in this process, in a pool of workers, on a cluster."""
 

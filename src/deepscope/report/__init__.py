@@ -1,4 +1,4 @@
-"""Records in, pages out: what an examination or a comparison says, in a terminal and as one HTML file."""
+"""Records in, pages out: what an examination, a comparison or a study says, in a terminal and as one HTML file."""
 
 from __future__ import annotations
 
@@ -8,21 +8,39 @@ from typing import TYPE_CHECKING, Any
 from deepscope.report._comparison import comparison_page
 from deepscope.report._examination import examination_page
 from deepscope.report._sentence import comparison_sentence, sentence
+from deepscope.report._study_page import study_page
+from deepscope.report._verdict import verdict_sentence
 
 if TYPE_CHECKING:
+    from deepscope.report._catalog_text import study_list_text, study_show_text
     from deepscope.report._comparison_text import comparison_text
     from deepscope.report._examination_text import examination_text
+    from deepscope.report._runs_text import compare_runs_text
+    from deepscope.report._study_text import study_text
 
 # rich draws from Python's random generator when it is first imported; only what is shown in a terminal needs it.
-_HOME = {"comparison_text": "_comparison_text", "examination_text": "_examination_text"}
+_HOME = {
+    "compare_runs_text": "_runs_text",
+    "comparison_text": "_comparison_text",
+    "examination_text": "_examination_text",
+    "study_list_text": "_catalog_text",
+    "study_show_text": "_catalog_text",
+    "study_text": "_study_text",
+}
 
 __all__ = [
+    "compare_runs_text",
     "comparison_page",
     "comparison_sentence",
     "comparison_text",
     "examination_page",
     "examination_text",
     "sentence",
+    "study_list_text",
+    "study_page",
+    "study_show_text",
+    "study_text",
+    "verdict_sentence",
 ]
 
 

@@ -24,7 +24,7 @@ WHERE_ALL_IS = "see --out report.html"
 _ASCII = str.maketrans(
     {"▲": "!", "●": "*", "○": "-", "–": "-", "−": "-", "…": "...", "±": "+/-", "×": "x", "α": "alpha", "λ": "lambda"}
     | {"‖": "||", "·": ".", "\u00a0": " ", "▁": "1", "▂": "2", "▃": "3", "▄": "4", "▅": "5", "▆": "6", "▇": "7"}
-    | {"█": "8", "₊": "+"}
+    | {"█": "8", "₊": "+", "≥": ">=", "≤": "<="}
 )
 
 
@@ -42,13 +42,15 @@ class Screen:
 
     def line(self, *parts: str | tuple[str, str], indent: int = 0) -> None:
         """Write one paragraph of plain or styled parts, broken between words."""
-        text = Text.assemble(
-            *(self.shown(part) if isinstance(part, str) else (self.shown(part[0]), part[1]) for part in parts)
-        )
+        text = self._assembled(parts)
         # A console that wraps by itself fills lines up with blanks, which a copied text would carry along.
         for line in text.wrap(self.console, self.width - indent, overflow="fold"):
             line.rstrip()
             self.console.print(Text(" " * indent) + line, highlight=False, soft_wrap=True)
+
+    def whole(self, *parts: str | tuple[str, str], indent: int = 0) -> None:
+        """Write what is copied, a command or a path: no line end gets into it."""
+        self.console.print(Text(" " * indent) + self._assembled(parts), highlight=False, soft_wrap=True)
 
     def blank(self) -> None:
         """Write an empty line."""
@@ -99,6 +101,11 @@ class Screen:
         ]
         if hidden:
             self.line((f"… and {', '.join(hidden)} ({WHERE_ALL_IS})", "dim"), indent=2)
+
+    def _assembled(self, parts: Iterable[str | tuple[str, str]]) -> Text:
+        return Text.assemble(
+            *(self.shown(part) if isinstance(part, str) else (self.shown(part[0]), part[1]) for part in parts)
+        )
 
     def _row(self, cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int], style: str) -> None:
         padded = [

@@ -4,8 +4,10 @@ from deepscope.training._callback import Callback, Evaluate, GradientClipping
 from deepscope.training._checkpoint import Checkpoint
 from deepscope.training._evaluate import Evaluation, evaluate
 from deepscope.training._fit import fit
+from deepscope.training._mirror import Mirror, mirror_trial
 from deepscope.training._schedules import Schedule, constant, cosine, linear_warmup, step_decay
 from deepscope.training._state import History, TrainingState
+from deepscope.training._trackers import MLflow, TensorBoard, Tracker, WandB, tracker
 
 __all__ = [
     "Callback",
@@ -14,12 +16,19 @@ __all__ = [
     "Evaluation",
     "GradientClipping",
     "History",
+    "MLflow",
+    "Mirror",
     "Schedule",
+    "TensorBoard",
+    "Tracker",
     "TrainingState",
+    "WandB",
     "constant",
     "cosine",
     "evaluate",
     "fit",
     "linear_warmup",
+    "mirror_trial",
     "step_decay",
+    "tracker",
 ]

@@ -21,7 +21,7 @@ from deepscope.training._callback import Callback
 from deepscope.training._configuration import Configuration, differences
 from deepscope.training._state import History, TrainingState
 
-_FORMAT, _VERSION = "deepscope training checkpoint", 1
+_FORMAT, _VERSION = "deepscope training checkpoint", 2
 _SHOWN = 3
 
 
@@ -87,6 +87,7 @@ class Checkpoint:
             "version": _VERSION,
             "configuration": configuration,
             "position": {"epoch": state.epoch, "step": state.step, "batch": state.batch},
+            "stop": state.stop,
             "model": state.model.state_dict(),
             "optimizer": state.optimizer.state_dict(),
             "callbacks": [callback.state_dict() for callback in callbacks],
@@ -140,6 +141,7 @@ class Checkpoint:
                 callback.load_state_dict(its_state)
             position = record["position"]
             state.epoch, state.step, state.batch = position["epoch"], position["step"], position["batch"]
+            state.stop = record["stop"]
             state.loss = history.loss[-1] if history.loss else None
             state.history, state.epoch_generators = history, record["epoch_generators"]
             restore_generators(record["generators"])

@@ -51,7 +51,8 @@ def fit(
     optimizer
         Over the model's parameters. Afterwards its learning rates are again those it came with.
     epochs
-        Number of passes over the data, those of a resumed checkpoint included.
+        Number of passes over the data, those of a resumed checkpoint included; fewer are made where a callback sets
+        ``state.stop``.
     schedule
         Step (number of updates made so far) to factor on the optimizer's learning rates; constant unless given.
     callbacks
@@ -117,7 +118,7 @@ def fit(
         for callback in callbacks:
             callback.on_start(state)
 
-        while state.epoch < epochs:
+        while state.epoch < epochs and not state.stop:
             model.train()
             for inputs, targets in _batches(data, state):
                 factor = float(schedule(state.step))
@@ -138,6 +139,8 @@ def fit(
                 state.batch += 1
                 for callback in callbacks:
                     callback.on_step(state)
+                if state.stop:
+                    break
                 if checkpoint and checkpoint.due_after_step(state.step):
                     checkpoint.save(state, callbacks, configuration)
 
@@ -145,7 +148,7 @@ def fit(
             for callback in callbacks:
                 callback.on_epoch_end(state)
             state.epoch, state.batch = state.epoch + 1, 0
-            if checkpoint and (checkpoint.due_after_epoch(state.epoch) or state.epoch == epochs):
+            if checkpoint and (checkpoint.due_after_epoch(state.epoch) or state.epoch == epochs or state.stop):
                 checkpoint.save(state, callbacks, configuration)
 
         for callback in callbacks:

@@ -96,6 +96,8 @@ class TrainingState:
         Training loss of the latest step, None before the first.
     history
         What has been seen so far.
+    stop
+        Set by a callback to end the run after the current step, or after the epoch where it is set at its end.
     epoch_generators
         States of the random generators at the start of the current epoch.
     """
@@ -106,5 +108,6 @@ class TrainingState:
     step: int = 0
     batch: int = 0
     loss: float | None = None
+    stop: bool = False
     history: History = field(default_factory=History)
     epoch_generators: GeneratorStates = field(default_factory=dict, repr=False)

@@ -1,0 +1,178 @@
+"""deepscope examine, deepscope compare."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from deepscope._terminal import progress, say, user_code
+from deepscope.cli._options import (
+    DONE,
+    PARTLY,
+    PROBLEM,
+    Device,
+    Json,
+    Offline,
+    Out,
+    Seed,
+    command_of,
+    go_offline,
+    split,
+)
+from deepscope.cli._output import check_writable, save, show
+from deepscope.cli._subject import subject
+
+if TYPE_CHECKING:
+    from deepscope.lab import Examination
+
+Budget = Literal["quick", "standard", "deep"]
+Instruments = Annotated[
+    str | None, Parameter(help="Comma-separated names, or module:NAME of your own; all by default.")
+]
+Data = Annotated[str | None, Parameter(help="A dataset's name, or module:callable that returns batches.")]
+Loss = Annotated[str | None, Parameter(help="A function of torch.nn.functional, or module:callable.")]
+
+
+def examine(
+    target: str | None = None,
+    *,
+    weights: Annotated[str | None, Parameter(help="Checkpoint to load into the factory's model.")] = None,
+    data: Data = None,
+    loss: Loss = None,
+    layers: Annotated[str | None, Parameter(help='Only these, comma-separated patterns: "*.attention.*".')] = None,
+    instruments: Instruments = None,
+    budget: Budget = "standard",
+    out: Out = None,
+    json: Json = False,
+    strict: Annotated[bool, Parameter(negative="", help="Exit with 1 if a problem was found.")] = False,
+    baseline: Annotated[
+        Path | None, Parameter(help="With --strict: only problems that this earlier --json did not have count.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = None,
+    offline: Offline = False,
+) -> int:
+    """Examine a network: what it is made of, how well its layers are trained, how signals and gradients flow.
+
+    Parameters
+    ----------
+    target
+        A checkpoint (.safetensors, .pt, .pth, .bin, .ckpt, .npz, or a model directory), or package.module:factory, a
+        function that returns a torch module. Without it, a small network is trained on handwritten digits.
+    """
+    from deepscope.core import without_numbers
+    from deepscope.lab import examine as run_examination
+    from deepscope.lab import keep
+    from deepscope.report import examination_text
+
+    command = command_of("examine", examine, locals())
+    go_offline(offline)
+    check_writable(out)
+    known = _problems_of(baseline) if baseline else set()
+    with user_code():
+        found, about = subject(target, weights, data, loss, seed, device)
+        if layers is not None:
+            found = found.only(*split(layers))
+        with progress() as tell:
+            examination = run_examination(
+                found,
+                instruments=split(instruments) if instruments is not None else None,
+                budget=budget,
+                seed=seed,
+                progress=tell,
+                command=command,
+                about=about,
+            )
+    stored = _stored(keep, examination)
+    if out is not None:
+        save(examination.save, out)
+    show(examination.to_dict(), examination_text, json=json, out=out)
+    _say_failures(examination)
+    new = {(f.instrument, f.where, without_numbers(f.message)) for f in examination.problems} - known
+    if strict and new:
+        return PROBLEM
+    return PARTLY if examination.failed or not stored else DONE
+
+
+def compare(
+    a: str,
+    b: str,
+    *,
+    data: Data = None,
+    loss: Loss = None,
+    instruments: Instruments = None,
+    budget: Budget = "standard",
+    out: Out = None,
+    json: Json = False,
+    seed: Seed = 0,
+    device: Device = None,
+    offline: Offline = False,
+) -> int:
+    """Compare two networks by name: change in weights per tensor, and both tables side by side.
+
+    Parameters
+    ----------
+    a
+        The first: a checkpoint, or package.module:factory.
+    b
+        The second.
+    """
+    from deepscope.lab import compare as run_comparison
+    from deepscope.report import comparison_text
+
+    command = command_of("compare", compare, locals())
+    go_offline(offline)
+    check_writable(out)
+    with user_code():
+        one, _ = subject(a, None, data, loss, seed, device)
+        other, _ = subject(b, None, data, loss, seed, device)
+        with progress() as tell:
+            comparison = run_comparison(
+                one,
+                other,
+                instruments=split(instruments) if instruments is not None else None,
+                budget=budget,
+                seed=seed,
+                progress=tell,
+                command=command,
+            )
+    if out is not None:
+        save(comparison.save, out)
+    show(comparison.to_dict(), comparison_text, json=json, out=out)
+    _say_failures(comparison.a)
+    _say_failures(comparison.b)
+    return PARTLY if comparison.a.failed or comparison.b.failed else DONE
+
+
+def _stored(keep: Callable[[Examination], object], examination: Examination) -> bool:
+    try:
+        keep(examination)
+    except OSError as error:
+        say(f"The run was not stored: {error}. Set DEEPSCOPE_HOME to a writable folder.")
+        return False
+    return True
+
+
+def _say_failures(examination: Examination) -> None:
+    for entry in examination.not_run:
+        if entry.name in examination.failed:
+            say(f"not run: {entry.name}: {entry.reason}".replace("\n", " "))
+
+
+def _problems_of(baseline: Path) -> set[tuple[str, str, str]]:
+    from deepscope.core import TargetError, without_numbers
+
+    try:
+        findings = json_module.loads(baseline.read_text(encoding="utf-8"))["findings"]
+        problems = [finding for finding in findings if finding["severity"] == "problem"]
+        return {(f["instrument"], f["where"], without_numbers(f["message"])) for f in problems}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TargetError(
+            f"the baseline cannot be read ({type(error).__name__})",
+            where=str(baseline),
+            todo="Give what an earlier deepscope examine --json printed.",
+        ) from error

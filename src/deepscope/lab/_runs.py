@@ -1,0 +1,225 @@
+"""The stored runs: listed, found, read. Never loads torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepscope.core import DeepscopeError, UsageError, home, nearest
+from deepscope.lab import _index
+from deepscope.lab._index import Head
+from deepscope.lab._trial_log import read_trials
+from deepscope.lab._trial_record import TrialRecord
+
+#: Version of the layout of a run's directory. 1: examinations. 2: studies too.
+LAYOUT = 2
+#: The outcome of a study's run that goes on, or was killed.
+NOT_FINISHED = "not finished"
+HEAD, RECORD, TRIALS, FIGURES = "run.json", "record.json", "trials.jsonl", "figures"
+_PARTS = {
+    "examination": ("schema", "readings", "findings", "subject"),
+    "study": ("schema", "study", "verdict", "criteria"),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One stored run: what ``run.json`` says.
+
+    Attributes
+    ----------
+    id
+        Name of its directory.
+    kind
+        ``"examination"`` or ``"study"``.
+    name
+        What was examined, or the study's id.
+    date
+        When, ISO 8601 with time zone.
+    outcome
+        One sentence; ``"not finished"`` for a study that goes on or was killed.
+    folder
+        The folder of all runs.
+    """
+
+    id: str
+    kind: str
+    name: str
+    date: str
+    outcome: str
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """Its directory."""
+        return self.folder / self.id
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of it was done and stored."""
+        return self.outcome != NOT_FINISHED
+
+    def head(self) -> dict[str, Any]:
+        """Return all that ``run.json`` says.
+
+        Raises
+        ------
+        DeepscopeError
+            It cannot be read, or was written by a newer deepscope.
+        """
+        return read_head(self.path)
+
+    def record(self) -> dict[str, Any]:
+        """Return the whole record, as ``examine --json`` or ``study run --json`` printed it.
+
+        Raises
+        ------
+        DeepscopeError
+            It is not there or cannot be read.
+        """
+        file = self.path / RECORD
+        if not self.finished and not file.exists():
+            raise DeepscopeError(
+                "the run was not finished; its trials are stored",
+                where=self.id,
+                todo=f"Go on with: deepscope study run {self.name}",
+            )
+        try:
+            record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            for part in _PARTS.get(self.kind, ()):
+                record[part]
+            if self.kind == "examination":
+                record["subject"]["name"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DeepscopeError(
+                f"the run cannot be read ({error})", where=str(file), todo="Remove its directory."
+            ) from error
+        return record
+
+    def figures(self) -> dict[str, str]:
+        """Return the figures that were drawn, as SVG by name: the instrument's, or ``"study"``."""
+        return {file.stem: file.read_text(encoding="utf-8") for file in sorted((self.path / FIGURES).glob("*.svg"))}
+
+    def trials(self) -> tuple[list[TrialRecord], int]:
+        """Return the trials of a study's run, and the number of lines that are no trial: see ``read_trials``.
+
+        Raises
+        ------
+        DeepscopeError
+            They cannot be read.
+        """
+        file = self.path / TRIALS
+        try:
+            return read_trials(file)
+        except OSError as error:
+            raise DeepscopeError(
+                f"the trials cannot be read ({error.strerror or error})", where=str(file), todo="Make it readable."
+            ) from error
+
+
+def runs_folder() -> Path:
+    """Return the folder of all runs; it may not exist yet."""
+    return home() / "runs"
+
+
+def runs() -> tuple[list[Run], list[str]]:
+    """List stored runs, newest first, and directories that are not readable runs, with the reason.
+
+    Notes
+    -----
+    Cost: one look at each directory; only ``run.json`` files that are new or have changed since the last call are
+    opened.
+    """
+    folder = runs_folder()
+    known = _index.load(folder)
+    heads: dict[str, Head] = {}
+    broken = []
+    for name in sorted(_directories(folder), reverse=True):
+        stamp = _stamp(f"{folder}/{name}/{HEAD}")
+        head = known.get(name)
+        if head is None or head.stamp != stamp:
+            try:
+                head = _head_of(folder / name, stamp)
+            except DeepscopeError as error:
+                broken.append(str(error).replace("\n", ". "))
+                continue
+        heads[name] = head
+    if heads != known:
+        _index.save(folder, heads)
+    return [Run(name, *head[1:], folder) for name, head in heads.items()], broken
+
+
+def find_run(name: str) -> Run:
+    """Find a run by its id, an unambiguous beginning or end of it, or ``"last"``.
+
+    Raises
+    ------
+    UsageError
+        None, or more than one, matches.
+    """
+    stored, _ = runs()
+    if name == "last" and stored:
+        return stored[0]
+    exact = [run for run in stored if run.id == name]
+    matching = exact or [run for run in stored if run.id.startswith(name) or run.id.endswith(name)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise UsageError("several runs match", where=name, todo=f"Say which: {', '.join(r.id for r in matching[:5])}.")
+    todo = nearest(name, [run.id for run in stored[:5]]) if stored else "Nothing is stored yet: run deepscope examine."
+    raise UsageError("no such run", where=name, todo=todo)
+
+
+def read_head(path: Path) -> dict[str, Any]:
+    """Return what the ``run.json`` in a run's directory says.
+
+    Raises
+    ------
+    DeepscopeError
+        It cannot be read, or was written by a newer deepscope.
+    """
+    try:
+        head: dict[str, Any] = json.loads((path / HEAD).read_text(encoding="utf-8"))
+        newer = head["layout"] > LAYOUT
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DeepscopeError(
+            f"not a readable run ({type(error).__name__}: {error})", where=str(path), todo="Remove its directory."
+        ) from error
+    if newer:
+        raise DeepscopeError(
+            f"written by a newer deepscope (layout {head['layout']})", where=str(path), todo="Update deepscope."
+        )
+    missing = [part for part in ("kind", "name", "date", "outcome") if not isinstance(head.get(part), str)]
+    if missing:
+        raise DeepscopeError(
+            f"not a readable run (no {', '.join(missing)})", where=str(path), todo="Remove its directory."
+        )
+    return head
+
+
+def _head_of(path: Path, stamp: str) -> Head:
+    head: Mapping[str, Any] = read_head(path)
+    return Head(stamp, head["kind"], head["name"], head["date"], head["outcome"])
+
+
+def _directories(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+    return [name for name in found if not name.startswith(".")]
+
+
+def _stamp(file: str) -> str:
+    """Return what changes whenever a file does; ``""`` where there is none."""
+    try:
+        found = os.stat(file)  # noqa: PTH116 - ten thousand paths take their time to build
+    except OSError:
+        return ""
+    # The clock of files is coarse, and two outcomes may be of one length: a file that was replaced has another inode.
+    return f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
