@@ -107,3 +107,4 @@ def test_per_seed_picks_a_case_and_pairs_its_seeds() -> None:
 def test_per_seed_of_nothing_is_empty() -> None:
     assert per_seed(pd.DataFrame(), "risk", width=1).empty
     assert per_seed(pd.DataFrame({"width": [1], "seed": [0]}), "risk", width=1).empty
+    assert per_seed(pd.DataFrame({"risk": [1.0], "seed": [0]}), "risk", width=1).empty

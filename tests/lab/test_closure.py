@@ -36,7 +36,7 @@ def taken(tmp_path: Path) -> Taken:
             # A file that is written again is newer, however coarse the clock.
             os.utime(path, (0, next(times)))
         found = Walk(Modules("study", tmp_path / "study.py"), "trial", texts).result()
-        return {name for name in found if ":import " not in name and not name.endswith(":order")}
+        return {name for name in found if ":import " not in name and not name.endswith(":(order)")}
 
     return write_and_walk
 
@@ -111,6 +111,37 @@ def trial(case, run):
 STUDY = Study(trial=trial, judge=judge, draw=draw)
 """
     assert taken(text) == {"study:Base", "study:f", "study:trial"}
+
+
+@pytest.mark.parametrize(
+    "value", ["[i for i in 'ab']", "{i: 1 for i in 'ab'}", "sum(i for i in ())", "lambda: (i := 1)"]
+)
+def test_a_name_inside_an_expression_is_none_of_the_module(taken: Taken, value: str) -> None:
+    assert taken(f"CONSTANT = {value}\ndef trial(case, run): return [i for i in ()]") == {"study:trial"}
+
+
+@pytest.mark.parametrize(
+    "binding",
+    [
+        "i = 1",
+        "i, j = 1, 2",
+        "(j, [*i]) = 1, [2]",
+        "i: int = 1",
+        "j = [(i := 1)]",
+        "for i in 'ab': pass",
+        "with open('f') as i: pass",
+        "match 1:\n    case [*i]: pass",
+        "match 1:\n    case {'a': 1, **i}: pass",
+        "match 1:\n    case int() as i: pass",
+        "if 1:\n    while 0:\n        i = 1",
+        "try:\n    j = 1\nfinally:\n    def i(): pass",
+        "class i: pass",
+        "async def i(): pass",
+    ],
+)
+def test_a_name_is_bound_in_many_ways(taken: Taken, binding: str) -> None:
+    labels = taken(f"{binding}\nk = 1\ndef trial(case, run): return i") - {"study:trial"}
+    assert [set(label.removeprefix("study:").split(",")) - {"f", "j"} for label in labels] == [{"i"}]
 
 
 def test_a_method_called_eval_looks_nothing_up(taken: Taken) -> None:
@@ -224,7 +255,7 @@ STUDY = Study(trial=trial, judge=judge, draw=draw)
 
 def test_every_action_of_another_module_counts(taken: Taken) -> None:
     text = "from helper import f\ndef trial(case, run): return f()"
-    assert "helper:statement" in taken(text, helper=HELPER + "B.real\n")
+    assert "helper:(statement)" in taken(text, helper=HELPER + "B.real\n")
 
 
 def test_what_is_run_by_an_import_counts(taken: Taken) -> None:
@@ -236,13 +267,18 @@ def test_what_is_run_by_an_import_counts(taken: Taken) -> None:
         "tools__settings": "print(4)",
         "apart": "print(5)",
     }
-    statements = {"outer:statement", "outer.inner.leaf:statement", "chained:statement", "tools.settings:statement"}
+    statements = {
+        "outer:(statement)",
+        "outer.inner.leaf:(statement)",
+        "chained:(statement)",
+        "tools.settings:(statement)",
+    }
     assert taken(text, **files) == {"study:trial", *statements}
 
 
 def test_a_function_that_imports_runs_what_it_imports(taken: Taken) -> None:
     text = "def trial(case, run):\n    import helper"
-    assert taken(text, helper="print(1)\ndef f(): pass") == {"study:trial", "helper:statement"}
+    assert taken(text, helper="print(1)\ndef f(): pass") == {"study:trial", "helper:(statement)"}
     text = "def trial(case, run): pass\ndef other():\n    import helper"
     assert taken(text, helper="print(1)\ndef f(): pass") == {"study:trial"}
 
@@ -320,6 +356,11 @@ def test_the_order_of_definitions_counts_only_where_statements_act_or_rebind(tmp
     acting = "A = {}\nB = dict(A)\nA['a'] = 1\n", "A = {}\nA['a'] = 1\nB = dict(A)\n"
     assert walked(acting[0] + trial) != walked(acting[1] + trial)
     assert walked(acting[0] + trial + "def f(): pass\n") == walked("def f(): pass\n" + acting[0] + trial)
+
+
+def test_no_name_hides_behind_a_label(taken: Taken) -> None:
+    text = "order = {}\nstatement = 1\norder['a'] = 2\ndef trial(case, run): return order, statement"
+    assert taken(text) == {"study:order", "study:statement", "study:(statement)", "study:trial"}
 
 
 def test_a_file_that_is_not_python_is_named(taken: Taken) -> None:

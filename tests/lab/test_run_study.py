@@ -116,8 +116,12 @@ def test_editing_a_function_of_another_module_runs_what_it_touches(short: Path) 
     run(short)
     edit(other, "return 1", "return 2")
     assert run(short).record["reused"] == 20
+    before = run(short)
     edit(other, "return 5", "return 6")
-    assert run(short).record["reused"] == 0
+    after = run(short)
+    assert after.record["reused"] == 0
+    # Not only would it be run again: the process sees the edited file.
+    assert numbers(after) != numbers(before)
 
 
 def test_a_changed_default_does_not_bring_back_what_the_old_one_gave(short: Path) -> None:

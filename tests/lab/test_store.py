@@ -211,8 +211,8 @@ def test_a_full_disk_when_a_run_begins_leaves_nothing(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("name", ["study.svg", "record.json", "run.json"])
 def test_a_full_disk_when_a_run_ends_keeps_its_trials(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, content: str) -> Path:
-        return no_space() if path.name == name else write_atomically(path, content)
+    def full(path: Path, content: str, **options: bool) -> Path:
+        return no_space() if path.name == name else write_atomically(path, content, **options)
 
     with open_run("study", "s", {}) as run:
         run.log.append(trial(0))

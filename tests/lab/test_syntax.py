@@ -100,7 +100,7 @@ def test_two_statements_have_one_form_only_if_their_trees_are_the_same(data: st.
 
 
 def test_annotations_count_in_a_class_alone() -> None:
-    text = "class A:\n    x: {0} = 1\n    if x:\n        z: {0} = 1\n"
+    text = "class A:\n    if B:\n        x: {0} = 1\n"
     text += "    def f(self, y: {1} = 1) -> {1}:\n        t: {1} = 2\n"
     forms = {content(statement(text.format(*each))).digest for each in (("int", "int"), ("int", "str"), ("str", "int"))}
     assert len(forms) == 2

@@ -7,11 +7,19 @@ import tempfile
 from pathlib import Path
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path:
+def write_atomically(path: str | os.PathLike[str], content: bytes | str, *, flush: bool = True) -> Path:
     """Write a file so that no reader, and no crash, ever sees half of it.
 
     The content goes to a temporary file in the same folder, is flushed to the disk, and takes the name in one step.
     On any error the temporary file is removed and what stood at ``path`` before is untouched.
+
+    Parameters
+    ----------
+    path, content
+        The file and what it will hold.
+    flush
+        False leaves it to the system when the content reaches the disk, within half a minute or so: quicker, for what
+        can be made again should the computer lose its power in that time.
 
     Raises
     ------
@@ -26,7 +34,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            if flush:
+                os.fsync(stream.fileno())
         # mkstemp makes files private; a report is an ordinary file.
         umask = os.umask(0)
         os.umask(umask)

@@ -338,7 +338,8 @@ def per_seed(trials: pd.DataFrame, column: str, **case: Value) -> pd.Series[Any]
         return pd.Series([], index=pd.Index([], dtype=int, name="seed"), dtype=float, name=column)
     chosen = trials
     for name, value in case.items():
-        chosen = chosen[chosen[name] == value]
+        # A field that no finished trial has picks none.
+        chosen = chosen[chosen[name] == value] if name in chosen else chosen.iloc[:0]
     if chosen["seed"].duplicated().any():
         raise UsageError(
             "these fields leave several trials of one seed",

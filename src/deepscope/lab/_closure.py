@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Set
 
 from deepscope.lab._followed import PACKAGE, PARTS, Modules
 from deepscope.lab._module_source import Imported, ModuleSource
-from deepscope.lab._statement import Statement
+from deepscope.lab._statement import Statement, labelled
 from deepscope.lab._syntax import Chain
 
 Names = dict[str, list[Imported]]
@@ -58,7 +57,8 @@ class Walk:
         """Return a hash of each thing taken, by module and name, and what the imported names in them stand for."""
         found = {name: " or ".join(sorted(origins)) for name, origins in self._imports.items()}
         for source, taken in self._taken.items():
-            found.update(_labelled(source.name, [each for each in source.statements if each in taken]))
+            digests = labelled([each for each in source.statements if each in taken])
+            found.update({f"{source.name}:{label}": digest for label, digest in digests})
         return dict(sorted(found.items()))
 
     def _read_all(self) -> None:
@@ -231,19 +231,3 @@ def _looks_up(source: ModuleSource, chain: Chain, local: Names) -> bool:
         if path[0] in _LOOKUP_MODULES or path[:2] == ("sys", "modules"):
             return True
     return "__subclasses__" in attributes or (name in _LOOKUPS and not origins and name not in source.by_name)
-
-
-def _labelled(module: str, taken: Sequence[Statement]) -> Iterator[tuple[str, str]]:
-    """Label each statement by what it binds, and give its hash; where order counts, also that of the order."""
-    bound = Counter(name for statement in taken for name in statement.binds)
-    seen: Counter[str] = Counter()
-    order = []
-    for statement in taken:
-        label = ",".join(statement.binds) or "statement"
-        seen[label] += 1
-        label = label if seen[label] == 1 else f"{label} ({seen[label]})"
-        yield f"{module}:{label}", statement.content.digest
-        if not statement.defines or any(bound[name] > 1 for name in statement.binds):
-            order.append(label)
-    if any(statement.acts for statement in taken) or max(bound.values(), default=0) > 1:
-        yield f"{module}:order", " ".join(order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from pathlib import Path
 
 from deepscope.lab._module_source import ModuleSource, read_module
@@ -57,7 +58,8 @@ class Modules:
 
     def datasets(self) -> tuple[str, ...]:
         """Return the names of the modules of ``deepscope.data`` that hold a dataset."""
-        return tuple(sorted(path.stem for path in (FOLDER / "data").glob("*.py") if not path.name.startswith("_")))
+        found = pkgutil.iter_modules([str(FOLDER / "data")])
+        return tuple(sorted(module.name for module in found if not module.name.startswith("_")))
 
     def _file(self, name: str) -> Path | None:
         top, *below = name.split(".")

@@ -111,8 +111,7 @@ def _home(function: Callable[..., Any]) -> tuple[str, str, Path]:
     inner = inspect.unwrap(function)
     name = getattr(inner, "__qualname__", type(inner).__name__)
     module = sys.modules.get(getattr(inner, "__module__", None) or "")
-    code = getattr(inner, "__code__", None)
-    path = Path(getattr(module, "__file__", None) or (code.co_filename if code else ""))
+    path = Path(getattr(module, "__file__", None) or "")
     kind = ""
     if isinstance(inner, functools.partial):
         kind = "a partial function"

@@ -23,6 +23,8 @@ _ATTEMPTS = 2
 #: Pools that may break one after the other before a trial ends.
 _BREAKS = 3
 _POLL_SECONDS = 0.1
+#: After so long a worker takes the others' lock for that of one that was killed while it held it.
+_LOCK_SECONDS = 10.0
 #: What a trial that has begun has done at least.
 _BEGUN = 1e-9
 
@@ -168,7 +170,9 @@ _fractions: Any = None
 def start_worker(parent: int, fractions: Any) -> None:
     """Make a process ready to run trials; called once in each worker."""
     import torch
+    from pebble import CONSTS
 
+    CONSTS.channel_lock_timeout = _LOCK_SECONDS
     global _fractions
     _fractions = fractions
     # What a trial prints must not end up in what the parent prints as JSON.

@@ -86,7 +86,7 @@ class Run:
             raise DeepscopeError(
                 "the run was not finished; its trials are stored",
                 where=self.id,
-                todo=f"Go on with: deepscope study run {self.name}",
+                todo=f"Go on with: {self.head().get('command') or f'deepscope study run {self.name}'}",
             )
         try:
             record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))

@@ -37,12 +37,10 @@ def shared(make: Callable[..., Mapping[str, Any]], **key: Value) -> dict[str, An
 
     from deepscope.subject import seeded_generators
 
-    named = [
-        code_of(make),
-        make.__qualname__,
-        *sorted((name, type(value).__name__, value) for name, value in key.items()),
-    ]
-    identity = hashlib.sha256(json.dumps(named).encode()).hexdigest()[:20]
+    texts = [value for value in key.values() if isinstance(value, str)]
+    arguments = sorted((name, type(value).__name__, value) for name, value in key.items())
+    said = json.dumps([code_of(make, texts), make.__qualname__, arguments])
+    identity = hashlib.sha256(said.encode()).hexdigest()[:20]
     folder = home() / "shared"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{make.__name__}-{identity}.npz"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from deepscope.lab._syntax import Content, Import, chain_of, content, is_idle
@@ -44,6 +45,22 @@ class Statement:
     def names(self) -> frozenset[str]:
         """Every name in it, whatever the scope."""
         return frozenset(chain[0] for chain in self.content.chains)
+
+
+def labelled(statements: Sequence[Statement]) -> Iterator[tuple[str, str]]:
+    """Label each statement by what it binds, and give its hash; where their order counts, give that as well."""
+    bound = Counter(name for statement in statements for name in statement.binds)
+    seen: Counter[str] = Counter()
+    order = []
+    for statement in statements:
+        label = ",".join(statement.binds) or "(statement)"
+        seen[label] += 1
+        label = label if seen[label] == 1 else f"{label} ({seen[label]})"
+        yield label, statement.content.digest
+        if not statement.defines or any(bound[name] > 1 for name in statement.binds):
+            order.append(label)
+    if any(statement.acts for statement in statements) or max(bound.values(), default=0) > 1:
+        yield "(order)", " ".join(order)
 
 
 def outside_scopes(statement: ast.stmt) -> Iterator[ast.AST]:

@@ -68,8 +68,9 @@ class OpenRun:
         if figures:
             (self.path / FIGURES).mkdir(exist_ok=True)
         for name, svg in figures.items():
-            write_atomically(self.path / FIGURES / f"{name}.svg", svg)
-        write_atomically(self.path / RECORD, json.dumps(record, allow_nan=False))
+            write_atomically(self.path / FIGURES / f"{name}.svg", svg, flush=False)
+        # The record and the figures follow from the trials; those, and the outcome, are flushed to the disk.
+        write_atomically(self.path / RECORD, json.dumps(record, allow_nan=False), flush=False)
         _write_head(self.path, {**self._head, "outcome": outcome})
 
     def __enter__(self) -> Self:
@@ -114,7 +115,7 @@ def open_run(kind: str, name: str, head: Mapping[str, Any]) -> OpenRun:
     try:
         draft = Draft(runs_folder(), name)
         try:
-            _write_head(draft.path, head)
+            _write_head(draft.path, head, flush=False)
             draft.publish()
         except BaseException:
             draft.discard()
@@ -199,5 +200,5 @@ def keep(examination: Examination) -> Run:
     return Run(draft.id, "examination", head["name"], head["date"], head["outcome"], folder)
 
 
-def _write_head(path: Path, head: Mapping[str, Any]) -> None:
-    write_atomically(path / HEAD, json.dumps(head, allow_nan=False, indent=1))
+def _write_head(path: Path, head: Mapping[str, Any], *, flush: bool = True) -> None:
+    write_atomically(path / HEAD, json.dumps(head, allow_nan=False, indent=1), flush=flush)

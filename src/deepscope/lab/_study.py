@@ -170,6 +170,7 @@ def run_study(
             "modified": protocol.modified,
             "settings": dict(protocol.settings),
             "seeds": seeds,
+            "command": command or _command(protocol, seeds, device),
             "versions": versions(),
             "hardware": hardware(),
             "commit": commit(),
@@ -206,7 +207,7 @@ def run_study(
                 wall_seconds=time.perf_counter() - started,
                 executor=executor,
                 workers=at_once,
-                command=command or _command(protocol, seeds, device),
+                command=head["command"],
                 path=run.path,
             )
             stored = _close(run, record, result.figure)

@@ -93,7 +93,8 @@ def load_study(name: str) -> Study:
 def load_file(path: Path) -> Study:
     """Import a study from a user's own file; modules beside it can be imported from it.
 
-    The file is imported anew each time, under a name of its own.
+    The file and the modules beside it are imported anew each time, the file under a name of its own: what was edited
+    since is seen.
 
     Raises
     ------
@@ -115,9 +116,9 @@ def load_file(path: Path) -> Study:
         assert specification.loader is not None
         module = importlib.util.module_from_spec(specification)
         sys.modules[name] = module
-        folder = str(path.parent)
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
+        _forget_modules_beside(path)
+        if str(path.parent) not in sys.path:
+            sys.path.insert(0, str(path.parent))
         try:
             specification.loader.exec_module(module)
         except BaseException:
@@ -126,6 +127,17 @@ def load_file(path: Path) -> Study:
         return module
 
     return _study_of(_imported(path, run), path)
+
+
+def _forget_modules_beside(path: Path) -> None:
+    own = __name__.partition(".")[0]
+    for name, module in list(sys.modules.items()):
+        top, file = name.partition(".")[0], getattr(module, "__file__", None)
+        if not file or top in (own, "__main__") or path.parent not in Path(file).parents:
+            continue
+        # A virtual environment in the same folder holds modules too, but not under their own names.
+        if Path(file).relative_to(path.parent).parts[0] in (top, f"{top}.py"):
+            del sys.modules[name]
 
 
 def module_name(path: Path) -> str:

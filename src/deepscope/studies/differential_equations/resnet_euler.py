@@ -40,7 +40,7 @@ import torch
 from torch import Tensor
 
 from deepscope import figures
-from deepscope.core import FEWEST_SEEDS, Case, Criterion, Grid, Study, TrialRun, interval, per_seed
+from deepscope.core import FEWEST_SEEDS, Case, Criterion, Grid, Study, TrialRun, UsageError, interval, per_seed
 from deepscope.studies.differential_equations._reference import (
     TOLERANCE,
     Floats,
@@ -64,6 +64,8 @@ FIT_ABOVE = 100 * TOLERANCE
 
 def trial(case: Case, run: TrialRun) -> dict[str, Any]:
     """Return the error of networks of 4, 8, 16 … blocks, or their distance from a closed form."""
+    if case.finest < 2:
+        raise UsageError(f"the finest network has 2^{case.finest} blocks", where="finest", todo="Give at least 2.")
     rng = np.random.default_rng(run.seed)
     bias, inputs = rng.standard_normal((2, case.width))
     blocks = [2**power for power in range(2, case.finest + 1)]
@@ -277,7 +279,7 @@ STUDY = Study(
     claim="A residual network whose weights vary smoothly with depth is Euler's method for an ordinary differential "
     "equation: it converges to the flow at order 1, and at order 2 or 4 with the blocks of a method of that order.",
     source="e2017proposal",
-    topics=("differential-equations",),
+    topics=("differential equations",),
     rows=("resnet-euler",),
     trial=trial,
     judge=judge,

@@ -240,7 +240,7 @@ STUDY = Study(
     claim="A network learns the unseen part of a table of modular arithmetic long after it has memorised the rest; "
     "sooner with more data and with more weight decay.",
     source="power2022grokking",
-    topics=("learning_dynamics",),
+    topics=("learning dynamics",),
     rows=("grokking",),
     trial=trial,
     judge=judge,

@@ -45,7 +45,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepscope import figures
-from deepscope.core import FEWEST_SEEDS, Case, Criterion, Grid, Study, TrialRun, interval, per_seed
+from deepscope.core import FEWEST_SEEDS, Case, Criterion, Grid, Study, TrialRun, UsageError, interval, per_seed
 from deepscope.studies.recurrent._backpropagation import cell_path, lstm_cell, rnn_jacobian, settled, state_norms
 from deepscope.studies.recurrent._tangent import Floats, log_growth, log_norms, trajectory
 
@@ -67,6 +67,8 @@ LOG10 = math.log(10)
 
 def trial(case: Case, run: TrialRun) -> dict[str, Any]:
     """Return the log norm of the gradient against the lag, and what it is to be compared with."""
+    if case.lags < LAG:
+        raise UsageError(f"the longest lag is {case.lags}", where="lags", todo=f"Give at least {LAG}.")
     rng = np.random.default_rng(run.seed)
     if case.recurrence == "lstm":
         return _lstm(case, rng)
@@ -87,7 +89,7 @@ def _linear(W: Floats, lags: int) -> dict[str, Any]:
     least = steps * math.log(_radius(W))
     most = least + math.log(np.linalg.cond(np.linalg.eig(W).eigenvectors))
     outside = np.maximum(least - curve, curve - most)[1:].max()
-    return {"lags": steps, "log_norm": curve, "outside_bounds": float(outside)}
+    return {"lag": steps, "log_norm": curve, "outside_bounds": float(outside)}
 
 
 def _tanh(case: Case, W: Floats, rng: np.random.Generator) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def _tanh(case: Case, W: Floats, rng: np.random.Generator) -> dict[str, Any]:
     gains = (1 - states**2).reshape(case.windows, 3, case.lags, case.units)[:, 0]
     curve = log_norms(W, gains.swapaxes(0, 1), EVERY).mean(1)
     return {
-        "lags": EVERY * np.arange(len(curve)),
+        "lag": EVERY * np.arange(len(curve)),
         "log_norm": curve,
         "exponent": float(growth[:, 1:].mean()),
         "from_backpropagation": _from_backpropagation(W, start, states[:LAG]),
@@ -120,7 +122,7 @@ def _lstm(case: Case, rng: np.random.Generator) -> dict[str, Any]:
     norms = state_norms(cell, hidden, memory, LAG, EVERY)
     carried, difference = cell_path(cell, hidden, memory, LAG)
     return {
-        "lags": EVERY * np.arange(len(norms)),
+        "lag": EVERY * np.arange(len(norms)),
         "log_norm": np.log(norms),
         "log10_carried": carried,
         "from_gates": difference,
@@ -208,7 +210,7 @@ def _numbers(trials: pd.DataFrame, column: str, **case: Any) -> pd.Series[Any]:
 
 def _curves(trials: pd.DataFrame, summary: Any, **case: Any) -> pd.Series[Any]:
     """Reduce a curve of each seed to one number: ``summary(lags, log norms)``."""
-    lags, logs = (per_seed(trials, name, **case) for name in ("lags", "log_norm"))
+    lags, logs = (per_seed(trials, name, **case) for name in ("lag", "log_norm"))
     return lags.combine(logs, summary).astype(float)
 
 
@@ -230,7 +232,7 @@ def _worst_linear(trials: pd.DataFrame) -> pd.Series[Any]:
 
 
 def _log10_at_lag(trials: pd.DataFrame, **case: Any) -> pd.Series[Any]:
-    return _curves(trials, lambda lags, logs: float(np.interp(LAG, lags, logs, right=math.nan)) / LOG10, **case)
+    return _curves(trials, lambda lags, logs: float(logs[lags == LAG][0]) / LOG10, **case)
 
 
 def _all(trials: pd.DataFrame, column: str, recurrence: str) -> pd.Series[Any]:
