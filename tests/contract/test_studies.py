@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from deepscope.lab._identity import code_of
 
 from deepscope.core import FEWEST_SEEDS, SCALES, Case, Criterion, Study, Verdict, cite, row
 from deepscope.figures import to_svg
 from deepscope.lab import StudyRun, run_study
+from deepscope.lab._identity import code_of
 from deepscope.lab._inline import InlineExecutor
 from deepscope.lab._task import StudyReference, TrialTask
 from deepscope.lab._trial_log import read_trials
