@@ -17,4 +17,4 @@ def derive_seed(seed: int, *names: str | int) -> int:
     """
     text = "\x1f".join([str(seed), *(f"{type(name).__name__}:{name}" for name in names)])
     # 63 bits: torch, NumPy and JSON all hold it exactly as an integer.
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big") >> 1
