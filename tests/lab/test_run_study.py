@@ -200,6 +200,20 @@ def test_a_judge_or_a_figure_that_fails_loses_no_trial(short: Path) -> None:
     assert len(result.trials) == 20
 
 
+def test_trials_made_with_other_versions_are_said(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(short, scale="smoke")
+    monkeypatch.setattr("deepscope.lab._study.versions", lambda: {**first.record["versions"], "torch": "9.9"})
+    second = run(short)
+    was = first.record["versions"]["torch"]
+    assert second.record["notes"] == [f"4 stored trials were made with torch {was}; here is 9.9."]
+    assert second.record["environments"][first.path.name]["versions"]["torch"] == was
+    # What is known of the first run is kept with its trials when the run itself has gone.
+    shutil.rmtree(first.path)
+    third = run(short)
+    assert third.record["environments"][first.path.name]["versions"]["torch"] == was
+    assert third.record["reused"] == 20
+
+
 def test_a_plan_says_what_would_run_and_writes_nothing(short: Path, own_home: Path) -> None:
     plan = plan_study(short)
     assert (plan["to_run"], plan["stored"], plan["expected_cpu_seconds"]) == (20, 0, None)

@@ -20,6 +20,7 @@ from deepscope.lab._inline import InlineExecutor
 from deepscope.lab._machine import commit, hardware, versions
 from deepscope.lab._pool import PoolExecutor
 from deepscope.lab._protocol import Protocol, fitting, protocol_of
+from deepscope.lab._provenance import differences, environments
 from deepscope.lab._ray import RayExecutor
 from deepscope.lab._report_file import write_report
 from deepscope.lab._store import OpenRun, earlier_trials, open_run
@@ -165,16 +166,20 @@ def run_study(
         if workers is not None and workers > at_once and executor == "pool":
             notes.append(f"{workers} workers were asked for; this machine has {at_once} processors, so {at_once} ran.")
         found = {} if fresh else _stored(protocol, earlier)
+        origins = environments(protocol.reference.id, found.values())
+        here = versions()
+        notes += differences(found.values(), origins, here)
         head = {
             "scale": scale,
             "modified": protocol.modified,
             "settings": dict(protocol.settings),
             "seeds": seeds,
             "command": command or _command(protocol, seeds, device),
-            "versions": versions(),
+            "versions": here,
             "hardware": hardware(),
             "commit": commit(),
             "device": device,
+            "environments": origins,
         }
         with open_run("study", protocol.reference.id, head) as run:
             for known in found.values():
@@ -318,6 +323,7 @@ class _Result:
             "commit": head["commit"],
             "versions": head["versions"],
             "hardware": head["hardware"],
+            "environments": head["environments"],
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "path": str(path),
             **more,
