@@ -85,13 +85,34 @@ def test_seeds_without_a_value_are_counted() -> None:
     assert (criterion.seeds, criterion.note) == (3, "1 of 4 seeds have no value")
 
 
+def test_an_effect_with_missing_seeds_can_fail_but_not_hold() -> None:
+    # What a seed that is missing would have shown may be why it is.
+    assert Criterion.effect("x", {0: 1.0, 1: 1.1, 2: 0.9}, above=0.5).holds is True
+    assert Criterion.effect("x", {0: 1.0, 1: 1.1, 2: 0.9, 3: None}, above=0.5).holds is None
+    assert Criterion.effect("x", {0: 1.0, 1: 1.1, 2: 0.9, 3: None}, above=2.0).holds is False
+
+
+@pytest.mark.parametrize("values", [{0: 0.0}, {0: 9.0}, {0: 0.0, 1: 0.0}, {0: 9.0, 1: 9.0}])
+def test_an_identity_on_one_or_two_seeds_is_open(values: dict[int, float]) -> None:
+    assert Criterion.exact("x", values, within=1.0).holds is None
+
+
+def test_no_effect_is_on_neither_side_of_nothing() -> None:
+    nothing = {0: 0.0, 1: 0.0, 2: 0.0}
+    assert Criterion.effect("x", nothing, above=0.0).holds is None
+    assert Criterion.effect("x", nothing, below=0.0).holds is None
+    # An identity may meet its bound.
+    assert Criterion.exact("x", nothing, below=0.0).holds is True
+    assert Criterion.exact("x", nothing, above=0.0).holds is True
+
+
 def test_two_values_of_one_seed_are_refused() -> None:
     with pytest.raises(UsageError, match="not independent"):
         Criterion.effect("x", pd.Series([1.0, 2.0, 3.0], index=[0, 0, 1]), above=0.0)
 
 
 def test_an_exact_identity_is_judged_by_its_worst_case() -> None:
-    values = {0: [1e-12, -5e-12], 1: [2e-12, 0.0]}
+    values = {0: [1e-12, -5e-12], 1: [2e-12, 0.0], 2: [0.0]}
     criterion = Criterion.exact("x", values, within=4e-12)
     assert (criterion.measured, criterion.low, criterion.high) == (-5e-12, -5e-12, -5e-12)
     assert criterion.holds is False
@@ -101,8 +122,8 @@ def test_an_exact_identity_is_judged_by_its_worst_case() -> None:
 
 
 def test_a_missing_number_leaves_an_identity_open_but_not_a_counterexample() -> None:
-    assert Criterion.exact("x", {0: 0.0, 1: None}, within=1.0).holds is None
-    assert Criterion.exact("x", {0: 5.0, 1: None}, within=1.0).holds is False
+    assert Criterion.exact("x", {0: 0.0, 1: None, 2: 0.0}, within=1.0).holds is None
+    assert Criterion.exact("x", {0: 5.0, 1: None, 2: 0.0}, within=1.0).holds is False
     assert Criterion.exact("x", {}, within=1.0).holds is None
 
 
@@ -119,11 +140,13 @@ def test_a_criterion_has_one_finite_threshold(thresholds: dict[str, float]) -> N
 def test_above_and_below_are_each_others_mirror(values: list[float], threshold: float) -> None:
     up = Criterion.effect("x", dict(enumerate(values)), above=threshold)
     down = Criterion.effect("x", dict(enumerate(values)), below=threshold)
-    assert not (up.holds and down.holds and up.low != up.high)
+    assert not (up.holds and down.holds)
     if up.holds is False:
         assert down.holds is True
     if up.holds is None:
         assert down.holds is None
+    if up.holds is True:
+        assert down.holds is False
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=19), st.floats(-100, 100))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import runpy
+from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deepscope.lab import StudyRun, run_study
@@ -11,6 +14,8 @@ from deepscope.lab._trial_log import read_trials
 from deepscope.lab._trial_record import TrialRecord, fingerprint
 
 STUDIES = Path(__file__).parent / "studies"
+FAULTS = runpy.run_path(str(STUDIES / "faults.py"))
+FINISH, FAIL = FAULTS["FINISH"], FAULTS["FAIL"]
 
 
 def records_of(result: StudyRun) -> list[TrialRecord]:
@@ -28,24 +33,13 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> StudyRun:
         )
 
 
-@pytest.mark.parametrize("fault", ["fine", "prints", "forks", "dies-once"])
+@pytest.mark.parametrize("fault", FINISH)
 def test_what_can_finish_finishes(faults: StudyRun, fault: str) -> None:
     finished = faults.trials[faults.trials["fault"] == fault]
     assert finished["seed"].tolist() == finished["x"].tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [
-        ("raises", "ValueError: planted (faults.py, line"),
-        ("nan", "returned nan for x"),
-        ("wrong", "returned object for x"),
-        ("forever", "took longer than 2 s"),
-        ("memory", "needs more memory than 1 GiB"),
-        ("exits", "SystemExit: 3"),
-        ("dies", "its worker process died twice (killed"),
-    ],
-)
+@pytest.mark.parametrize(("fault", "said"), FAIL.items())
 def test_what_cannot_finish_says_why(faults: StudyRun, fault: str, said: str) -> None:
     errors = [failure["error"] for failure in faults.record["failures"] if failure["case"] == f"fault={fault}"]
     assert len(errors) == 3
@@ -56,8 +50,8 @@ def test_what_cannot_finish_says_why(faults: StudyRun, fault: str, said: str) ->
 
 def test_every_trial_is_there_once(faults: StudyRun) -> None:
     records = records_of(faults)
-    assert len(records) == len({record.identity for record in records}) == 33
-    assert faults.record["failed"] == 21
+    assert len(records) == len({record.identity for record in records}) == 3 * (len(FINISH) + len(FAIL))
+    assert faults.record["failed"] == 3 * len(FAIL)
     assert all("fault" in record.log[0] for record in records if record.status == "finished")
 
 
@@ -65,6 +59,40 @@ def test_a_trial_that_failed_keeps_what_it_said_and_where(faults: StudyRun) -> N
     record = next(each for each in records_of(faults) if each.case["fault"] == "raises")
     assert record.log[0] == "fault raises"
     assert any("raise ValueError" in line for line in record.log)
+
+
+def test_a_trial_leaves_nothing_behind_for_the_next_one(faults: StudyRun) -> None:
+    leaked = faults.trials["fault"] == "leaks"
+    assert len(set(faults.trials.loc[~leaked, "state"])) == 1
+    assert "float64 2" in faults.trials.loc[leaked, "state"].iloc[0]
+
+
+def test_no_process_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPSCOPE_HOME", str(tmp_path))
+    before = set(psutil.pids())
+    result = run_study(STUDIES / "children.py", timeout=3.0)
+    assert result.record["failed"] == 1
+    left = [pid for pid in set(psutil.pids()) - before if "sleep" in " ".join(command_line(pid))]
+    assert left == []
+
+
+def command_line(pid: int) -> list[str]:
+    try:
+        return psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return []
+
+
+def test_a_trial_is_run_once_and_only_that_of_a_dead_worker_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEEPSCOPE_HOME", str(tmp_path))
+    monkeypatch.setenv("COUNTED", str(tmp_path / "counted"))
+    result = run_study(STUDIES / "counted.py", workers=2)
+    assert result.record["failed"] == 0
+    begun = Counter((tmp_path / "counted").read_text().split())
+    assert begun.pop("7") == 2
+    assert begun == {str(seed): 1 for seed in range(20) if seed != 7}
 
 
 def test_inline_and_one_and_two_workers_give_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

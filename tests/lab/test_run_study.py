@@ -156,8 +156,10 @@ def test_a_reader_may_bend_a_study_and_the_result_says_so(short: Path) -> None:
         ({"seeds": 0}, "at least 1"),
         ({"executor": "pol"}, 'Did you mean "pool"'),
         ({"executor": "pool", "workers": 0}, "at least 1"),
-        ({"address": "here:1"}, "for Ray"),
-        ({"timeout": -1.0}, "more than 0"),
+        ({"address": "here:1"}, "for the executor ray"),
+        ({"workers": 2}, "for the executor pool"),
+        ({"timeout": 5.0}, "inline there is no time-out"),
+        ({"executor": "pool", "timeout": -1.0}, "more than 0"),
         ({"memory_bytes": 0}, "more than 0"),
     ],
 )
@@ -274,3 +276,102 @@ def test_the_table_is_in_the_order_of_the_protocol(short: Path) -> None:
     expected = pd.MultiIndex.from_product([[-2.0, 0.5, 2.0, 4.0], range(5)])
     assert list(zip(result.trials["slope"], result.trials["seed"], strict=True)) == list(expected)
     assert np.isfinite(result.trials["loss"]).all()
+
+
+def test_a_study_replaced_with_its_old_time_and_size_runs_as_it_is_now(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    helper = short.parent / "steps.py"
+    helper.write_text("STEPS = 5\n", encoding="utf-8")
+    edit(short, "range(5)", "range(STEPS)")
+    edit(short, "import torch\n", "import torch\nfrom steps import STEPS\n")
+    before = run(short, scale="smoke")
+    # As a copy that keeps its time leaves it: Python's own cache of compiled modules would not see it.
+    for path, old, new in ((helper, "STEPS = 5", "STEPS = 6"), (short, "0.01 *", "0.02 *")):
+        status = path.stat()
+        edit(path, old, new)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        after = run(short, scale="smoke")
+        assert after.record["reused"] == 0
+        assert numbers(after) != numbers(before)
+        before = after
+    assert not list(short.parent.rglob("__pycache__"))
+
+
+def test_a_file_with_the_name_of_a_study_of_the_atlas_is_refused(short: Path) -> None:
+    with pytest.raises(UsageError, match="a study of the atlas has this name"):
+        run(short.rename(short.with_name("grokking.py")))
+    with pytest.raises(UsageError, match="a study of the atlas has this name"):
+        write_skeleton("grokking", short.parent)
+    with pytest.raises(UsageError, match="Python itself has this name"):
+        write_skeleton("statistics", short.parent)
+
+
+def test_a_study_put_together_from_another_is_a_modified_one(short: Path) -> None:
+    from dataclasses import replace
+
+    from deepscope.studies import load_file
+
+    study = load_file(short)
+    assert run(study, scale="smoke").record["modified"] is False
+    assert run(replace(study, judge=study.draw), scale="smoke").record["modified"] is True
+    assert run(replace(study, claim="Another."), scale="smoke").record["modified"] is True
+
+
+def test_a_trial_that_uses_study_is_refused(short: Path) -> None:
+    edit(short, "range(5)", "range(int(STUDY.timeout > 0))")
+    with pytest.raises(UsageError, match="a trial cannot use STUDY"):
+        run(short)
+
+
+def test_an_edit_while_a_trial_runs_stores_nothing_wrong(short: Path) -> None:
+    helper = short.parent / "late.py"
+    helper.write_text("STEPS = 5\n", encoding="utf-8")
+    edit(short, "    basis = run", "    overwrite(run.seed)\n    from late import STEPS\n    basis = run")
+    edit(short, "range(5)", "range(STEPS)")
+    edit(
+        short,
+        "def make_basis",
+        "def overwrite(seed):\n    if seed == 1:\n        import pathlib\n"
+        "        pathlib.Path(__file__).with_name('late.py').write_text('STEPS = 500\\n')\n\n\ndef make_basis",
+    )
+    result = run(short)
+    assert result.record["failed"] > 0
+    assert "what the run began with" in result.record["failures"][0]["error"]
+    helper.write_text("STEPS = 5\n", encoding="utf-8")
+    edit(short, "if seed == 1:", "if seed == 1 and False:")
+    assert run(short).record["reused"] == 0
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ['target=float("nan")', "published=2.0", "published=np.int64(3)", "within=float('inf')"],
+)
+def test_a_criterion_that_cannot_be_stored_is_the_judges_fault_and_costs_no_trial(short: Path, bad: str) -> None:
+    old = "within=0.3, control=True" if not bad.startswith("within") else "within=0.3"
+    edit(short, old, bad if bad.startswith("within") else f"within=0.3, control=True, {bad}")
+    result = run(short, scale="smoke")
+    assert "cannot be judged" in result.verdict.reasons[0]
+    assert (result.stored, len(result.trials)) == (True, 4)
+
+
+def test_a_disk_that_fills_at_the_last_moment_is_not_called_stored(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepscope.core import write_atomically
+
+    written = []
+
+    def full(path: Path, content: str, **options: bool) -> Path:
+        written.append(path.name)
+        if written.count("run.json") == 2:
+            raise OSError(28, "No space left on device")
+        return write_atomically(path, content, **options)
+
+    monkeypatch.setattr("deepscope.lab._store.write_atomically", full)
+    result = run(short, scale="smoke")
+    assert result.stored is False
+    assert not find_run("last").finished

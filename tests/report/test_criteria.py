@@ -5,7 +5,7 @@ import re
 
 import pytest
 import study_records as runs
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deepscope.core import Criterion
@@ -37,30 +37,70 @@ def criterion(measured, low, high, side="above", threshold=0.0, target=0.0, **mo
 
 def test_numbers_have_the_digits_that_their_interval_supports():
     said = view([2.81, 2.93, 2.77, 2.85], above=1)
-    assert (said.measured, said.interval, said.must_be, said.holds) == ("2.840", "[2.731, 2.949]", "≥ 1", "yes")
+    assert (said.measured, said.interval, said.must_be, said.holds) == ("2.840", "[2.731, 2.949]", "> 1", "yes")
     assert view([281.2, 402.1, 377.3], above=1).measured == "354"
 
 
 @pytest.mark.parametrize(
     ("threshold", "said"),
     [
-        ({"above": 3}, "≥ 3"),
-        ({"below": 1e-10}, "≤ 1e−10"),
-        ({"above": math.log(2)}, "≥ 0.693147"),
-        ({"below": 2**-6}, "≤ 0.015625"),
+        ({"above": 3}, "> 3"),
+        ({"below": 1e-10}, "< 1e−10"),
         ({"within": 0.1, "target": 1}, "1 ± 0.1"),
         ({"within": 0.25}, "0 ± 0.25"),
         ({"within": 0, "target": 7}, "= 7"),
-        ({"above": -12345}, "≥ −12,345"),
+        ({"within": math.log(1.2), "target": math.log(5)}, "1.61 ± 0.182"),
+        ({"above": -12345}, "> −12,345"),
     ],
 )
 def test_what_it_must_be(threshold, said):
     assert view([1, 2, 3], **threshold).must_be == said
 
 
+@pytest.mark.parametrize("threshold", [12345, 1234567, 0.9973, 0.9999999, 0.95, 2**-6, 1e-12, -1.00001, 0])
+def test_a_threshold_that_was_chosen_is_told_as_it_is(threshold):
+    for values in ([1, 2, 3], [threshold] * 3):
+        assert read(view(values, above=threshold).must_be[2:]) == threshold
+        assert read(view(values, within=0.5, target=threshold).must_be.split()[0]) == threshold
+
+
+@pytest.mark.parametrize(
+    ("threshold", "said"),
+    [(math.log(5), "1.61"), (math.log(0.9), "−0.105"), (1 / 3, "0.333"), (0.1 + 0.2, "0.3"), (2**-53, "1.11e−16")],
+)
+def test_a_threshold_that_was_computed_is_told_with_three_digits(threshold, said):
+    assert view([1, 2, 3], above=threshold).must_be == f"> {said}"
+
+
+def test_a_computed_threshold_is_not_rounded_over_what_was_measured():
+    # log 5 = 1.60944: a low end of 1.6097 lies above it, but not above 1.61.
+    said = criteria_views([criterion(1.7, 1.6097, 1.79, threshold=math.log(5))])[0]
+    assert (said.must_be, said.interval) == ("> 1.609", "[1.610, 1.790]")
+    # The threshold itself is told as the threshold is.
+    said = criteria_views([criterion(1.7, math.log(5), 1.79, threshold=math.log(5))])[0]
+    assert (said.must_be, said.interval) == ("> 1.61", "[1.61, 1.790]")
+
+
+def test_an_effect_must_pass_its_threshold_and_an_exact_one_may_reach_it():
+    for side, effect, exact in (("above", ">", "≥"), ("below", "<", "≤")):
+        assert view([1, 2, 3], **{side: 2}).must_be == f"{effect} 2"
+        assert criteria_views([Criterion.exact("it", {0: 1.0}, **{side: 2}).to_dict()])[0].must_be == f"{exact} 2"
+
+
 def test_an_exact_one_has_a_worst_case_instead_of_an_interval():
-    said = criteria_views([Criterion.exact("it", {0: 1e-12, 1: 3e-12}, below=1e-10).to_dict()])[0]
+    said = criteria_views([Criterion.exact("it", {0: 1e-12, 1: 3e-12, 2: 0.0}, below=1e-10).to_dict()])[0]
     assert (said.measured, said.interval, said.holds, said.drawing.interval[:1]) == ("3e−12", "worst case", "yes", "M")
+
+
+def test_what_is_missing_may_be_worse():
+    values = {0: 1.0, 1: math.nan, 2: 1.0}
+    said = criteria_views([Criterion.exact("it", values, above=1.0).to_dict()])[0]
+    assert (said.measured, said.interval, said.holds) == ("1", "worst known", "open")
+    assert said.note == "1 of 3 values are missing"
+    assert view([1.1, 1.2, 1.3, None], above=0.5).note == "1 of 4 seeds have no value"
+    assert view([1.1, 1.2, 1.3, None], above=1.1).note == (
+        "1 of 4 seeds have no value; the interval lies across the threshold"
+    )
 
 
 def test_no_value_is_no_zero():
@@ -73,6 +113,12 @@ def test_no_value_is_no_zero():
 
 def test_why_it_does_not_hold_is_said_where_the_numbers_do_not_say_it():
     assert view([0.5, 1.0, 1.5], above=0.9).note == "the interval lies across the threshold"
+    assert view([0.5, 1.0, 1.5], within=0.9).note == "the interval lies across the threshold"
+    for side in ("above", "below"):
+        said = view([0.0, 0.0, 0.0], **{side: 0})
+        assert (said.holds, said.note) == ("open", "the interval touches the threshold")
+    two = criteria_views([Criterion.exact("it", {0: 2.0, 1: 2.0}, below=1.0).to_dict()])[0]
+    assert (two.holds, two.note) == ("open", "2 seeds decide nothing; at least 3 do")
     assert view([3.0, 3.1, 3.2], below=1).note == ""
     assert view([3.0, 3.1, 3.2], below=1, control=True).note == "the control shows the effect"
     assert view([3.0, 3.1, 3.2], above=1, control=True).note == ""
@@ -87,25 +133,43 @@ def test_rounding_never_carries_an_end_over_the_threshold():
     above = criteria_views([criterion(*[1.00000000001] * 3, "below", 1.0)])[0]
     assert read(above.measured) > 1
     assert criteria_views([criterion(math.log(2), math.log(2), 3.0, threshold=math.log(2))])[0].interval == (
-        "[0.693147, 3.00]"
+        "[0.693, 3.00]"
     )
 
 
-@given(NUMBERS, st.floats(0, 1e3), NUMBERS, st.sampled_from(["above", "below", "within"]), st.floats(1e-3, 1e3))
-def test_what_is_read_lies_on_the_side_on_which_it_is(middle, half, target, side, width):
+def test_where_nothing_is_judged_all_is_open():
+    made = runs.smoke()["criteria"]
+    assert {each.holds for each in criteria_views(made)} == {"yes", "no", "open"}
+    assert {(each.holds, each.note) for each in criteria_views(made, judged=False)} == {("open", "")}
+
+
+# Thresholds as somebody chooses them, and as they are computed.
+LIMITS = NUMBERS | st.integers(-99999, 99999).map(lambda value: value / 1000)
+
+
+@given(
+    NUMBERS, st.floats(0, 1e3), LIMITS, st.sampled_from(["above", "below", "within"]), st.floats(1e-3, 1e3),
+    st.sampled_from([None, 0.0, 1e-12, 1e-7, 1e-3, -1e-12, -1e-7, -1e-3]),
+)  # fmt: skip
+@example(100000.22265625, 2**-24, 100000.22265625, "above", 1.0, None)  # twelve digits do not tell it
+def test_what_is_read_lies_on_the_side_on_which_it_is(middle, half, target, side, width, near):
     threshold = width if side == "within" else target
-    least, most = {
-        "above": (target, math.inf),
-        "below": (-math.inf, target),
-        "within": (target - width, target + width),
-    }[side]
-    ends = (middle - half, middle, middle + half)
+    least = target - width if side == "within" else target
+    low = middle - half if near is None else least * (1 + near)
+    ends = (low, low + half, low + 2 * half)
     said = criteria_views([criterion(ends[1], ends[0], ends[2], side, threshold, target)])[0]
     shown = [*map(read, said.interval[1:-1].split(", ")), read(said.measured)]
+    if side == "within":
+        told, margin = map(read, said.must_be.split(" ± "))
+        limits = [(target - width, told - margin), (target + width, told + margin)]
+    else:
+        limits = [(target, read(said.must_be[2:]))]
+    # Both ends of a range are a sum, which is not exact.
+    slack = 1e-12 * (abs(target) + width) if side == "within" else 0
     for value, text in zip((ends[0], ends[2], ends[1]), shown, strict=True):
-        # A limit itself is told to six digits.
-        if min(abs(value - least), abs(value - most)) > 1e-6 * max(abs(target), width):
-            assert (least <= text <= most) == (least <= value <= most)
+        for limit, read_limit in limits:
+            assert text >= read_limit - slack if value >= limit else text < read_limit
+            assert text <= read_limit + slack if value <= limit else text > read_limit
 
 
 @given(NUMBERS, st.floats(0, 1e6), NUMBERS, st.sampled_from(["above", "below", "within"]), st.floats(0, 1e6))

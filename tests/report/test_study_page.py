@@ -130,7 +130,7 @@ def test_each_criterion_has_its_row():
         ["1.0038 [0.9983, 1.0094]", "1 ± 0.1", "1", "yes"],
         ["2.0267 [2.0125, 2.0410]", "2 ± 0.1", "2", "yes"],
         ["3.929 [3.863, 3.996]", "4 ± 0.2", "4", "yes"],
-        ["0.024 [−0.038, 0.087]", "≤ 0.2", "–", "yes"],
+        ["0.024 [−0.038, 0.087]", "< 0.2", "–", "yes"],
         ["0.510 [0.474, 0.546]", "0.5 ± 0.1", "1/2, by the central limit", "yes"],
     ]
     assert [row[0].endswith(" control") for row in rows] == [False, False, False, False, True, False]
@@ -142,6 +142,14 @@ def test_why_a_criterion_does_not_hold_is_in_its_row():
     assert "3 of 5 seeds have no value; 2 seeds decide nothing; at least 3 do" in rows[1][0]
     assert rows[1][2] == "0.96"
     assert "the control shows the effect" in Outline(runs.page_of(runs.not_reproduced)).rows[2][0]
+
+
+def test_smoke_judges_no_criterion():
+    made = Outline(runs.page_of(runs.smoke))
+    assert [row[-1] for row in made.rows] == ["open"] * 5
+    assert "Inconclusive: smoke judges nothing (3 seeds, smoke)." in made.text
+    assert "the control shows the effect" not in made.text
+    assert "the interval" not in " ".join(row[0] for row in made.rows)
 
 
 def test_failures_are_gathered_by_error():
@@ -199,6 +207,25 @@ def test_a_figure_has_a_name_that_says_what_is_seen():
     assert runs.reproduced()["claim"] in drawings[0]["aria-label"]
     assert "6 of 6 criteria hold" in drawings[0]["aria-label"]
     assert "test error" in made.text
+
+
+def test_a_figure_says_how_to_read_it():
+    page = runs.page_of(runs.reproduced)
+    assert page.count("<figcaption") == 1
+    assert "Points are means over the seeds, bars their 95 % intervals." in Outline(page).text
+    without = runs.reproduced()
+    del without["caption"]  # a record of an earlier version
+    for record, figures in ((runs.reproduced() | {"caption": ""}, runs.figure()), (runs.reproduced(), {})):
+        assert "<figcaption" not in study_page(record, figures)
+    assert "<figcaption" not in study_page(without, runs.figure())
+    assert runs.page_of(runs.hostile).count("<figcaption") == 1
+
+
+def test_what_makes_a_criterion_open_is_said():
+    text = Outline(runs.page_of(runs.reproduced)).text
+    assert "An interval that touches a limit which it must pass (> or <) is open" in text
+    assert "a criterion that would hold but lacks values" in text
+    assert "within the margin, or on the side of no effect" in text
 
 
 def test_forty_criteria_are_all_there():

@@ -84,8 +84,8 @@ def test_it_says_all_that_was_judged():
 def test_numbers_stand_in_their_columns(width):
     rows = columns(shown(runs.inconclusive(), width))
     assert [row[-1] for row in rows] == ["yes", "open", "open", "yes"]
-    assert [row[0] for row in rows] == ["[1.03, 4.43]", "–", "–", "[−0.045, 0.068]"]
-    assert [row[1].split("  ")[0] for row in rows] == ["≥ 1", "≥ 0.95", "≥ 1", "0 ± 0.3"]
+    assert [row[0] for row in rows] == ["[1.03, 4.43]", "–", "worst known", "[−0.045, 0.068]"]
+    assert [row[1].split("  ")[0] for row in rows] == ["> 1", "> 0.95", "≥ 1", "0 ± 0.3"]
 
 
 def test_published_values_have_a_column_where_there_is_room():
@@ -99,8 +99,8 @@ def test_published_values_have_a_column_where_there_is_room():
 def test_a_narrow_terminal_gets_paragraphs():
     text = flat(shown(runs.inconclusive(), 50))
     assert "95 % interval" not in text
-    assert "fitting and generalising: 2.73 [1.03, 4.43], must be ≥ 1; holds: yes" in text
-    assert "validation accuracy at the end: 0.96, must be ≥ 0.95; holds: open" in text
+    assert "fitting and generalising: 2.73 [1.03, 4.43], must be > 1; holds: yes" in text
+    assert "validation accuracy at the end: 0.96, must be > 0.95; holds: open" in text
     assert "control: delay when all data are seen: 0.012" in text
 
 
@@ -142,6 +142,13 @@ def test_nothing_judged_and_nothing_measured():
     assert shown(runs.nulls()).count("–") == 5
 
 
+def test_smoke_judges_no_criterion():
+    text = shown(runs.smoke())
+    assert [row[-1] for row in columns(text)] == ["open"] * 5
+    assert "Inconclusive: smoke judges nothing (3 seeds, smoke)." in text
+    assert "the control shows the effect" not in text
+
+
 def test_colour_only_where_it_is_wanted(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     settings = {"force_terminal": True, "color_system": "standard"}
@@ -167,7 +174,8 @@ def test_a_terminal_without_unicode():
     stream = io.TextIOWrapper(raw, encoding="ascii", write_through=True)
     study_text(runs.inconclusive(), Console(file=stream, width=80))
     text = raw.getvalue().decode("ascii")
-    assert re.search(r"must be .*\n.* >= 1 +yes", text)
+    assert re.search(r"must be .*\n.* > 1 +yes", text)
+    assert re.search(r" >= 1 +open", text)
     assert "0 +/- 0.3" in text
 
 
@@ -189,7 +197,7 @@ def test_showing_a_study():
     assert "Networks of many depths." in text
     assert re.search(r"smoke +4 cases, 1 seed, 4 trials\n +full +40 cases, 20 seeds, 800 trials\n", text)
     assert "atlas/resnet_euler.py" in text
-    assert "deepscope study run resnet-euler --scale full" in text
+    assert "deepscope study run resnet-euler --scale full  # the largest protocol" in text
 
 
 def test_a_users_own_study_is_run_by_its_file():

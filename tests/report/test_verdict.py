@@ -21,9 +21,10 @@ from deepscope.report._verdict import other_reasons
             'Inconclusive under a modified protocol: "validation accuracy at the end": 3 of 5 seeds have no value, and '
             "2 more reasons (5 seeds, quick).",
         ),
+        (runs.smoke, "Inconclusive: smoke judges nothing (3 seeds, smoke)."),
         (runs.bare, "Inconclusive: 1 seed decides nothing; at least 3 do (1 seed, smoke)."),
     ],
-    ids=["reproduced", "not_reproduced", "inconclusive", "bare"],
+    ids=["reproduced", "not_reproduced", "inconclusive", "smoke", "bare"],
 )
 def test_the_sentence(make, said):
     assert verdict_sentence(make()) == said
@@ -40,6 +41,13 @@ def test_a_control_that_shows_the_effect_is_not_called_a_failure():
     record |= {"reasons": record["reasons"][1:]}
     said = 'Not reproduced: "log ratio of the peak with a ridge of 0.1": the control shows the effect (25 seeds, full).'
     assert verdict_sentence(record) == said
+
+
+def test_a_name_may_begin_with_another_and_hold_a_colon():
+    criteria = [{"name": name, "holds": name == "slope"} for name in ("slope", "slope: tanh", "slope: tanh: late")]
+    for name in ("slope", "slope: tanh", "slope: tanh: late"):
+        record = runs.not_reproduced() | {"criteria": criteria, "reasons": [f"{name}: fails"]}
+        assert verdict_sentence(record) == f'Not reproduced: "{name}" fails (25 seeds, full).'
 
 
 def test_names_cannot_steer_the_sentence():

@@ -21,7 +21,7 @@ def record(study, claim, source, criteria, *, seeds, cases, failures=(), scale="
     """What a run of a study leaves."""
     return {
         "schema": 1, "kind": "study", "study": study, "claim": claim, "source": source, "topics": ["generalisation"],
-        "rows": [], "protocol": "", "scale": scale, "modified": False, "settings": {},
+        "rows": [], "protocol": "", "caption": "", "scale": scale, "modified": False, "settings": {},
         **Verdict.of(criteria, seeds=seeds, failed=len(failures)).to_dict(),
         "cases": cases, "seeds": seeds, "trials": cases * seeds, "reused": 0, "failed": len(failures),
         "failures": list(failures)[:50],
@@ -53,6 +53,7 @@ def reproduced():
         protocol="Networks y ← y + h σ(K(t) y + b) of width 8 with K a random Fourier series, at steps h from 2⁻² to "
         "2⁻¹⁰.\n    The error at the end is taken against DOP853 at a tolerance of 10⁻¹², and its order fitted on "
         "h ≤ 2⁻⁶, because coarser steps are not asymptotic yet.",
+        caption="Points are means over the seeds,\n    bars their 95 % intervals.",
         path="runs/20261120-120000-resnet-euler-1f",
     )  # fmt: skip
 
@@ -107,7 +108,7 @@ def hostile():
     failures = [{"case": f"x={HOSTILE}", "seed": 0, "error": HOSTILE}]
     return record(
         HOSTILE, HOSTILE, HOSTILE, criteria, seeds=5, cases=2, failures=failures, topics=[HOSTILE], rows=[HOSTILE],
-        protocol=HOSTILE, notes=[HOSTILE], command=HOSTILE, device=HOSTILE, modified=True,
+        protocol=HOSTILE, caption=HOSTILE, notes=[HOSTILE], command=HOSTILE, device=HOSTILE, modified=True,
         settings={HOSTILE: HOSTILE}, path=HOSTILE, versions={HOSTILE: HOSTILE},
     )  # fmt: skip
 
@@ -121,6 +122,19 @@ def forty():
         for index in range(40)
     ]  # fmt: skip
     return record("widths", "Wider is better.", "he2015delving", criteria, seeds=43, cases=40)
+
+
+def smoke():
+    """Enough seeds to judge, at the scale that judges nothing."""
+    criteria = [
+        Criterion.effect("gain", draws(1, 0.1, 3), above=0.5),
+        Criterion.effect("loss", draws(1, 0.1, 3), below=0.5),
+        Criterion.effect("change", draws(0.5, 0.1, 3), above=0.5),
+        Criterion.exact("error", draws(1e-9, 0, 3), below=1e-12),
+        Criterion.effect("gain without the cause", draws(1, 0.1, 3), within=0.25, control=True),
+    ]
+    return record("trial-of-all", "It gains.", "he2015delving", criteria, seeds=3, cases=2, scale="smoke",
+                  verdict="inconclusive", reasons=["smoke judges nothing"])  # fmt: skip
 
 
 def bare():
@@ -139,7 +153,7 @@ def nulls():
     return record("early", "It gains.", "he2015delving", criteria, seeds=5, cases=3)
 
 
-RECORDS = (reproduced, not_reproduced, inconclusive, hostile, forty, bare, nulls)
+RECORDS = (reproduced, not_reproduced, inconclusive, hostile, forty, smoke, bare, nulls)
 
 
 @functools.cache

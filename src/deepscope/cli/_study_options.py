@@ -8,14 +8,16 @@ from cyclopts import Parameter
 
 Scale = Annotated[
     Literal["smoke", "quick", "full"],
-    Parameter(help="Smoke sees that everything runs, quick gives a verdict, full is the paper's protocol."),
+    Parameter(help="Smoke sees that everything runs, quick gives a verdict, full is the largest protocol."),
 ]
 Executor = Annotated[
     Literal["inline", "pool", "ray"],
     Parameter(help="Run trials in this process, in local worker processes, or on a Ray cluster: the same numbers."),
 ]
 Address = Annotated[str | None, Parameter(help='With --executor ray: the cluster, "HOST:6379" or "auto".')]
-Workers = Annotated[int | None, Parameter(help="Trials at once; as many as there are processors by default.")]
+Workers = Annotated[
+    int | None, Parameter(help="With the pool: trials at once; by default, and at most, as many as processors.")
+]
 Fresh = Annotated[bool, Parameter(negative="", help="Run trials again that are stored.")]
 DryRun = Annotated[bool, Parameter(negative="", help="Say what would run, what is stored and what the rest costs.")]
 Settings = Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -46,6 +46,8 @@ class Criterion:
         Whether this is a condition in which the effect must be absent.
     seeds
         Number of seeds that the value rests on.
+    missing
+        Number of values that there should be and are not.
     note
         Why a value or an interval is missing; ``""`` where none is.
     """
@@ -61,19 +63,49 @@ class Criterion:
     published: str | None = None
     control: bool = False
     seeds: int = 0
+    missing: int = 0
     note: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("name", "published"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and not (name == "published" and value is None):
+                raise UsageError(f"{value!r} is no text", where=f"{name} of a criterion", todo="Write it as text.")
+        if not math.isfinite(self.target):
+            raise UsageError(f"the target is {self.target}", where=self.name, todo="Give a finite number.")
+        # A judge computes with NumPy; a record holds plain numbers.
+        object.__setattr__(self, "target", float(self.target))
+        object.__setattr__(self, "control", bool(self.control))
+        ends = (self.measured, self.low, self.high)
+        if any(end is not None and not math.isfinite(end) for end in ends):
+            for name in ("measured", "low", "high"):
+                object.__setattr__(self, name, None)
+            object.__setattr__(self, "note", "; ".join(filter(None, [self.note, "the numbers are too large"])))
 
     @property
     def holds(self) -> bool | None:
-        """True: the whole interval is on the right side; False: all of it is on the wrong one; None: open."""
-        if self.low is None or self.high is None:
+        """True: the whole interval is on the right side; False: all of it is on the wrong one; None: open.
+
+        An effect that touches its threshold is open: no effect is not an effect above 0. Fewer than 3 seeds decide
+        nothing. Where values are missing nothing holds: those that are missing may be the ones that speak against it.
+        """
+        if self.low is None or self.high is None or self.seeds < FEWEST_SEEDS:
             return None
-        if self.side == "above":
-            return _decide(self.low >= self.threshold, self.high < self.threshold)
-        if self.side == "below":
-            return _decide(self.high <= self.threshold, self.low > self.threshold)
+        found = self._within() if self.side == "within" else self._beyond()
+        return None if found and self.missing else found
+
+    def _within(self) -> bool | None:
+        assert self.low is not None
+        assert self.high is not None
         least, most = self.target - self.threshold, self.target + self.threshold
         return _decide(least <= self.low and self.high <= most, self.high < least or self.low > most)
+
+    def _beyond(self) -> bool | None:
+        assert self.low is not None
+        assert self.high is not None
+        near, far = (self.low, self.high) if self.side == "above" else (-self.high, -self.low)
+        threshold = self.threshold if self.side == "above" else -self.threshold
+        return _decide(near > threshold or (self.kind == "exact" and near == threshold), far < threshold)
 
     @classmethod
     def effect(
@@ -96,7 +128,7 @@ class Criterion:
             What is judged.
         values
             Seed to number. A difference is taken seed by seed before it comes here, so that the interval is a paired
-            one. Seeds without a number (None, NaN) are left out, and counted.
+            one. Where a seed has no number (None, NaN) the criterion can fail but not hold.
         above, below, within
             Exactly one: the threshold, as in ``Criterion``.
         target
@@ -149,6 +181,7 @@ class Criterion:
             published=published,
             control=control,
             seeds=len(kept),
+            missing=len(numbers) - len(kept),
             note=note,
         )
 
@@ -183,12 +216,14 @@ class Criterion:
 
         Notes
         -----
-        A missing number (None, NaN) leaves the worst case unknown: the criterion can then fail but not hold.
+        A missing number (None, NaN) leaves the worst case unknown: the criterion can then fail but not hold. On one or
+        two seeds an identity is open.
 
         Examples
         --------
-        >>> Criterion.exact("error", {0: 1e-12, 1: 3e-12}, below=1e-10).measured
-        3e-12
+        >>> error = Criterion.exact("error", {0: 1e-12, 1: 3e-12, 2: 0.0}, below=1e-10)
+        >>> error.measured, error.holds
+        (3e-12, True)
         """
         side, threshold = _threshold(name, above, below, within)
         series = _by_seed(values)
@@ -199,8 +234,11 @@ class Criterion:
             distance = {"above": -finite, "below": finite, "within": np.abs(finite - target)}[side]
             worst = float(finite[int(np.argmax(distance))])
         missing = len(flat) - len(finite)
+        seeds = series.index.nunique()
         note = f"{missing} of {len(flat)} values are missing" if missing else ""
-        found = cls(
+        if 0 < seeds < FEWEST_SEEDS:
+            note = "; ".join(filter(None, [note, few_seeds(seeds)]))
+        return cls(
             name=name,
             kind="exact",
             measured=worst,
@@ -211,12 +249,10 @@ class Criterion:
             target=target,
             published=published,
             control=control,
-            seeds=series.index.nunique(),
+            seeds=seeds,
+            missing=missing,
             note=note if len(flat) else "no trial to judge",
         )
-        if missing and found.holds:
-            return replace(found, low=None, high=None)
-        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON."""
@@ -233,6 +269,7 @@ class Criterion:
             "holds": self.holds,
             "control": self.control,
             "seeds": self.seeds,
+            "missing": self.missing,
             "note": self.note,
         }
 

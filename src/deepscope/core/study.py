@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Value = bool | int | float | str
 Returned = Mapping[str, Any]
-#: ``smoke`` runs everything and judges nothing; ``quick`` gives a verdict; ``full`` is the paper's protocol.
+#: ``smoke`` runs everything and judges nothing; ``quick`` gives a verdict; ``full`` is the largest.
 SCALES = ("smoke", "quick", "full")
 #: Columns of a study's table that are not fields of a case.
 RESERVED = ("seed",)
@@ -251,6 +251,8 @@ class Study:
     defaults
         Fields that all cases share unless they say otherwise. A field added later with its default leaves the identity
         of earlier trials as it was.
+    caption
+        How to read the figure, in one or two sentences: what points, bars, bands and lines are.
     protocol
         What is done, in a few sentences for a reader who knows the field.
     timeout
@@ -272,6 +274,7 @@ class Study:
     scales: Mapping[str, Grid]
     defaults: Mapping[str, Value] = field(default_factory=dict)
     protocol: str = ""
+    caption: str = ""
     timeout: float = 3600.0
 
     def __post_init__(self) -> None:

@@ -69,7 +69,9 @@ class Verdict:
             reasons = [f"{c.name}: {'the control shows the effect' if c.control else 'fails'}" for c in wrong]
             return cls(outcome="not reproduced", criteria=tuple(criteria), reasons=tuple(reasons))
         reasons = [
-            f"{c.name}: {c.note or 'the interval lies across the threshold'}" for c in criteria if c.holds is None
+            f"{c.name}: {c.note or 'the interval lies across, or touches, the threshold'}"
+            for c in criteria
+            if c.holds is None
         ]
         if failed:
             reasons.append(f"{failed} {'trial' if failed == 1 else 'trials'} failed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 
+from deepscope.core import UsageError
 from deepscope.lab._followed import PACKAGE, PARTS, Modules
 from deepscope.lab._module_source import Imported, ModuleSource
 from deepscope.lab._statement import Statement, labelled
@@ -152,6 +153,12 @@ class Walk:
     def _follow(self, source: ModuleSource, chain: Chain, local: Names) -> None:
         """Take what a name in a module stands for, and the attributes read from it."""
         name, attributes = chain[0], chain[1:]
+        if name == "STUDY" and name in source.apart:
+            raise UsageError(
+                "a trial cannot use STUDY, whose changes run nothing again",
+                where=source.name,
+                todo="Move what it needs from STUDY to the top of the file.",
+            )
         for imported in local.get(name, ()):
             self._follow_import(imported, attributes)
         if name not in source.apart:

@@ -7,6 +7,7 @@ the process ends, however it ends.
 from __future__ import annotations
 
 import datetime
+import os
 import re
 import secrets
 import shutil
@@ -16,6 +17,8 @@ from pathlib import Path
 
 LOCK = "writer.lock"
 _DRAFT, _GONE = ".part", ".gone"
+# To the microsecond, so that names sort by time.
+_STAMP, _STAMP_LENGTH = "%Y%m%d-%H%M%S-%f", 22
 
 
 class Draft:
@@ -45,7 +48,7 @@ class Draft:
         from filelock import FileLock, Timeout
 
         while True:
-            self.id = _new_id(name)
+            self.id = _new_id(name, folder)
             self.path = folder / f".{self.id}{_DRAFT}"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -143,8 +146,21 @@ def _is_empty(path: Path) -> bool:
     return _is_draft(path) and path.is_dir() and not any(path.iterdir())
 
 
-def _new_id(name: str) -> str:
-    # To the microsecond, so that names sort by time.
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
+def _new_id(name: str, folder: Path) -> str:
+    stamp = datetime.datetime.now(datetime.UTC).strftime(_STAMP)
+    stored = max((each.lstrip(".")[:_STAMP_LENGTH] for each in _names(folder)), default="")
+    if stamp <= stored:
+        # Ids sort in the order in which runs were begun, also after a clock was set back.
+        last = datetime.datetime.strptime(stored, _STAMP).replace(tzinfo=datetime.UTC)
+        stamp = (last + datetime.timedelta(microseconds=1)).strftime(_STAMP)
     slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()[:32] or "subject"
     return f"{stamp}-{slug}-{secrets.token_hex(2)}"
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """Yield the names that begin as a run's does."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from (entry.name for entry in entries if re.match(r"\.?\d{8}-\d{6}-\d{6}-", entry.name))
+    except FileNotFoundError:
+        return

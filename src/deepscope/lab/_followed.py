@@ -5,12 +5,21 @@ from __future__ import annotations
 import pkgutil
 from pathlib import Path
 
-from deepscope.lab._module_source import ModuleSource, read_module
+from deepscope.core import UsageError
+from deepscope.lab._module_source import ModuleSource, Stamp, read_module, stamp
 
 PACKAGE = __name__.partition(".")[0]
 FOLDER = Path(__file__).parents[1]
 #: Parts of deepscope whose code can change what a trial returns. Versions are recorded of everything else.
 PARTS = ("linalg", "subject", "data", "models", "training", "instruments", "studies")
+
+
+def _stamps() -> dict[Path, Stamp]:
+    return {path: stamp(path) for part in PARTS for path in (FOLDER / part).rglob("*.py")}
+
+
+#: deepscope's files as they were when this process began to use them: what it has imported.
+_IMPORTED = _stamps()
 
 
 class Modules:
@@ -45,6 +54,7 @@ class Modules:
             elif path.is_dir():
                 self._found[name] = ModuleSource(name, is_package=True, body=())
             else:
+                _require_as_imported(path)
                 self._found[name] = read_module(name, path)
         return self._found[name]
 
@@ -68,6 +78,19 @@ class Modules:
         if self._folder.name in ("site-packages", "dist-packages") and top != self._top:
             return None
         return _below(self._folder / top, below)
+
+
+def _require_as_imported(path: Path) -> None:
+    """Refuse a file of deepscope that was edited while this process ran: what runs is still what was imported.
+
+    Studies, and the modules of a user, are imported anew for each run and need no such check.
+    """
+    if FOLDER / "studies" not in path.parents and _IMPORTED.get(path, stamp(path)) != stamp(path):
+        raise UsageError(
+            "a file of deepscope was edited while this process runs the old one",
+            where=str(path),
+            todo="Start Python anew, and run the study again.",
+        )
 
 
 def _below(folder: Path, names: list[str]) -> Path | None:

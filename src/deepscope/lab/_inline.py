@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from deepscope.lab._limits import one_thread
 from deepscope.lab._task import TrialTask
 from deepscope.lab._trial import run_trial
 from deepscope.lab._trial_record import TrialRecord
@@ -20,10 +19,12 @@ class InlineExecutor:
         """Yield each trial's record."""
         for task in tasks:
             self._done = 0.0
-            # Entered for each: what the caller does between two trials keeps its threads.
-            with one_thread():
-                record = run_trial(task, self._tell)
-            yield record
+            yield run_trial(task, self._tell)
+
+    @property
+    def at_once(self) -> int:
+        """One."""
+        return 1
 
     def done(self) -> float:
         """Return which part of the current trial is done."""

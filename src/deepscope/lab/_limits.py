@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,18 +24,47 @@ THREAD_VARIABLES = (
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Let BLAS, OpenMP and torch use one thread: the order of a sum, and so its last bit, is then always the same."""
+def same_conditions() -> Iterator[None]:
+    """Compute as in a fresh process with one thread, whatever the caller or an earlier trial has set.
+
+    One thread of BLAS, OpenMP and torch: the order of a sum, and so its last bit, is then always the same. torch's
+    default type is float32, gradients are on, NumPy only warns. Afterwards all is as it was, the working folder, the
+    environment and the filters of warnings too.
+    """
+    import numpy as np
     import torch
     from threadpoolctl import threadpool_limits
 
-    before = torch.get_num_threads()
+    folder, environment = Path.cwd(), dict(os.environ)
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    deterministic = torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float32)
+    _set_deterministic(False)
     try:
-        with threadpool_limits(1):
+        with (
+            threadpool_limits(1),
+            warnings.catch_warnings(),
+            torch.enable_grad(),
+            np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"),
+        ):
             yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+        _set_deterministic(deterministic)
+        os.chdir(folder)
+        if dict(os.environ) != environment:
+            os.environ.clear()
+            os.environ.update(environment)
+
+
+def _set_deterministic(wanted: bool) -> None:
+    import torch
+
+    # Only where it changes something: torch then loads its compiler, which takes seconds.
+    if torch.are_deterministic_algorithms_enabled() != wanted:
+        torch.use_deterministic_algorithms(wanted)
 
 
 @contextmanager
@@ -62,12 +92,26 @@ def memory_limit(allowed: int | None) -> Iterator[None]:
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = _data_bytes() + allowed
+    wanted = _status("VmData") + allowed
     resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def free_memory() -> int:
+    """Return the bytes that are free on this machine, or in the container that this process is in."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((group / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
+        return min(free, int(limit) - int(used))
+    except (OSError, ValueError):
+        # No such group, or one without a limit ("max").
+        return free
 
 
 def restart_peak_memory() -> None:
@@ -81,10 +125,6 @@ def restart_peak_memory() -> None:
 def peak_memory_since() -> int:
     """Largest resident size, in bytes, since ``restart_peak_memory``; of the whole process where that cannot be had."""
     return _status("VmHWM") or peak_memory_bytes()
-
-
-def _data_bytes() -> int:
-    return _status("VmData")
 
 
 def _status(field: str) -> int:

@@ -12,6 +12,8 @@ from deepscope.core import UsageError, first_line
 from deepscope.lab._statement import Statement, outside_scopes
 from deepscope.lab._syntax import Import, chain_of, is_idle
 
+Stamp = tuple[int, int, int, int]
+
 
 class Imported(NamedTuple):
     """What an import statement gives a name to: a module (``name`` is then empty), or what a module calls ``name``.
@@ -121,8 +123,20 @@ class ModuleSource:
         return f"{above}.{node.module}" if node.module else above
 
 
+def stamp(path: Path) -> Stamp:
+    """Return what changes whenever a file does, also where its old time is put back.
+
+    Raises
+    ------
+    OSError
+        There is no such file.
+    """
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def read_module(name: str, path: Path) -> ModuleSource:
-    """Return the source of a module; a file is parsed again only when its time or size changed.
+    """Return the source of a module; a file is parsed again only when it was changed.
 
     Raises
     ------
@@ -130,8 +144,7 @@ def read_module(name: str, path: Path) -> ModuleSource:
         The file cannot be read, or is not Python.
     """
     try:
-        status = path.stat()
-        return _parsed(name, path, status.st_mtime_ns, status.st_size)
+        return _parsed(name, path, stamp(path))
     except (OSError, SyntaxError, ValueError) as error:
         place = f"{path}, line {error.lineno}" if isinstance(error, SyntaxError) else str(path)
         raise UsageError(
@@ -142,7 +155,7 @@ def read_module(name: str, path: Path) -> ModuleSource:
 
 
 @lru_cache(maxsize=2048)
-def _parsed(name: str, path: Path, _mtime_ns: int, _size: int) -> ModuleSource:
+def _parsed(name: str, path: Path, _stamp: Stamp) -> ModuleSource:
     return ModuleSource(name, path.name == "__init__.py", ast.parse(path.read_bytes()).body)
 
 

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deepscope.core import DeepscopeError
+import psutil
+
+from deepscope.core import DeepscopeError, one_line
 from deepscope.lab._limits import one_thread_for_children
 from deepscope.lab._task import TrialTask, took_too_long
 from deepscope.lab._trial_record import TrialRecord
+from deepscope.lab._worker import Slots, kill_group, start_worker, work
 
 _ATTEMPTS = 2
 #: Pools that may break one after the other before a trial ends.
 _BREAKS = 3
 _POLL_SECONDS = 0.1
-#: After so long a worker takes the others' lock for that of one that was killed while it held it.
-_LOCK_SECONDS = 10.0
-#: What a trial that has begun has done at least.
-_BEGUN = 1e-9
+#: A worker that has been gone for so long will send nothing more.
+_GONE_SECONDS = 1.0
 
 
 class PoolExecutor:
@@ -49,13 +51,17 @@ class PoolExecutor:
         # Twice as many trials are handed out as can run, so that no worker waits for the next.
         self._slots = 2 * workers
         context = multiprocessing.get_context("spawn")
-        # Without a lock: a worker killed while it writes could not release one.
-        self._fractions: Any = context.RawArray("d", self._slots)
+        self._shared = Slots(context, self._slots)
         self._context = context
+
+    @property
+    def at_once(self) -> int:
+        """Number of workers."""
+        return self._workers
 
     def done(self) -> float:
         """Return the sum of the fractions of the trials that are running."""
-        return float(sum(self._fractions))
+        return self._shared.done()
 
     def run(self, tasks: Sequence[TrialTask]) -> Iterator[TrialRecord]:
         """Yield each trial's record as it ends."""
@@ -82,7 +88,7 @@ class PoolExecutor:
         pool = ProcessPool(
             max_workers=self._workers,
             initializer=start_worker,
-            initargs=(os.getpid(), self._fractions),
+            initargs=(os.getpid(), self._shared),
             context=self._context,
         )
         flights: dict[Any, _Flight] = {}
@@ -91,7 +97,7 @@ class PoolExecutor:
             while waiting or flights:
                 while waiting and free:
                     task = replace(waiting.popleft(), slot=free.pop())
-                    self._fractions[task.slot] = 0.0
+                    self._shared.clear(task.slot)
                     try:
                         flights[pool.schedule(work, args=(task,))] = _Flight(task)
                     except RuntimeError:
@@ -99,10 +105,13 @@ class PoolExecutor:
                         return
                 ended, _ = wait(flights, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
                 self._stop_what_takes_too_long(flights)
+                self._notice_silent_deaths(flights)
                 for future in ended:
                     flight = flights.pop(future)
                     free.add(flight.task.slot)
-                    self._fractions[flight.task.slot] = 0.0
+                    if flight.timed_out or flight.died:
+                        kill_group(self._shared.pid(flight.task.slot))
+                    self._shared.clear(flight.task.slot)
                     try:
                         record = self._ended(future, flight, deaths)
                     except BrokenProcessPool:
@@ -114,17 +123,32 @@ class PoolExecutor:
                         yield record
         finally:
             waiting.extendleft(flight.task for flight in flights.values())
-            pool.stop()  # type: ignore[no-untyped-call]
-            pool.join()
+            with _uninterrupted():
+                pool.stop()  # type: ignore[no-untyped-call]
+                pool.join()
+                for flight in flights.values():
+                    kill_group(self._shared.pid(flight.task.slot))
 
     def _stop_what_takes_too_long(self, flights: dict[Any, _Flight]) -> None:
         now = time.monotonic()
         for future, flight in flights.items():
-            # Above 0 once the trial itself has begun: a worker's first trial waits for its imports.
-            if flight.started is None and self._fractions[flight.task.slot] > 0:
+            if flight.started is None and self._shared.has_begun(flight.task.slot):
                 flight.started = now
             elif flight.started is not None and now - flight.started > self._timeout and not future.done():
                 flight.timed_out = True
+                future.cancel()
+
+    def _notice_silent_deaths(self, flights: dict[Any, _Flight]) -> None:
+        """Give up trials whose worker has gone with exit code 0, as after ``os._exit(0)``: the pool would wait."""
+        now = time.monotonic()
+        for future, flight in flights.items():
+            pid = self._shared.pid(flight.task.slot)
+            if not pid or future.done() or psutil.pid_exists(pid):
+                flight.gone_since = None
+            elif flight.gone_since is None:
+                flight.gone_since = now
+            elif now - flight.gone_since > _GONE_SECONDS and not flight.died:
+                flight.died = True
                 future.cancel()
 
     def _ended(self, future: Any, flight: _Flight, deaths: Counter[str]) -> TrialRecord | None:
@@ -138,15 +162,22 @@ class PoolExecutor:
         try:
             record: TrialRecord = future.result()
         except CancelledError:
-            if not flight.timed_out:
-                raise
-            return record_of(task, {}, took_too_long(self._timeout), **spent)
+            if flight.timed_out:
+                return record_of(task, {}, took_too_long(self._timeout), **spent)
+            how = _how(0)
         except ProcessExpired as death:
-            deaths[task.identity] += 1
-            if deaths[task.identity] < _ATTEMPTS:
-                return None
-            return record_of(task, {}, f"its worker process died twice ({_how(death.exitcode)})", **spent)
-        return record
+            how = _how(death.exitcode)
+        except BrokenProcessPool:
+            raise
+        except Exception as error:
+            # Such as a result that does not survive the way between two processes.
+            return record_of(task, {}, one_line(error), **spent)
+        else:
+            return record
+        deaths[task.identity] += 1
+        if deaths[task.identity] < _ATTEMPTS:
+            return None
+        return record_of(task, {}, f"its worker process died twice ({how})", **spent)
 
 
 @dataclass
@@ -155,7 +186,9 @@ class _Flight:
 
     task: TrialTask
     started: float | None = None
+    gone_since: float | None = None
     timed_out: bool = False
+    died: bool = False
 
 
 def _how(code: int | None) -> str:
@@ -164,36 +197,14 @@ def _how(code: int | None) -> str:
     return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
-_fractions: Any = None
-
-
-def start_worker(parent: int, fractions: Any) -> None:
-    """Make a process ready to run trials; called once in each worker."""
-    import torch
-    from pebble import CONSTS
-
-    CONSTS.channel_lock_timeout = _LOCK_SECONDS
-    global _fractions
-    _fractions = fractions
-    # What a trial prints must not end up in what the parent prints as JSON.
-    os.dup2(2, 1)
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def work(task: TrialTask) -> TrialRecord:
-    """Run one trial in a worker."""
-    from deepscope.lab._trial import run_trial
-
-    def tell(done: float) -> None:
-        _fractions[task.slot] = max(done, _BEGUN)
-
-    return run_trial(task, tell)
-
-
-def _end_with(parent: int) -> None:
-    """End this process soon after its parent has: nobody would store what it finds."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    with suppress(OSError):
-        os._exit(1)
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let no further Ctrl-C stop the stopping."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import deepscope.studies
 from deepscope.core import Case, Study, UsageError, Value, nearest
 from deepscope.lab._identity import code_of, trial_identity
 from deepscope.lab._task import StudyReference
-from deepscope.studies import study_id
+from deepscope.studies import catalog, study_id
 
 
 @dataclass(frozen=True)
@@ -67,15 +66,40 @@ def find_study(study: Study | str | Path) -> tuple[StudyReference, Study]:
         The file does not import.
     """
     if isinstance(study, Study):
-        path = _source_file(study)
-        atlas = Path(deepscope.studies.__file__).parent
-        return StudyReference(study_id(path), None if atlas in path.parents else path), study
+        return _reference(_source_file(study)), study
     if isinstance(study, Path) or study.endswith(".py"):
-        path = Path(study).expanduser().resolve()
-        reference = StudyReference(study_id(path), path)
+        reference = _reference(Path(study).expanduser().resolve())
     else:
         reference = StudyReference(study)
     return reference, reference.load()
+
+
+def _reference(path: Path) -> StudyReference:
+    """Return where the study in a file is found.
+
+    Raises
+    ------
+    UsageError
+        It has the name of a study of the atlas: their results would stand under one name.
+    """
+    atlas = {heading.id: heading.path for heading in catalog()}
+    name = study_id(path)
+    if name in atlas and path != atlas[name].resolve():
+        raise UsageError(
+            "a study of the atlas has this name", where=str(path), todo="Rename the file; its name is the study's."
+        )
+    return StudyReference(name, None if name in atlas else path)
+
+
+def _is_as_written(study: Study, reference: StudyReference) -> bool:
+    """Whether a study is the one that its file holds, and not one that was put together from its parts."""
+    written = reference.load()
+
+    def parts(each: Study) -> list[object]:
+        functions = [getattr(function, "__code__", function) for function in (each.trial, each.judge, each.draw)]
+        return [*functions, each.claim, each.source, each.rows, each.defaults, each.scales]
+
+    return parts(study) == parts(written)
 
 
 def protocol_of(
@@ -118,7 +142,8 @@ def protocol_of(
         study=found,
         scale=scale,
         settings=fixed,
-        modified=set(bent.trials()) != set(grid.trials()),
+        modified=set(bent.trials()) != set(grid.trials())
+        or (isinstance(study, Study) and not _is_as_written(found, reference)),
         trials=tuple(planned),
         code=code_of(found.trial),
     )
@@ -149,7 +174,11 @@ def parse_settings(texts: Iterable[str]) -> dict[str, str]:
 
 
 def _source_file(study: Study) -> Path:
-    found = inspect.getsourcefile(study.trial)
+    try:
+        found = inspect.getsourcefile(study.trial)
+    except TypeError:
+        # A partial function, or an object that can be called.
+        found = None
     if found is None or not Path(found).is_file():
         raise UsageError(
             "the study stands in no file",

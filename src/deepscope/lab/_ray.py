@@ -14,7 +14,7 @@ from typing import Any
 
 from deepscope.core import UsageError, first_line
 from deepscope.lab._limits import THREAD_VARIABLES
-from deepscope.lab._task import TrialTask, took_too_long
+from deepscope.lab._task import Overdue, TrialTask, took_too_long
 from deepscope.lab._trial_record import TrialRecord
 
 _ATTEMPTS = 2
@@ -52,6 +52,11 @@ class RayExecutor:
         self._ray = _connected(address)
         self._timeout = timeout
 
+    @property
+    def at_once(self) -> int:
+        """Number of the cluster's processors."""
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+
     def done(self) -> float:
         """Return 0: how far a trial on another machine is, is not asked for."""
         return 0.0
@@ -60,16 +65,15 @@ class RayExecutor:
         """Yield each trial's record when its batch has ended."""
         ray = self._ray
         remote = ray.remote(num_cpus=1, max_retries=0)(_run_batch)
-        processors = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        size = max(1, min(_LARGEST_BATCH, len(tasks) // (_BATCHES_PER_CPU * processors)))
+        size = max(1, min(_LARGEST_BATCH, len(tasks) // (_BATCHES_PER_CPU * self.at_once)))
         waiting = deque(tuple(tasks[start : start + size]) for start in range(0, len(tasks), size))
         deaths: Counter[str] = Counter()
         flights: dict[Any, _Flight] = {}
         try:
             while waiting or flights:
                 # No more at once than can run: a batch's time is then counted from when it was handed out.
-                processors = max(1, int(ray.cluster_resources().get("CPU", 1)))
-                while waiting and len(flights) < processors:
+                at_once = self.at_once
+                while waiting and len(flights) < at_once:
                     batch = waiting.popleft()
                     flights[remote.remote(batch, self._timeout)] = _Flight(batch, time.monotonic())
                 ended, _ = ray.wait(list(flights), num_returns=1, timeout=_POLL_SECONDS)
@@ -123,22 +127,15 @@ class _Flight:
     timed_out: bool = False
 
 
-class _Overdue(BaseException):
-    """Raised in a trial that takes too long; no handler of its own should swallow it."""
-
-
 def _run_batch(batch: tuple[TrialTask, ...], timeout: float) -> list[TrialRecord]:
-    from deepscope.lab._limits import one_thread
-
-    with one_thread():
-        return [_run_in_time(task, timeout) for task in batch]
+    return [_run_in_time(task, timeout) for task in batch]
 
 
 def _run_in_time(task: TrialTask, timeout: float) -> TrialRecord:
     from deepscope.lab._trial import record_of, run_trial
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise _Overdue
+        raise Overdue
 
     begun = False
 
@@ -152,7 +149,7 @@ def _run_in_time(task: TrialTask, timeout: float) -> TrialRecord:
     before = signal.signal(signal.SIGALRM, stop)
     try:
         return run_trial(task, begin)
-    except _Overdue:
+    except Overdue:
         return record_of(task, {}, took_too_long(timeout), wall_seconds=timeout)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

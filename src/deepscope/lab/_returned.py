@@ -45,8 +45,13 @@ def plain_values(returned: Any, *, where: str, taken: Mapping[str, Any] | None =
 
 
 def _plain(name: str, value: Any, where: str) -> Any:
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        if not value.isascii() and value.encode("utf-8", "replace").decode() != value:
+            raise _unknown(name, value, where, "text that is not Unicode")
+        # Of an enumeration too, the plain text.
+        return str.__str__(value)
     if hasattr(value, "detach"):
         # numpy has no bfloat16.
         value = value.detach().cpu()
@@ -61,7 +66,12 @@ def _plain(name: str, value: Any, where: str) -> Any:
         if array.ndim:
             return np.ascontiguousarray(array)
         value = array.item()
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise _unknown(name, value, where, "an integer of more than 64 bits")
+        return int(value)
+    value = float(value)
+    if not math.isfinite(value):
         raise MeasurementError(
             f"returned {value} for {name}",
             where=where,
@@ -70,9 +80,9 @@ def _plain(name: str, value: Any, where: str) -> Any:
     return value
 
 
-def _unknown(name: str, value: Any, where: str) -> MeasurementError:
+def _unknown(name: str, value: Any, where: str, what: str = "") -> MeasurementError:
     return MeasurementError(
-        f"returned {type(value).__name__} for {name}",
+        f"returned {what or type(value).__name__} for {name}",
         where=where,
         todo="Return numbers, text, None, or arrays of numbers.",
     )

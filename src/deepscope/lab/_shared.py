@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from deepscope.core import Value, derive_seed, home, write_atomically
+from deepscope.core import UsageError, Value, derive_seed, home, write_atomically
 from deepscope.lab._identity import code_of
 from deepscope.lab._returned import plain_values
 
@@ -28,6 +28,8 @@ def shared(make: Callable[..., Mapping[str, Any]], **key: Value) -> dict[str, An
 
     Raises
     ------
+    UsageError
+        A value of the key is no plain number or text.
     MeasurementError
         ``make`` returned what cannot be stored.
     OSError
@@ -37,6 +39,11 @@ def shared(make: Callable[..., Mapping[str, Any]], **key: Value) -> dict[str, An
 
     from deepscope.subject import seeded_generators
 
+    for name, value in key.items():
+        if type(value) not in (bool, int, float, str):
+            raise UsageError(
+                f"{value!r} cannot be part of a shared step's key", where=name, todo="Give plain numbers and text."
+            )
     texts = [value for value in key.values() if isinstance(value, str)]
     arguments = sorted((name, type(value).__name__, value) for name, value in key.items())
     said = json.dumps([code_of(make, texts), make.__qualname__, arguments])
@@ -81,6 +88,6 @@ def _read(path: Path) -> dict[str, Any] | None:
             for name in said["order"]:
                 if name not in values:
                     values[name] = np.load(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
         return None
     return {name: values[name] for name in said["order"]}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import keyword
 import re
+import sys
 from pathlib import Path
 
 from deepscope.core import UsageError, write_atomically
+from deepscope.studies import catalog, study_id
 
 _TEXT = '''"""{title}: say here what the literature claims, what is done to test it, and what doing nothing would score.
 
@@ -102,7 +105,7 @@ def write_skeleton(name: str, folder: Path) -> Path:
     Raises
     ------
     UsageError
-        The name is none, or the file is there already.
+        The name is none, or that of a study of the atlas, or the file is there already.
     OSError
         The file cannot be written.
     """
@@ -112,6 +115,10 @@ def write_skeleton(name: str, folder: Path) -> Path:
             "a study's name has letters, digits and hyphens", where=name, todo='Choose one such as "my-claim".'
         )
     path = folder / f"{stem}.py"
+    if stem in sys.stdlib_module_names or keyword.iskeyword(stem):
+        raise UsageError("Python itself has this name", where=name, todo="Choose another name.")
+    if study_id(path) in {heading.id for heading in catalog()}:
+        raise UsageError("a study of the atlas has this name", where=name, todo="Choose another name.")
     if path.exists():
         raise UsageError("the file is there already", where=str(path), todo="Choose another name, or move it away.")
     title = stem.replace("_", " ").capitalize()

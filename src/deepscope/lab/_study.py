@@ -9,7 +9,7 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from deepscope.core import Criterion, UsageError, Value, Verdict, home, nearest,
 from deepscope.figures import to_svg
 from deepscope.lab._examine import Progress
 from deepscope.lab._inline import InlineExecutor
+from deepscope.lab._limits import free_memory
 from deepscope.lab._machine import commit, hardware, versions
 from deepscope.lab._pool import PoolExecutor
 from deepscope.lab._protocol import Protocol, fitting, protocol_of
@@ -155,27 +156,27 @@ def run_study(
     Cost: that of the trials that are not stored; about a millisecond more for each, and two seconds to start workers.
     """
     protocol = protocol_of(study, scale=scale, settings=settings, seeds=seeds)
-    machine = _executor(executor, workers, address, protocol.study.timeout if timeout is None else timeout)
-    at_once = _count(executor, workers)
-    memory = _memory(executor, at_once, memory_bytes)
+    machine = _executor(executor, workers, address, timeout, protocol.study)
+    memory = memory_bytes if executor == "ray" else _memory(machine.at_once, memory_bytes)
     tell = progress or _silent
     mirrors = list(trackers)
     started = time.perf_counter()
     with _only_one(protocol.reference.id, tell):
         earlier, notes = earlier_trials(protocol.reference.id)
-        if workers is not None and workers > at_once and executor == "pool":
-            notes.append(f"{workers} workers were asked for; this machine has {at_once} processors, so {at_once} ran.")
+        if workers is not None and workers > machine.at_once:
+            here = machine.at_once
+            notes.append(f"{workers} workers were asked for; this machine has {here} processors, so {here} ran.")
         found = {} if fresh else _stored(protocol, earlier)
         origins = environments(protocol.reference.id, found.values())
-        here = versions()
-        notes += differences(found.values(), origins, here)
+        installed = versions()
+        notes += differences(found.values(), origins, installed)
         head = {
             "scale": scale,
             "modified": protocol.modified,
             "settings": dict(protocol.settings),
             "seeds": seeds,
             "command": command or _command(protocol, seeds, device),
-            "versions": here,
+            "versions": installed,
             "hardware": hardware(),
             "commit": commit(),
             "device": device,
@@ -199,7 +200,7 @@ def run_study(
                 if planned.identity not in found
             ]
             seconds = expected_seconds(protocol, [record for records in earlier.values() for record in records])
-            watch = StudyProgress(protocol, tasks, seconds, at_once, tell)
+            watch = StudyProgress(protocol, tasks, seconds, machine.at_once, tell)
             for made in _run_all(machine, tasks, watch):
                 run.log.append(made)
                 found[made.identity] = made
@@ -211,7 +212,7 @@ def run_study(
                 reused=len(protocol.trials) - len(tasks),
                 wall_seconds=time.perf_counter() - started,
                 executor=executor,
-                workers=at_once,
+                workers=machine.at_once,
                 command=head["command"],
                 path=run.path,
             )
@@ -275,7 +276,9 @@ class _Result:
                 outcome="inconclusive", criteria=(), reasons=(f"the trials cannot be judged: {_why(error)}",)
             )
         if self.protocol.scale == "smoke":
-            return Verdict(outcome="inconclusive", criteria=verdict.criteria, reasons=("smoke judges nothing",))
+            reason = "smoke judges nothing"
+            unjudged = tuple(replace(criterion, low=None, high=None, note=reason) for criterion in criteria)
+            return Verdict(outcome="inconclusive", criteria=unjudged, reasons=(reason,))
         return verdict
 
     def _drawn(self) -> str:
@@ -299,6 +302,7 @@ class _Result:
             "topics": list(study.topics),
             "rows": list(study.rows),
             "protocol": study.protocol,
+            "caption": study.caption,
             "scale": self.protocol.scale,
             "modified": self.protocol.modified,
             "settings": dict(self.protocol.settings),
@@ -352,13 +356,15 @@ def _run_all(machine: Executor, tasks: Sequence[TrialTask], watch: StudyProgress
 def _close(run: OpenRun, record: dict[str, Any], figure: str) -> bool:
     try:
         run.close(verdict_sentence(record), record, {"study": figure} if figure else {})
+        whole = True
     except OSError as error:
+        whole = False
         record["notes"].append(f"The run could not be stored whole: {error.strerror or error}.")
     if run.log.unwritten:
         record["notes"].append(
             f"{run.log.unwritten} trials could not be stored ({run.log.fault}); free some space and run again."
         )
-    return not run.log.unwritten and (run.path / "record.json").exists()
+    return whole and not run.log.unwritten
 
 
 def _mirror(record: TrialRecord, trackers: list[Tracker], notes: list[str]) -> None:
@@ -399,36 +405,37 @@ def _only_one(study: str, tell: Progress) -> Iterator[None]:
         lock.release()
 
 
-def _executor(name: str, workers: int | None, address: str | None, timeout: float) -> Executor:
+def _executor(name: str, workers: int | None, address: str | None, timeout: float | None, study: Study) -> Executor:
     if name not in EXECUTORS:
         raise UsageError("unknown executor", where=name, todo=nearest(name, EXECUTORS))
-    if address is not None and name != "ray":
-        raise UsageError("an address is for Ray", where=address, todo="Add --executor ray, or leave --address out.")
-    if not timeout > 0:
+    for what, value, for_ in (("address", address, "ray"), ("workers", workers, "pool")):
+        if value is not None and name != for_:
+            raise UsageError(
+                f"{what} is for the executor {for_}, not {name}",
+                where=f"{what} {value}",
+                todo=f"Choose --executor {for_}, or leave it out.",
+            )
+    if timeout is not None and name == "inline":
+        raise UsageError("inline there is no time-out", where=f"{timeout:g} s", todo="Choose the executor pool.")
+    if timeout is not None and not timeout > 0:
         raise UsageError(f"a time-out of {timeout:g} s", where="timeout", todo="Give more than 0 seconds.")
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} workers", where="workers", todo="Give at least 1, or leave it out.")
+    limit = study.timeout if timeout is None else timeout
     if name == "ray":
-        return RayExecutor(address, timeout)
-    return InlineExecutor() if name == "inline" else PoolExecutor(_count(name, workers), timeout)
-
-
-def _count(executor: str, workers: int | None) -> int:
-    """Return how many trials run at once: no more than there are processors, which more workers would only slow."""
-    if executor == "inline":
-        return 1
+        return RayExecutor(address, limit)
+    if name == "inline":
+        return InlineExecutor()
+    # More workers than processors would only slow each other.
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(workers or processors, processors)
+    return PoolExecutor(min(workers or processors, processors), limit)
 
 
-def _memory(executor: str, workers: int, given: int | None) -> int | None:
-    import psutil
-
+def _memory(at_once: int, given: int | None) -> int:
+    """Return what a trial may allocate: an equal share of nine tenths of what is free, unless it is given."""
     if given is not None and given <= 0:
         raise UsageError(f"{given} bytes of memory", where="memory", todo="Give more than 0.")
-    if given is not None or executor == "ray":
-        return given
-    return int(psutil.virtual_memory().total / workers)
+    return given if given is not None else int(0.9 * free_memory() / at_once)
 
 
 def _command(protocol: Protocol, seeds: int | None, device: str) -> str:

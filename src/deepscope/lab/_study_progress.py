@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from deepscope.core import Case
 from deepscope.lab._examine import Progress
-from deepscope.lab._protocol import Protocol, fitting
+from deepscope.lab._protocol import Protocol
 from deepscope.lab._task import Executor, TrialTask
 from deepscope.lab._trial_record import TrialRecord
 
@@ -18,13 +18,12 @@ _TELL_SECONDS = 0.5
 
 def expected_seconds(protocol: Protocol, earlier: Iterable[TrialRecord]) -> dict[Case, float | None]:
     """Return the CPU seconds that a trial of each case took so far; of any case where this one was never run."""
-    records = [record for record in earlier if record.status == "finished"]
-    overall = _mean([record.cpu_seconds for record in records])
-    found: dict[Case, float | None] = {}
-    for case in dict.fromkeys(planned.case for planned in protocol.trials):
-        its = _mean([record.cpu_seconds for record in records if fitting(record.case, case)])
-        found[case] = overall if its is None else its
-    return found
+    by_case: defaultdict[Case, list[float]] = defaultdict(list)
+    for record in earlier:
+        by_case[Case(**record.case)].append(record.cpu_seconds)
+    overall = _mean([seconds for its in by_case.values() for seconds in its])
+    cases = {planned.case for planned in protocol.trials}
+    return {case: _mean(by_case[case]) if case in by_case else overall for case in cases}
 
 
 class StudyProgress:

@@ -73,6 +73,10 @@ class TrialTask:
     slot: int = 0
 
 
+class Overdue(BaseException):
+    """Raised in a trial that takes too long; no handler of its own should swallow it."""
+
+
 def took_too_long(timeout: float) -> str:
     """Say why a trial was stopped."""
     return f"took longer than {timeout:g} s. Allow more with --timeout."
@@ -83,6 +87,10 @@ class Executor(Protocol):
 
     def run(self, tasks: Sequence[TrialTask]) -> Iterator[TrialRecord]:
         """Yield each trial's record as it ends, in any order; a trial that cannot be run has status ``"failed"``."""
+
+    @property
+    def at_once(self) -> int:
+        """How many trials run at a time."""
 
     def done(self) -> float:
         """Return how many of the trials now running are done, as the sum of their fractions."""

@@ -71,7 +71,7 @@ def study_show_text(study: Heading | Record, console: Console) -> None:
     screen.heading("To run it")
     screen.whole(run, indent=2)
     screen.whole(f"{run} --dry-run", ("  # says what would run, and what it would cost", "dim"), indent=2)
-    screen.whole(f"{run} --scale full", ("  # the protocol of the paper", "dim"), indent=2)
+    screen.whole(f"{run} --scale full", ("  # the largest protocol", "dim"), indent=2)
 
 
 def _record(study: Heading | Record) -> dict[str, Any]:

@@ -73,7 +73,9 @@ class _Place:
         room = [(WIDE - _EDGE - x_at) / each if each > 0 else (x_at - _EDGE) / -each for each in away if each]
         if math.isfinite(most - least) and most > least:
             room.append(2 * _HALF / (most - least))
-        return cls(at, x_at, min(room, default=1.0))
+        # Numbers so near to the limit that no scale parts them stand on it.
+        widest = min(room, default=1.0)
+        return cls(at, x_at, widest if math.isfinite(widest) else 0.0)
 
     def x(self, value: float) -> float:
         if math.isinf(value - self.at):

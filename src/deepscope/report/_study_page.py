@@ -11,7 +11,7 @@ from deepscope.report._ledger import Pairs, by_reason, cost_lines, provenance
 from deepscope.report._numbers import how_many
 from deepscope.report._page import render
 from deepscope.report._record import Record
-from deepscope.report._study_record import failures, readable, row_name, topics, trials
+from deepscope.report._study_record import failures, judged, readable, row_name, topics, trials
 from deepscope.report._verdict import other_reasons, verdict_sentence
 
 
@@ -31,7 +31,7 @@ def study_page(record: Record, figures: Mapping[str, str]) -> str:
         HTML, with the same properties as an examination's page.
     """
     record = readable(record)
-    views = criteria_views(record["criteria"])
+    views = criteria_views(record["criteria"], judged=judged(record))
     word, _, rest = verdict_sentence(record).partition(": ")
     return render(
         "study.html",
@@ -46,6 +46,7 @@ def study_page(record: Record, figures: Mapping[str, str]) -> str:
         modified=bool(record.get("modified")),
         settings=[f"{name}={value}" for name, value in (record.get("settings") or {}).items()],
         figure=figures.get("study", ""),
+        caption=record.get("caption") or "",
         reasons=other_reasons(record),
         criteria=views,
         how_to_read=HOW_TO_READ,

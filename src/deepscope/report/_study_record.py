@@ -9,7 +9,7 @@ from deepscope.report._numbers import how_many
 from deepscope.report._record import Record, cleaned
 
 # Text that authors break into lines for their editor only.
-_FLOWING = ("claim", "protocol")
+_FLOWING = ("claim", "protocol", "caption")
 
 
 def readable(record: Record) -> dict[str, Any]:
@@ -18,6 +18,11 @@ def readable(record: Record) -> dict[str, Any]:
     notes = [" ".join(note.split()) for note in record.get("notes") or ()]
     made: dict[str, Any] = cleaned({**record, **flowing, "notes": notes})
     return made
+
+
+def judged(record: Record) -> bool:
+    """Return whether the criteria decide anything: at the scale smoke they only show that all of it runs."""
+    return bool(record["scale"] != "smoke")
 
 
 def trials(record: Record) -> str:

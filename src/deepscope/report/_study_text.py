@@ -11,7 +11,7 @@ from deepscope.report._ledger import by_reason, cost_lines
 from deepscope.report._numbers import how_many
 from deepscope.report._record import Record
 from deepscope.report._screen import Screen
-from deepscope.report._study_record import failures, readable, trials
+from deepscope.report._study_record import failures, judged, readable, trials
 from deepscope.report._verdict import other_reasons, verdict_sentence
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def study_text(record: Record, console: Console) -> None:
 
 
 def _criteria(screen: Screen, record: Record) -> None:
-    views = criteria_views(record["criteria"])
+    views = criteria_views(record["criteria"], judged=judged(record))
     screen.heading("Criteria")
     if not views:
         screen.line("None was judged.", indent=2)

@@ -47,6 +47,6 @@ def _why(record: Record) -> str:
 
 
 def _blamed(reason: str, record: Record) -> str:
-    """Return the criterion that a reason is about; the verdict gives it as "name: fails"."""
+    """Return the criterion that a reason is about; the verdict gives it as "name: fails", and a name may hold ": "."""
     names = (criterion["name"] for criterion in record["criteria"])
-    return next((name for name in names if reason.startswith(f"{name}: ")), "")
+    return max((name for name in names if reason.startswith(f"{name}: ")), key=len, default="")

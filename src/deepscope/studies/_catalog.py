@@ -8,14 +8,18 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from deepscope.core import DeepscopeError, Study, UsageError, first_line, nearest
+from deepscope.studies._from_source import FromSource, import_from_source
 
 FOLDER = Path(__file__).parent
+#: Folders of the users' own studies that this process has imported.
+_study_folders: set[Path] = set()
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def catalog(folder: Path = FOLDER) -> tuple[Heading, ...]:
 
 
 def load_study(name: str) -> Study:
-    """Import a study of the atlas.
+    """Import a study of the atlas, anew each time: what was edited since is seen.
 
     Raises
     ------
@@ -86,8 +90,11 @@ def load_study(name: str) -> Study:
     if name not in headings:
         raise UsageError("unknown study", where=name, todo=nearest(name, headings))
     path = headings[name].path
-    module = f"{__package__}.{path.parent.name}.{path.stem}"
-    return _study_of(_imported(path, lambda: importlib.import_module(module)), path)
+    import_from_source(FOLDER)
+    folder = f"{__package__}.{path.parent.name}"
+    for loaded in [name for name in sys.modules if name.startswith(f"{folder}.")]:
+        del sys.modules[loaded]
+    return _study_of(_imported(path, lambda: importlib.import_module(f"{folder}.{path.stem}")), path)
 
 
 def load_file(path: Path) -> Study:
@@ -111,14 +118,13 @@ def load_file(path: Path) -> Study:
     name = module_name(path)
 
     def run() -> ModuleType:
-        specification = importlib.util.spec_from_file_location(name, path)
+        import_from_source(path.parent)
+        specification = importlib.util.spec_from_file_location(name, path, loader=FromSource(name, str(path)))
         assert specification is not None
         assert specification.loader is not None
         module = importlib.util.module_from_spec(specification)
         sys.modules[name] = module
-        _forget_modules_beside(path)
-        if str(path.parent) not in sys.path:
-            sys.path.insert(0, str(path.parent))
+        _put_first(path.parent)
         try:
             specification.loader.exec_module(module)
         except BaseException:
@@ -129,15 +135,23 @@ def load_file(path: Path) -> Study:
     return _study_of(_imported(path, run), path)
 
 
-def _forget_modules_beside(path: Path) -> None:
-    own = __name__.partition(".")[0]
-    for name, module in list(sys.modules.items()):
-        top, file = name.partition(".")[0], getattr(module, "__file__", None)
-        if not file or top in (own, "__main__") or path.parent not in Path(file).parents:
-            continue
-        # A virtual environment in the same folder holds modules too, but not under their own names.
-        if Path(file).relative_to(path.parent).parts[0] in (top, f"{top}.py"):
+def _put_first(folder: Path) -> None:
+    """Let modules be found in this folder first, and forget those that studies have imported from their folders."""
+    _study_folders.add(folder)
+    for each in _study_folders:
+        with suppress(ValueError):
+            sys.path.remove(str(each))
+        for name in [name for name, module in list(sys.modules.items()) if _stands_beside(name, module, each)]:
             del sys.modules[name]
+    sys.path.insert(0, str(folder))
+
+
+def _stands_beside(name: str, module: ModuleType, folder: Path) -> bool:
+    top, file = name.partition(".")[0], getattr(module, "__file__", None)
+    if not file or top in (__name__.partition(".")[0], "__main__") or folder not in Path(file).parents:
+        return False
+    # A virtual environment in the same folder holds modules too, but not under their own names.
+    return Path(file).relative_to(folder).parts[0] in (top, f"{top}.py")
 
 
 def module_name(path: Path) -> str:

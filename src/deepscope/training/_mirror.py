@@ -127,13 +127,14 @@ def mirror_trial(tracker: Tracker, study: str, case: Mapping[str, Value], seed: 
     numbers = {name: float(value) for name, value in values.items() if isinstance(value, (bool, int, float))}
     arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
     curves = {name: array for name, array in arrays.items() if array.ndim == 1 and array.dtype.kind in "biuf"}
-    tracker.open(f"{study}/{condition}/seed={seed}", {**case, "seed": seed, "study": study})
-    try:
-        tracker.log(numbers, 0)
-        for step in range(max(map(len, curves.values()), default=0)):
-            tracker.log({name: float(curve[step]) for name, curve in curves.items() if step < len(curve)}, step)
-    finally:
-        tracker.close()
+    with _generators_kept():
+        tracker.open(f"{study}/{condition}/seed={seed}", {**case, "seed": seed, "study": study})
+        try:
+            tracker.log(numbers, 0)
+            for step in range(max(map(len, curves.values()), default=0)):
+                tracker.log({name: float(curve[step]) for name, curve in curves.items() if step < len(curve)}, step)
+        finally:
+            tracker.close()
 
 
 #: What an epoch's record says of where it stands; the step says the same.

@@ -12,7 +12,13 @@ from torch import nn
 from deepscope.core import Case, UsageError, Verdict
 from deepscope.figures import to_svg
 from deepscope.studies.differential_equations import resnet_euler
-from deepscope.studies.differential_equations._reference import averaged_flow, closed_form, integrate, solve
+from deepscope.studies.differential_equations._reference import (
+    averaged_flow,
+    closed_form,
+    integrate,
+    mean_flow,
+    solve,
+)
 from deepscope.studies.differential_equations._residual_network import SCHEMES, ResidualNetwork
 from deepscope.studies.differential_equations.resnet_euler import draw, judge, smooth_weights, trial
 
@@ -125,6 +131,19 @@ def test_the_averaged_flow():
     np.testing.assert_allclose(averaged_flow(bias, start, 0.5), expected, rtol=1e-6)
 
 
+def test_the_mean_flow_of_layers():
+    layers = generator().standard_normal((5, 3, 3))
+    bias, start = np.array([0.5, -1.0, 0.2]), np.array([0.3, 0.7, -0.4])
+    one = solve(lambda t, y: np.tanh(layers[0] @ y + bias), start)
+    np.testing.assert_allclose(mean_flow(layers[:1], bias, start), one, rtol=1e-12)
+
+    def field(t, y):
+        return sum(np.tanh(layer @ y + bias) for layer in layers) / 5
+
+    expected = solve_ivp(field, (0, 1), start, rtol=1e-9, atol=1e-9).y[:, -1]
+    np.testing.assert_allclose(mean_flow(layers, bias, start), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_trial_of_smooth_weights_converges_at_the_order(method):
     found = trial(case(weights="smooth", method=method), run())
@@ -141,10 +160,57 @@ def test_a_wrong_network_is_far_from_its_method(monkeypatch):
     assert trial(case(weights="constant", method="rk2"), run())["from_closed_form"] > 1e-3
 
 
-def test_independent_layers_approach_the_averaged_equation_only():
-    found = trial(case(weights="independent", method="euler", draws=64), run())
-    assert found["error"][-1] > 0.5 * found["error"][2]
+def test_layers_in_random_order_approach_their_averaged_equation_only():
+    found = trial(case(weights="shuffled", method="euler", draws=64), run())
+    assert found["error"][-1] > 0.5 * found["error"][3]
     # Order ½ between 4 and 256 blocks is a factor of 8.
+    assert 4 < found["averaged_error"][0] / found["averaged_error"][-1] < 16
+
+
+def test_shuffled_networks_have_the_layers_of_the_smooth_one_each_once(monkeypatch):
+    seen = []
+
+    class Watched(ResidualNetwork):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            seen.append(self.weights.detach().numpy())
+
+    monkeypatch.setattr(resnet_euler, "ResidualNetwork", Watched)
+    trial(case(weights="smooth", method="euler", finest=4), run())
+    ordered = [each[:, 0] for each in seen]
+    seen.clear()
+    trial(case(weights="shuffled", method="euler", finest=4, draws=3), run())
+    for layers, networks in zip(ordered, seen, strict=True):
+        assert networks.shape == (len(layers), 1, 3, 4, 4)
+        for draw_ in range(3):
+            np.testing.assert_array_equal(
+                np.sort(networks[:, 0, draw_].reshape(len(layers), -1), axis=0),
+                np.sort(layers.reshape(len(layers), -1), axis=0),
+            )
+            assert len(np.unique(networks[:, 0, draw_], axis=0)) == len(layers)
+        assert len(layers) == 4 or not np.array_equal(networks[:, 0, 0], networks[:, 0, 1])
+
+
+def test_the_control_fails_where_the_order_of_layers_does_not_matter(monkeypatch):
+    """All K(t) equal: the shuffled network is then the smooth one, and Euler's method for the same flow."""
+    matrix = generator().standard_normal((4, 4))
+    monkeypatch.setattr(
+        resnet_euler,
+        "smooth_weights",
+        lambda rng, width: lambda t: np.broadcast_to(matrix, (*np.shape(t), 4, 4)),
+    )
+    rows = []
+    for seed in range(3):
+        fields = case(weights="shuffled", method="euler", draws=2)
+        rows.append({**fields, "seed": seed, **trial(fields, run(seed))})
+    control = judge(pd.DataFrame(rows))[-1]
+    assert control.control
+    assert control.measured == pytest.approx(1, abs=0.1)
+    assert control.holds is False
+
+
+def test_independent_layers_approach_their_averaged_equation():
+    found = trial(case(weights="independent", method="euler", draws=64), run())
     assert 5 < found["averaged_error"][0] / found["averaged_error"][-1] < 12
 
 
@@ -153,7 +219,7 @@ def test_no_network_at_all_is_refused():
         trial(case(weights="smooth", method="euler", finest=1), run())
 
 
-def table(*, orders=None, control=0.0, averaged=0.5, jitter=0.001, seeds=5, identity=1e-14):
+def table(*, orders=None, control=0.0, averaged=0.5, independent=0.5, jitter=0.001, seeds=5, identity=1e-14):
     """What trials of a true claim return, with errors of given orders."""
     rng = generator()
     blocks = 2 ** np.arange(2, 11)
@@ -170,8 +236,11 @@ def table(*, orders=None, control=0.0, averaged=0.5, jitter=0.001, seeds=5, iden
                 {**common, "weights": "smooth", "blocks": blocks, "error": error(order), "from_method": identity},
                 {**common, "weights": "constant", "from_closed_form": 1e-14},
             ]
-        last = {"error": error(control), "averaged_error": error(averaged)}
-        rows.append({"seed": seed, "method": "euler", "weights": "independent", "blocks": blocks, **last})
+        last = {"seed": seed, "method": "euler", "blocks": blocks}
+        rows += [
+            {**last, "weights": "shuffled", "error": error(control), "averaged_error": error(averaged)},
+            {**last, "weights": "independent", "averaged_error": error(independent)},
+        ]
     return pd.DataFrame(rows)
 
 
@@ -182,7 +251,7 @@ def verdict(trials):
 def test_a_true_claim_is_reproduced():
     found = verdict(table())
     assert found.outcome == "reproduced", found.reasons
-    assert len(found.criteria) == 8
+    assert len(found.criteria) == 9
     assert sum(criterion.control for criterion in found.criteria) == 1
 
 
@@ -196,6 +265,8 @@ def test_a_true_claim_is_reproduced():
         {"identity": 1e-9},
         {"averaged": 0.0},
         {"averaged": 1.0},
+        {"independent": 0.0},
+        {"independent": 1.0},
         {"control": 1.0},
         {"control": 0.5},
     ],
@@ -209,7 +280,7 @@ def test_planted_fakes_are_not_reproduced(planted):
 
 
 def test_noise_is_inconclusive():
-    found = verdict(table(orders={"euler": 1.1}, jitter=0.1))
+    found = verdict(table(orders={"euler": 1.1}, jitter=0.1, seeds=3))
     assert found.outcome == "inconclusive"
 
 
@@ -223,7 +294,7 @@ def test_slopes_leave_out_coarse_steps_and_errors_of_the_reference():
     assert verdict(trials).outcome == "reproduced"
 
 
-@pytest.mark.parametrize("weights", ["smooth", "constant", "independent"])
+@pytest.mark.parametrize("weights", ["smooth", "constant", "shuffled", "independent"])
 def test_missing_cases_leave_it_open(weights):
     trials = table()
     rest = trials[trials["weights"] != weights].dropna(axis=1, how="all")
@@ -239,5 +310,5 @@ def test_nothing_at_all_is_drawn_and_judged():
 
 def test_the_figure_names_its_curves():
     svg = to_svg(draw(table()), "x")
-    for name in ("Euler", "RK4", "averaged ODE", "blocks, 1/h", "error at depth 1"):
+    for name in ("Euler", "RK4", "from the smooth ODE", "from their average", "blocks, 1/h", "error at depth 1"):
         assert name in svg

@@ -15,7 +15,7 @@ from torch.nn import functional
 from deepscope.core import Case, Verdict, derive_seed
 from deepscope.studies import load_study
 from deepscope.studies.learning_dynamics import grokking
-from deepscope.studies.learning_dynamics._grokking_delay import slope
+from deepscope.studies.learning_dynamics._grokking_delay import learning_steps, log_ratio, slope
 from deepscope.studies.learning_dynamics._modular_arithmetic import OperandMLP, effective_frequencies, table
 from deepscope.subject import seeded_generators
 
@@ -195,10 +195,10 @@ def test_the_cases_of_a_seed_share_their_pairs(tmp_path: Path, monkeypatch: pyte
 def test_a_slope_is_least_squares_where_every_run_got_there() -> None:
     generator = np.random.default_rng(0)
     x = [0.1, 0.25, 0.5, 1.0]
-    delay = generator.normal(size=(4, 3))
-    found = {each: pd.DataFrame({"delay": row, "censored": False}) for each, row in zip(x, delay, strict=True)}
-    np.testing.assert_allclose(slope(found), np.polyfit(x, delay, 1)[0], rtol=1e-12)
-    np.testing.assert_allclose(slope(found, log=True), np.polyfit(np.log(x), delay, 1)[0], rtol=1e-12)
+    logs = generator.normal(size=(4, 3))
+    found = {each: pd.DataFrame({"learned": np.exp(row), "censored": False}) for each, row in zip(x, logs, strict=True)}
+    np.testing.assert_allclose(slope(found), np.polyfit(x, logs, 1)[0], rtol=1e-12)
+    np.testing.assert_allclose(slope(found, log2=True), np.polyfit(np.log2(x), logs, 1)[0], rtol=1e-12)
     assert slope({}).empty
     assert slope({each: found[each] for each in x[:2]}).empty
 
@@ -209,7 +209,7 @@ def test_unfinished_runs_never_make_a_slope_steeper(x: list[float]) -> None:
     true = generator.normal(size=(len(x), 500)).cumsum(0)
     budget = generator.normal(size=500)
     found = {
-        each: pd.DataFrame({"delay": np.minimum(row, budget), "censored": row > budget})
+        each: pd.DataFrame({"learned": np.exp(np.minimum(row, budget)), "censored": row > budget})
         for each, row in zip(x, true, strict=True)
     }
     bound, truth = slope(found).to_numpy(), np.polyfit(x, true, 1)[0]
@@ -221,20 +221,34 @@ def test_unfinished_runs_never_make_a_slope_steeper(x: list[float]) -> None:
 
 
 def test_a_seed_without_one_of_the_runs_has_no_slope() -> None:
-    whole = pd.DataFrame({"delay": [3.0, 3.1], "censored": [False, False]})
-    found = slope({0.5: whole, 0.6: whole[:1], 0.7: whole - 1})
+    whole = pd.DataFrame({"learned": [300.0, 310.0], "censored": [False, False]})
+    found = slope({0.5: whole, 0.6: whole[:1], 0.7: whole})
     assert found.notna().tolist() == [True, False]
+
+
+def test_a_ratio_of_steps_is_a_lower_bound_or_unknown() -> None:
+    longer = pd.DataFrame({"learned": [800.0, 1000.0, 800.0, np.nan], "censored": [False, True, False, False]})
+    shorter = pd.DataFrame({"learned": [200.0, 200.0, 1000.0, 200.0], "censored": [False, False, True, False]})
+    expected = [math.log(4), math.log(5), math.nan, math.nan]
+    np.testing.assert_allclose(log_ratio(longer, shorter), expected, rtol=1e-12)
+
+
+def test_what_was_never_memorised_was_not_learned_later() -> None:
+    trials = pd.DataFrame([row(0, 3000), row(1, None), row(2, None, fitted=None)])
+    found = learning_steps(trials, fraction=0.6)
+    assert found["learned"].tolist()[:2] == [3000, 12_000]
+    assert found["censored"].tolist() == [False, True, True]
+    assert found[["fitted", "learned"]].isna().all(axis=1).tolist() == [False, False, True]
 
 
 def row(seed: int, learned: int | None, fitted: int | None = 150, **case: Any) -> dict[str, Any]:
     """A trial of the table, as it would be without training; what it returned may be given among the fields."""
-    steps = np.array([1.0, 100.0, 1000.0, 10_000.0])
     best = 0.995 if learned else 0.02
-    curve = np.array([0.0, 0.01, 0.02, best])
+    steps = np.array(sorted({1, 100, 1000, 10_000, *(each for each in (fitted, learned) if each)}))
     made = {
         "step": steps,
-        "train_accuracy": np.array([0.0, 0.5, 1.0, 1.0]),
-        "validation_accuracy": curve,
+        "train_accuracy": np.where(steps < (fitted or np.inf), 0.5, 1.0),
+        "validation_accuracy": np.where(steps < (learned or np.inf), 0.02, best),
         "weight_norm": steps[::-1],
         "frequencies": steps[::-1],
         "fitted_step": fitted,
@@ -247,7 +261,12 @@ def row(seed: int, learned: int | None, fitted: int | None = 150, **case: Any) -
     return {**STUDY.defaults, "seed": seed, **made, **case}
 
 
-def study_table(**changed: Any) -> pd.DataFrame:
+#: Of a run that forgets its training pairs before it learns the others.
+STEPS = np.array([1, 150, 1000, 2000, 3000, 3060, 3120])
+FORGETS = np.array([0.1, 1.0, 0.3, 0.9, 1.0, 1.0, 1.0])
+
+
+def study_table(seeds: int = 3, **changed: Any) -> pd.DataFrame:
     """Trials as the claim has them; ``changed`` replaces rows: an arm's name to fields of its rows."""
     arms: dict[str, dict[str, Any]] = {
         "main": {"learned": 3000},
@@ -260,7 +279,7 @@ def study_table(**changed: Any) -> pd.DataFrame:
     }
     assert changed.keys() <= arms.keys()
     rows = []
-    for (name, fields), seed in itertools.product(arms.items(), range(3)):
+    for (name, fields), seed in itertools.product(arms.items(), range(seeds)):
         fields = {**fields, **changed.get(name, {})}
         learned = fields.pop("learned")
         rows.append(row(seed, learned and round(learned * (1 + 0.02 * seed)), **fields))
@@ -274,17 +293,30 @@ def verdict(trials: pd.DataFrame) -> Verdict:
 def test_the_claim_as_it_is_told_is_reproduced() -> None:
     found = verdict(study_table())
     assert found.outcome == "reproduced", found.reasons
-    values = {criterion.name.removeprefix("a + b: "): criterion for criterion in found.criteria}
-    assert values["change of the log delay per tenth of the table"].measured == pytest.approx(
-        math.log(2200 / 4500) / 2, abs=1e-3
-    )
-    # The run with a quarter of the decay ended at 12,000 steps.
-    assert values["change of the log delay per unit of log weight decay"].measured == pytest.approx(
-        (math.log(3000 * 1.02) - math.log(12_000)) / math.log(4), abs=1e-3
-    )
+    delay, _, _, kept, share, decay, undecayed, control = (criterion.measured for criterion in found.criteria)
+    # Steps of the seeds differ by 2 %, rounded to whole ones; the logarithms' mean is that of the middle one to 2e-4.
+    assert delay == pytest.approx(math.log(3000 * 1.02 / 150), abs=1e-3)
+    assert kept == 1.0
+    assert share == pytest.approx(math.log(2200 / 4500) / 2, abs=1e-3)
+    # The runs with a quarter of the decay, and without, ended at 12,000 steps.
+    assert decay == pytest.approx(math.log(3000 * 1.02 / 12_000) / 2, abs=1e-3)
+    assert undecayed == pytest.approx(math.log(12_000 / (3000 * 1.02)), abs=1e-3)
     error = math.sqrt(58 / 59 / 59 / 1392)
-    (control,) = (criterion for name, criterion in values.items() if "random labels" in name)
-    assert control.measured == pytest.approx((0.02 - 1 / 59) / error, rel=1e-9)
+    assert control == pytest.approx((0.02 - 1 / 59) / error, rel=1e-9)
+
+
+def test_a_ratio_in_a_name_is_the_threshold() -> None:
+    named = [criterion for criterion in STUDY.judge(study_table()) if criterion.name.endswith(")")]
+    assert len(named) == 4
+    for criterion in named:
+        side, ratio = criterion.name.rpartition("(")[2].rstrip(")").split(" log ")
+        assert (criterion.side, criterion.threshold) == (side, math.log(float(ratio)))
+
+
+def test_only_random_labels_are_a_control() -> None:
+    assert [criterion.control for criterion in STUDY.judge(study_table())] == [False] * 7 + [True]
+    # The source groks without decay: a run that does so later is no evidence against it.
+    assert verdict(study_table(undecayed={"learned": 9000})).outcome == "reproduced"
 
 
 @pytest.mark.parametrize(
@@ -296,10 +328,26 @@ def test_the_claim_as_it_is_told_is_reproduced() -> None:
         ({"main": {"learned": None}}, "highest validation accuracy: fails"),
         # It has generalised when it fits, but for a tail of single errors.
         ({"main": {"validation_when_fitted": 0.9}}, "when training accuracy reaches 99 %"),
+        # It forgets the training pairs on the way: all are learned together.
+        ({"main": {"train_accuracy": FORGETS, "step": STEPS}}, "lowest training accuracy from then"),
         ({"few": {"learned": 2200}, "many": {"learned": 4500}}, "per tenth of the table"),
-        ({"half": {"learned": 1500}, "quarter": {"learned": 750}}, "per unit of log weight decay"),
+        ({"half": {"learned": 1500}, "quarter": {"learned": 750}}, "per doubling of the weight decay"),
+        # No dependence at all.
+        ({"few": {"learned": 3000}, "many": {"learned": 3000}}, "per tenth of the table"),
+        ({"half": {"learned": 3000}, "quarter": {"learned": 3000}}, "per doubling of the weight decay"),
+        # A dependence that is there and too weak.
+        ({"few": {"learned": 3200}, "many": {"learned": 2800}}, "per tenth of the table"),
+        # Fitting takes longer and longer, and the ratio falls; learning does not come sooner.
+        (
+            {
+                "few": {"learned": 2900, "fitted": 150},
+                "main": {"fitted": 300},
+                "many": {"learned": 3100, "fitted": 450},
+            },
+            "per tenth of the table",
+        ),
+        ({"undecayed": {"learned": 3000}}, "minus with decay"),
         ({"random": {"last_validation": 0.05}}, "random labels, in standard errors above chance: the control shows"),
-        ({"undecayed": {"learned": 9000}}, "without weight decay: the control shows"),
     ],
 )
 def test_planted_fakes_are_not_reproduced(changed: dict[str, Any], reason: str) -> None:
@@ -312,11 +360,13 @@ def test_planted_fakes_are_not_reproduced(changed: dict[str, Any], reason: str) 
     ("changed", "reason"),
     [
         # Neither arm got there: nothing is known about the slope, however the training steps differ.
-        ({"main": {"learned": None, "best_validation": 0.995}, "half": {"learned": None}}, "per unit of log weight"),
+        ({"main": {"learned": None, "best_validation": 0.995}, "half": {"learned": None}}, "per doubling of the w"),
+        ({"main": {"learned": None, "best_validation": 0.995}}, "minus with decay"),
         ({"many": {"learned": None}}, "per tenth of the table"),
         # A control that memorised nothing is none.
         ({"random": {"fitted_step": None}}, "random labels"),
-        ({"undecayed": {"fitted_step": None}}, "without weight decay"),
+        # What did not memorise without decay cannot be later.
+        ({"undecayed": {"fitted_step": None}}, "minus with decay"),
     ],
 )
 def test_what_is_unknown_stays_open(changed: dict[str, Any], reason: str) -> None:
@@ -325,20 +375,35 @@ def test_what_is_unknown_stays_open(changed: dict[str, Any], reason: str) -> Non
     assert any(reason in each for each in found.reasons), found.reasons
 
 
+@pytest.mark.parametrize(
+    ("axis", "value", "reason"),
+    [("fraction", 0.7, "per tenth of the table"), ("weight_decay", 1.0, "per doubling of the weight decay")],
+)
+def test_a_run_cut_off_where_learning_should_be_early_is_not_dropped(axis: str, value: float, reason: str) -> None:
+    trials = study_table(seeds=5)
+    assert Verdict.of(STUDY.judge(trials), seeds=5).outcome == "reproduced"
+    cut = (trials[axis] == value) & trials["seed"].isin([1, 3]) & (trials["labels"] == "table")
+    trials.loc[cut, "learned_step"] = np.nan
+    (found,) = (criterion for criterion in STUDY.judge(trials) if reason in criterion.name)
+    assert (found.holds, found.seeds, found.missing) == (None, 3, 2)
+    assert Verdict.of(STUDY.judge(trials), seeds=5).outcome != "reproduced"
+
+
 def test_seeds_that_disagree_leave_a_slope_open() -> None:
     trials = study_table()
     trials.loc[(trials["fraction"] == 0.7) & (trials["seed"] == 1), "learned_step"] = 9000
     found = verdict(trials)
     assert found.outcome == "inconclusive"
     assert found.reasons == (
-        "a + b: change of the log delay per tenth of the table: the interval lies across the threshold",
+        "a + b: log of the steps to 99 % validation accuracy, change per tenth of the table (below log 0.9): the "
+        "interval lies across the threshold",
     )
 
 
 def test_each_operation_is_judged_for_itself() -> None:
     trials = pd.concat([study_table(), study_table(main={"learned": 400}).assign(operation="a / b", modulus=53)])
     found = verdict(trials)
-    assert len(found.criteria) == 14
+    assert len(found.criteria) == 16
     assert {reason.split(":")[0] for reason in found.reasons} == {"a / b"}
     STUDY.draw(trials)
 
@@ -355,10 +420,41 @@ def test_missing_trials_leave_it_open_and_are_drawn_around() -> None:
         STUDY.draw(none)
 
 
-def test_the_figure_shows_every_delay_and_marks_lower_bounds() -> None:
-    figure = STUDY.draw(study_table())
-    (_, by_fraction), (_, by_decay) = np.reshape(figure.axes, (2, 2))
-    xs = [line.get_xdata() for line in by_fraction.lines if line.get_marker() == "o"]
-    assert sorted(float(x) for each in xs for x in np.ravel(each)) == [0.5, 0.6, 0.7]
-    (bound,) = [line for line in by_decay.lines if line.get_marker() == "^"]
-    assert (bound.get_xdata()[0], bound.get_ydata()[0]) == (0.25, pytest.approx(80))
+def places(ax: Any, marker: str) -> list[tuple[float, float]]:
+    """Where markers of a kind stand."""
+    lines = [line for line in ax.lines if line.get_marker() == marker]
+    return sorted((float(x), float(y)) for line in lines for x, y in zip(*line.get_data(), strict=True))
+
+
+def test_the_figure_shows_every_mean_and_marks_lower_bounds() -> None:
+    (_, by_fraction), (_, by_decay) = np.reshape(STUDY.draw(study_table()).axes, (2, 2))
+    points = places(by_fraction, "o")
+    assert [x for x, _ in points] == [0.5, 0.5, 0.6, 0.6, 0.7, 0.7]
+    assert [y for _, y in points[::2]] == pytest.approx([150] * 3)
+    assert [y for _, y in points[1::2]] == pytest.approx([4500 * 1.02, 3000 * 1.02, 2200 * 1.02], rel=1e-3)
+    # A quarter of the decay, and none, at the left end.
+    assert places(by_decay, "^") == [(0.0625, pytest.approx(12_000)), (0.25, pytest.approx(12_000))]
+    # What is reported was measured without decay: it stands there alone.
+    assert places(by_decay, "D") == [(0.0625, 1e3), (0.0625, 1e6)]
+    assert not places(by_fraction, "D")
+
+
+def test_no_curve_leaves_the_figure_and_no_name_lies_on_another() -> None:
+    curves = {
+        "step": [1, 150, 3000],
+        "train_accuracy": [0.1, 1.0, 1.0],
+        "validation_accuracy": [0.02, 0.02, 0.995],
+        "weight_norm": [80.0, 130.0, 100.0],
+        "frequencies": [29.0, 29.0, 28.0],
+    }
+    trials = study_table(main={name: np.array(values) for name, values in curves.items()})
+    (accuracy, _), (inside, _) = np.reshape(STUDY.draw(trials).axes, (2, 2))
+    for ax in (accuracy, inside):
+        bottom, top = ax.get_ylim()
+        assert all(bottom <= line.get_ydata().min() <= line.get_ydata().max() <= top for line in ax.lines)
+        # Those at the left of a rise stand apart along x.
+        heights = sorted(text.xy[1] for text in ax.texts if text.get_ha() == "left")
+        assert len(heights) == 2
+        assert np.diff(heights).min() >= 0.079 * (top - bottom)
+    names = {text.get_text(): text.xy for text in inside.texts}
+    assert names["norm"] == (3000, pytest.approx(125))

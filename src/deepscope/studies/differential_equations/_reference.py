@@ -41,6 +41,11 @@ def averaged_flow(bias: Floats, start: Floats, scale: float) -> Floats:
     return solve(field, start)
 
 
+def mean_flow(layers: Floats, bias: Floats, start: Floats) -> Floats:
+    """Return y(1) of y′ = (1/n) Σₖ tanh(Kₖ y + bias), with layers K of shape [n, width, width]."""
+    return solve(lambda t, y: np.tanh(layers @ y + bias).mean(axis=0), start)
+
+
 def integrate(method: str, field: Field, y: Floats, steps: int) -> Floats:
     """Return y(1) by the method as textbooks write it: the independent twin of the network."""
     h = 1 / steps

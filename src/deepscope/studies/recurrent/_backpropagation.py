@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -52,8 +50,8 @@ def state_norms(cell: nn.LSTMCell, hidden: Tensor, memory: Tensor, steps: int, e
     return np.array([1.0, *(torch.linalg.matrix_norm(each, 2).item() for each in _jacobians(states[-1], earlier))])
 
 
-def cell_path(cell: nn.LSTMCell, hidden: Tensor, memory: Tensor, steps: int) -> tuple[float, float]:
-    """Return the log10 of the largest product of forget gates, and how far ∂c_steps/∂c₀ along the cell is from it.
+def cell_path(cell: nn.LSTMCell, hidden: Tensor, memory: Tensor, steps: int) -> tuple[Floats, float]:
+    """Return the log10 of each unit's product of forget gates, and how far ∂c_steps/∂c₀ along the cell is from them.
 
     Along the cell: the gates' dependence on h is cut. The distance is relative to the product of each unit; entries
     that join two units count in full.
@@ -69,7 +67,7 @@ def cell_path(cell: nn.LSTMCell, hidden: Tensor, memory: Tensor, steps: int) -> 
         hidden, memory = cell(_no_input(), (hidden.detach(), memory))
     path = _jacobians(memory, [first])[0] / products[:, None]
     difference = (path - torch.eye(units, dtype=torch.float64)).abs().max().item()
-    return math.log10(products.max().item()), difference
+    return np.log10(products.numpy()), difference
 
 
 def _jacobians(output: Tensor, inputs: list[Tensor]) -> tuple[Tensor, ...]:
