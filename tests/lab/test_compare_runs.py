@@ -97,7 +97,7 @@ def test_criteria_stand_side_by_side() -> None:
     assert (peak["a"]["holds"], peak["b"]["holds"]) == (True, False)
     assert new["a"] is None
     text = shown(found)
-    assert "peak a 3.00 [2.75, 3.25], must be ≥ 1; holds: yes b 0.50 [0.25, 0.75], must be ≥ 1; holds: no" in text
+    assert "peak a 3.00 [2.75, 3.25], must be > 1; holds: yes b 0.50 [0.25, 0.75], must be > 1; holds: no" in text
     assert "new a not judged" in text
 
 

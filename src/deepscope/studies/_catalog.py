@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -18,8 +19,8 @@ from deepscope.core import DeepscopeError, Study, UsageError, first_line, neares
 from deepscope.studies._from_source import FromSource, import_from_source
 
 FOLDER = Path(__file__).parent
-#: Folders of the users' own studies that this process has imported.
-_study_folders: set[Path] = set()
+#: The folder of the user's own study that this process imported last, if any.
+_last_folder: list[Path] = []
 
 
 @dataclass(frozen=True)
@@ -136,19 +137,19 @@ def load_file(path: Path) -> Study:
 
 
 def _put_first(folder: Path) -> None:
-    """Let modules be found in this folder first, and forget those that studies have imported from their folders."""
-    _study_folders.add(folder)
-    for each in _study_folders:
+    """Let modules be found in this folder first, and forget those that the last study and this one have imported."""
+    for each in {*_last_folder, folder}:
         with suppress(ValueError):
             sys.path.remove(str(each))
         for name in [name for name, module in list(sys.modules.items()) if _stands_beside(name, module, each)]:
             del sys.modules[name]
+    _last_folder[:] = [folder]
     sys.path.insert(0, str(folder))
 
 
 def _stands_beside(name: str, module: ModuleType, folder: Path) -> bool:
-    top, file = name.partition(".")[0], getattr(module, "__file__", None)
-    if not file or top in (__name__.partition(".")[0], "__main__") or folder not in Path(file).parents:
+    top, file = name.partition(".")[0], getattr(module, "__file__", None) or ""
+    if not file.startswith(f"{folder}{os.sep}") or top in (__name__.partition(".")[0], "__main__"):
         return False
     # A virtual environment in the same folder holds modules too, but not under their own names.
     return Path(file).relative_to(folder).parts[0] in (top, f"{top}.py")

@@ -396,7 +396,7 @@ def test_seeds_that_disagree_leave_a_slope_open() -> None:
     assert found.outcome == "inconclusive"
     assert found.reasons == (
         "a + b: log of the steps to 99 % validation accuracy, change per tenth of the table (below log 0.9): the "
-        "interval lies across the threshold",
+        "interval lies across, or touches, the threshold",
     )
 
 
