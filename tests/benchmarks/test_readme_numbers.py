@@ -76,7 +76,7 @@ STORED = {
         "runs": {"cpu_seconds": 0.001, "wall_seconds": 0.004, "extra_bytes": 1e6},
         "trials": {"cpu_seconds": 0.00002, "wall_seconds": 0.00003, "extra_bytes": 1e6},
     },
-    "mlflow_to_run": 100.0,
+    "mlflow_to_trial": 100.0,
     "listed": 10_000,
     "listing": {
         "without an index": {"cpu_seconds": 1.0, "wall_seconds": 4.9},
@@ -86,7 +86,7 @@ STORED = {
 
 
 def test_a_store_that_breaks_a_promise_is_told(bench) -> None:
-    slower = changed(STORED, 99.0, "mlflow_to_run")
+    slower = changed(STORED, 99.0, "mlflow_to_trial")
     listed = changed(STORED, 0.5, "listing", "with one", "cpu_seconds")
     rebuilt = changed(STORED, 5.0, "listing", "without an index", "wall_seconds")
     assert [len(bench.store.broken_promises(each)) for each in (STORED, slower, listed, rebuilt)] == [0, 1, 1, 1]

@@ -401,3 +401,13 @@ def test_several_processes_write_and_list_at_once_and_nothing_is_lost_or_mixed()
     trials, _ = earlier_trials("s")
     assert len(trials) == 200
     assert all(len(each) == 2 for each in trials.values())
+
+
+def test_runs_sort_in_the_order_in_which_they_were_begun_also_after_a_clock_was_set_back() -> None:
+    (runs_folder() / "20990101-000000-000007-s-beef").mkdir(parents=True)
+    with open_run("study", "s", {}) as first:
+        pass
+    with open_run("study", "s", {}) as second:
+        pass
+    assert "20990101-000000-000007" < first.id < second.id
+    assert find_run("last").id == second.id

@@ -48,10 +48,10 @@ class Draft:
         from filelock import FileLock, Timeout
 
         while True:
+            folder.mkdir(parents=True, exist_ok=True)
             self.id = _new_id(name, folder)
             self.path = folder / f".{self.id}{_DRAFT}"
             try:
-                folder.mkdir(parents=True, exist_ok=True)
                 self.path.mkdir()
                 self._lock = FileLock(self.path / LOCK, thread_local=False)
                 self._lock.acquire(timeout=0)
@@ -148,19 +148,12 @@ def _is_empty(path: Path) -> bool:
 
 def _new_id(name: str, folder: Path) -> str:
     stamp = datetime.datetime.now(datetime.UTC).strftime(_STAMP)
-    stored = max((each.lstrip(".")[:_STAMP_LENGTH] for each in _names(folder)), default="")
-    if stamp <= stored:
+    # Names that begin with a digit sort before the colon; those of drafts, with a dot, before the digits.
+    with os.scandir(folder) as entries:
+        stored = max([entry.name for entry in entries if entry.name < ":"], default="")[:_STAMP_LENGTH]
+    if re.fullmatch(r"\d{8}-\d{6}-\d{6}", stored) and stamp <= stored:
         # Ids sort in the order in which runs were begun, also after a clock was set back.
         last = datetime.datetime.strptime(stored, _STAMP).replace(tzinfo=datetime.UTC)
         stamp = (last + datetime.timedelta(microseconds=1)).strftime(_STAMP)
     slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()[:32] or "subject"
     return f"{stamp}-{slug}-{secrets.token_hex(2)}"
-
-
-def _names(folder: Path) -> Iterator[str]:
-    """Yield the names that begin as a run's does."""
-    try:
-        with os.scandir(folder) as entries:
-            yield from (entry.name for entry in entries if re.match(r"\.?\d{8}-\d{6}-\d{6}-", entry.name))
-    except FileNotFoundError:
-        return
