@@ -93,6 +93,7 @@ class PoolExecutor:
         )
         flights: dict[Any, _Flight] = {}
         free = set(range(self._slots))
+        groups: set[int] = set()
         try:
             while waiting or flights:
                 while waiting and free:
@@ -109,6 +110,7 @@ class PoolExecutor:
                 for future in ended:
                     flight = flights.pop(future)
                     free.add(flight.task.slot)
+                    groups.add(self._shared.pid(flight.task.slot))
                     if flight.timed_out or flight.died:
                         kill_group(self._shared.pid(flight.task.slot))
                     self._shared.clear(flight.task.slot)
@@ -126,8 +128,9 @@ class PoolExecutor:
             with _uninterrupted():
                 pool.stop()  # type: ignore[no-untyped-call]
                 pool.join()
-                for flight in flights.values():
-                    kill_group(self._shared.pid(flight.task.slot))
+                # What trials have started and left behind ends with their workers.
+                for pid in groups | {self._shared.pid(flight.task.slot) for flight in flights.values()}:
+                    kill_group(pid)
 
     def _stop_what_takes_too_long(self, flights: dict[Any, _Flight]) -> None:
         now = time.monotonic()

@@ -153,7 +153,7 @@ def run_study(
 
     Notes
     -----
-    Cost: that of the trials that are not stored; about a millisecond more for each, and two seconds to start workers.
+    Cost: that of the trials that are not stored; a few milliseconds more for each, and a few seconds to start workers.
     """
     protocol = protocol_of(study, scale=scale, settings=settings, seeds=seeds)
     machine = _executor(executor, workers, address, timeout, protocol.study)

@@ -1,4 +1,4 @@
-"""A study with a trial that waits for a child for ever."""
+"""A study with a trial that waits for a child for ever, and one that leaves a child behind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def trial(case: Case, run: TrialRun) -> dict[str, object]:
     process = subprocess.Popen(["sleep", "1234"])
     if case.kind == "forever":
         process.wait()
-    process.kill()
+    if case.kind == "fine":
+        process.kill()
     return {"x": 1.0}
 
 
@@ -38,5 +39,5 @@ STUDY = Study(
     trial=trial,
     judge=judge,
     draw=draw,
-    scales={"quick": Grid(seeds=1, kind=["forever", "fine"])},
+    scales={"quick": Grid(seeds=1, kind=["forever", "leaves", "fine"])},
 )
