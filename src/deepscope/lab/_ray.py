@@ -151,6 +151,9 @@ def _run_in_time(task: TrialTask, timeout: float) -> TrialRecord:
         return run_trial(task, begin)
     except Overdue:
         return record_of(task, {}, took_too_long(timeout), wall_seconds=timeout)
+    except KeyboardInterrupt:
+        # Ray is only ever asked to kill: the trial itself has raised it.
+        return record_of(task, {}, "raised KeyboardInterrupt")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
