@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deepscope.lab._choose_executor import EXECUTORS
     from deepscope.lab._compare import Comparison, compare
     from deepscope.lab._compare_runs import compare_runs
     from deepscope.lab._demo import train_demo
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
     from deepscope.lab._runs import Run, find_run, runs, runs_folder
     from deepscope.lab._skeleton import write_skeleton
     from deepscope.lab._store import OpenRun, earlier_trials, keep, open_run
-    from deepscope.lab._study import EXECUTORS, StudyRun, plan_study, run_study
+    from deepscope.lab._study import StudyRun, plan_study, run_study
     from deepscope.lab._target import subject_of
     from deepscope.lab._trial_log import TrialLog, read_trials
     from deepscope.lab._trial_record import TrialRecord, trials_table
 
 _HOME = {
     "Comparison": "_compare",
-    "EXECUTORS": "_study",
+    "EXECUTORS": "_choose_executor",
     "Examination": "_examination",
     "OpenRun": "_store",
     "Progress": "_examine",

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 import os
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepscope.core import Criterion, UsageError, Value, Verdict, home, nearest, one_line
-from deepscope.figures import to_svg
+from deepscope.core import UsageError, Value, Verdict, home, one_line
+from deepscope.lab._choose_executor import choose_executor, memory_for
 from deepscope.lab._examine import Progress
-from deepscope.lab._inline import InlineExecutor
-from deepscope.lab._limits import free_memory
 from deepscope.lab._machine import commit, hardware, versions
-from deepscope.lab._pool import PoolExecutor
 from deepscope.lab._protocol import Protocol, fitting, protocol_of
 from deepscope.lab._provenance import differences, environments
-from deepscope.lab._ray import RayExecutor
 from deepscope.lab._report_file import write_report
 from deepscope.lab._store import OpenRun, earlier_trials, open_run
 from deepscope.lab._study_progress import StudyProgress, expected_seconds
+from deepscope.lab._study_result import StudyResult
 from deepscope.lab._task import Executor, TrialTask
-from deepscope.lab._trial_record import TrialRecord, trials_table
+from deepscope.lab._trial_record import TrialRecord
 from deepscope.report import study_page, verdict_sentence
 
 if TYPE_CHECKING:
@@ -35,9 +31,6 @@ if TYPE_CHECKING:
 
     from deepscope.core import Study
     from deepscope.training import Tracker
-
-EXECUTORS = ("inline", "pool", "ray")
-_FAILURES_KEPT = 50
 
 
 @dataclass(frozen=True)
@@ -156,8 +149,8 @@ def run_study(
     Cost: that of the trials that are not stored; a few milliseconds more for each, and a few seconds to start workers.
     """
     protocol = protocol_of(study, scale=scale, settings=settings, seeds=seeds)
-    machine = _executor(executor, workers, address, timeout, protocol.study)
-    memory = memory_bytes if executor == "ray" else _memory(machine.at_once, memory_bytes)
+    machine = choose_executor(executor, workers, address, timeout, protocol.study)
+    memory = memory_bytes if executor == "ray" else memory_for(machine.at_once, memory_bytes)
     tell = progress or _silent
     mirrors = list(trackers)
     started = time.perf_counter()
@@ -206,7 +199,7 @@ def run_study(
                 found[made.identity] = made
                 if made.status == "finished":
                     _mirror(made, mirrors, notes)
-            result = _Result(protocol, [found[planned.identity] for planned in protocol.trials], notes)
+            result = StudyResult(protocol, [found[planned.identity] for planned in protocol.trials], notes)
             record = result.record(
                 head,
                 reused=len(protocol.trials) - len(tasks),
@@ -253,85 +246,6 @@ def plan_study(
         "to_run": len(to_run),
         "expected_cpu_seconds": None if None in known else math.fsum(each for each in known if each is not None),
     }
-
-
-class _Result:
-    """What the trials say: the table, the verdict, the figure."""
-
-    def __init__(self, protocol: Protocol, records: Sequence[TrialRecord], notes: list[str]) -> None:
-        self.protocol, self.records, self.notes = protocol, records, notes
-        self.table = trials_table(record for record in records if record.status == "finished")
-        self.failed = [record for record in records if record.status == "failed"]
-        self.verdict = self._judged()
-        self.figure = self._drawn()
-
-    def _judged(self) -> Verdict:
-        criteria: Sequence[Criterion] = ()
-        try:
-            criteria = tuple(self.protocol.study.judge(self.table.copy()))
-            seeds = self.table["seed"].nunique() if len(self.table) else 0
-            verdict = Verdict.of(criteria, seeds=seeds, failed=len(self.failed))
-        except (Exception, SystemExit) as error:
-            return Verdict(
-                outcome="inconclusive", criteria=(), reasons=(f"the trials cannot be judged: {_why(error)}",)
-            )
-        if self.protocol.scale == "smoke":
-            reason = "smoke judges nothing"
-            unjudged = tuple(replace(criterion, low=None, high=None, note=reason) for criterion in criteria)
-            return Verdict(outcome="inconclusive", criteria=unjudged, reasons=(reason,))
-        return verdict
-
-    def _drawn(self) -> str:
-        try:
-            return to_svg(self.protocol.study.draw(self.table.copy()), "study-")
-        except (Exception, SystemExit) as error:
-            self.notes.append(f"The figure cannot be drawn: {_why(error)}")
-            return ""
-
-    def record(
-        self, head: Mapping[str, Any], *, path: Path, reused: int, wall_seconds: float, **more: Any
-    ) -> dict[str, Any]:
-        """Return everything as plain JSON."""
-        study = self.protocol.study
-        return {
-            "schema": 1,
-            "kind": "study",
-            "study": self.protocol.reference.id,
-            "claim": study.claim,
-            "source": study.source,
-            "topics": list(study.topics),
-            "rows": list(study.rows),
-            "protocol": study.protocol,
-            "caption": study.caption,
-            "scale": self.protocol.scale,
-            "modified": self.protocol.modified,
-            "settings": dict(self.protocol.settings),
-            **self.verdict.to_dict(),
-            "cases": len({planned.case for planned in self.protocol.trials}),
-            "seeds": len({planned.seed for planned in self.protocol.trials}),
-            "trials": len(self.records),
-            "reused": reused,
-            "failed": len(self.failed),
-            "failures": [
-                {"case": _text(record.case), "seed": record.seed, "error": record.error}
-                for record in self.failed[:_FAILURES_KEPT]
-            ],
-            "cost": {
-                "cpu_seconds": math.fsum(record.cpu_seconds for record in self.records),
-                "wall_seconds": wall_seconds,
-                "peak_memory_bytes": max((record.peak_memory_bytes for record in self.records), default=0),
-            },
-            "notes": self.notes,
-            "code": self.protocol.code,
-            "device": head["device"],
-            "commit": head["commit"],
-            "versions": head["versions"],
-            "hardware": head["hardware"],
-            "environments": head["environments"],
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "path": str(path),
-            **more,
-        }
 
 
 def _stored(protocol: Protocol, earlier: Mapping[str, Sequence[TrialRecord]]) -> dict[str, TrialRecord]:
@@ -405,39 +319,6 @@ def _only_one(study: str, tell: Progress) -> Iterator[None]:
         lock.release()
 
 
-def _executor(name: str, workers: int | None, address: str | None, timeout: float | None, study: Study) -> Executor:
-    if name not in EXECUTORS:
-        raise UsageError("unknown executor", where=name, todo=nearest(name, EXECUTORS))
-    for what, value, for_ in (("address", address, "ray"), ("workers", workers, "pool")):
-        if value is not None and name != for_:
-            raise UsageError(
-                f"{what} is for the executor {for_}, not {name}",
-                where=f"{what} {value}",
-                todo=f"Choose --executor {for_}, or leave it out.",
-            )
-    if timeout is not None and name == "inline":
-        raise UsageError("inline there is no time-out", where=f"{timeout:g} s", todo="Choose the executor pool.")
-    if timeout is not None and not timeout > 0:
-        raise UsageError(f"a time-out of {timeout:g} s", where="timeout", todo="Give more than 0 seconds.")
-    if workers is not None and workers < 1:
-        raise UsageError(f"{workers} workers", where="workers", todo="Give at least 1, or leave it out.")
-    limit = study.timeout if timeout is None else timeout
-    if name == "ray":
-        return RayExecutor(address, limit)
-    if name == "inline":
-        return InlineExecutor()
-    # More workers than processors would only slow each other.
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return PoolExecutor(min(workers or processors, processors), limit)
-
-
-def _memory(at_once: int, given: int | None) -> int:
-    """Return what a trial may allocate: an equal share of nine tenths of what is free, unless it is given."""
-    if given is not None and given <= 0:
-        raise UsageError(f"{given} bytes of memory", where="memory", todo="Give more than 0.")
-    return given if given is not None else int(0.9 * free_memory() / at_once)
-
-
 def _command(protocol: Protocol, seeds: int | None, device: str) -> str:
     reference = protocol.reference
     words = ["deepscope", "study", "run", str(reference.path or reference.id), "--scale", protocol.scale]
@@ -448,18 +329,6 @@ def _command(protocol: Protocol, seeds: int | None, device: str) -> str:
     if device != "cpu":
         words += ["--device", device]
     return shlex.join(words)
-
-
-def _text(case: Mapping[str, Value]) -> str:
-    return " ".join(f"{name}={value}" for name, value in case.items())
-
-
-def _why(error: BaseException) -> str:
-    import traceback
-
-    frames = traceback.extract_tb(error.__traceback__)
-    last = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{one_line(error)}{last}"
 
 
 def _silent(what: str, done: float) -> None:
