@@ -279,7 +279,8 @@ def interval(values: np.ndarray[Any, Any]) -> tuple[float, float]:
 
     The bootstrap is the expanded percentile interval (``hesterberg2015teachers``): percentiles of 10,000 resampled
     means, taken further out by the ratio of t to normal quantiles and by √(n/(n−1)), without which a percentile
-    interval is too short (its coverage at n = 20 is about 92.5 %). It draws from a fixed seed: same values, same ends.
+    interval is too short (for normal values it covers P(|t₁₉| < 1.96 √(19/20)) = 92.9 % at n = 20). It draws from a
+    fixed seed: same values, same ends.
 
     Notes
     -----

@@ -92,7 +92,7 @@ def examine(
     if budget not in BUDGETS:
         raise UsageError("unknown budget", where=budget, todo=nearest(budget, BUDGETS))
     chosen = instruments_of(instruments)
-    tell = progress or _silent
+    tell = progress or silent
     with Stopwatch() as watch:
         subject = subject_of(target, data=data, loss=loss)
         session = _Session(subject, budget, seed, tell, asked=instruments is not None)
@@ -292,5 +292,6 @@ def _reason(error: BaseException) -> str:
     return one_line(error)
 
 
-def _silent(what: str, done: float) -> None:
+def silent(what: str, done: float) -> None:
+    """Tell nobody."""
     del what, done

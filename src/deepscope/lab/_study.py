@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepscope.core import UsageError, Value, Verdict, home, one_line
 from deepscope.lab._choose_executor import choose_executor, memory_for
-from deepscope.lab._examine import Progress
+from deepscope.lab._examine import Progress, silent
 from deepscope.lab._machine import commit, hardware, versions
 from deepscope.lab._protocol import Protocol, fitting, protocol_of
 from deepscope.lab._provenance import differences, environments
@@ -151,7 +151,7 @@ def run_study(
     protocol = protocol_of(study, scale=scale, settings=settings, seeds=seeds)
     machine = choose_executor(executor, workers, address, timeout, protocol.study)
     memory = memory_bytes if executor == "ray" else memory_for(machine.at_once, memory_bytes)
-    tell = progress or _silent
+    tell = progress or silent
     mirrors = list(trackers)
     started = time.perf_counter()
     with _only_one(protocol.reference.id, tell):
@@ -329,7 +329,3 @@ def _command(protocol: Protocol, seeds: int | None, device: str) -> str:
     if device != "cpu":
         words += ["--device", device]
     return shlex.join(words)
-
-
-def _silent(what: str, done: float) -> None:
-    del what, done

@@ -116,7 +116,7 @@ def load_file(path: Path) -> Study:
         raise UsageError(
             "no such study file", where=str(path), todo='Give a .py file; "deepscope study new NAME" writes one.'
         )
-    name = module_name(path)
+    name = _module_name(path)
 
     def run() -> ModuleType:
         import_from_source(path.parent)
@@ -155,7 +155,7 @@ def _stands_beside(name: str, module: ModuleType, folder: Path) -> bool:
     return Path(file).relative_to(folder).parts[0] in (top, f"{top}.py")
 
 
-def module_name(path: Path) -> str:
+def _module_name(path: Path) -> str:
     """Return the name under which a user's file is imported: never that of an installed module."""
     return f"deepscope_user_study_{path.stem}"
 
