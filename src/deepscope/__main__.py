@@ -13,6 +13,10 @@ def main() -> None:
         code = run()
     except KeyboardInterrupt:
         code = 130
+    if code == 130:
+        # CPython remembers an interrupt of code made from a string, such as a dataclass being defined, and would end
+        # ``python -m deepscope`` by a signal instead of with this code. Any such code that ends well clears it.
+        exec("")
     sys.exit(code)
 
 

@@ -180,3 +180,17 @@ def test_interrupted_while_importing(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 130
+
+
+def test_an_interrupt_of_code_made_from_a_string_ends_with_the_same_code(tmp_path: Path) -> None:
+    """CPython would end the process by a signal: the study of tests/verify/test_study_kill.py met it by chance."""
+    (tmp_path / "interrupted.py").write_text("exec('raise KeyboardInterrupt')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "deepscope", "study", "show", "interrupted.py"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted; nothing half-written.\n")

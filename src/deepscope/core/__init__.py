@@ -23,6 +23,7 @@ from deepscope.core.ledger import LeftOut
 from deepscope.core.reading import Reading
 from deepscope.core.references import cite, link
 from deepscope.core.seeds import derive_seed
+from deepscope.core.specimen import Specimen
 from deepscope.core.study import SCALES, Case, Grid, Study, TrialRun, Value, per_seed
 from deepscope.core.verdict import Outcome, Verdict
 
@@ -47,6 +48,7 @@ __all__ = [
     "PerWeight",
     "Reading",
     "Severity",
+    "Specimen",
     "Stopwatch",
     "Study",
     "TargetError",
