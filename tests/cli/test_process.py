@@ -33,7 +33,21 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["study list", "study list --json", "study --help", "runs list", "runs gc", "study new x", "study run"]
+    "verb",
+    [
+        "study list",
+        "study list --json",
+        "study --help",
+        "runs list",
+        "runs gc",
+        "study new x",
+        "study run",
+        "atlas coverage",
+        "reading",
+        "reading mamba --json",
+        "atlas build --out site",
+        "atlas record --help",
+    ],
 )
 def test_what_lists_does_not_load_torch(tmp_path: Path, verb: str) -> None:
     program = f"import sys\nfrom deepscope.cli import run\nrun({verb.split()})\nsys.exit('torch' in sys.modules)"

@@ -56,12 +56,8 @@ def trial(heading: Heading, study: Study, case: Case, seed: int) -> TrialRecord:
 
 
 def test_what_is_listed_is_what_is_run(heading: Heading, study: Study) -> None:
-    assert (heading.claim, heading.source, heading.topics, heading.rows) == (
-        study.claim,
-        study.source,
-        study.topics,
-        study.rows,
-    )
+    for name in ("claim", "source", "topics", "rows", "protocol", "caption"):
+        assert getattr(heading, name) == getattr(study, name)
     assert heading.topics[0] == heading.path.parent.name.replace("_", " ")
 
 

@@ -21,6 +21,8 @@ def keys_in_source():
             if KEY.fullmatch(quoted):
                 yield quoted
         yield from re.findall(r"""source=["']([^"'{}]+)["']""", text)
+        # Docstrings cite as ``key``.
+        yield from (key for key in re.findall(r"``([a-z0-9]+)``", text) if KEY.fullmatch(key))
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry["id"])
@@ -48,6 +50,10 @@ def test_every_key_in_the_source_is_a_reference():
     assert "glorot2010understanding" in keys
     for key in sorted(keys):
         cite(key)
+
+
+def test_every_reference_is_cited():
+    assert set(keys_in_source()) >= {entry["id"] for entry in ENTRIES}
 
 
 def test_an_unknown_key_says_which_was_meant():

@@ -142,6 +142,7 @@ def test_known_answers_hold_and_only_planted_faults_are_found(known: Any) -> Non
         assert known.fault in [found.where for found in bad]
 
 
+@pytest.mark.demonstrates("relu")
 def test_sigmoid_layers_lose_the_gradient_and_relu_layers_keep_it() -> None:
     """Ten sigmoid layers: first gradient below 1e-4 of the last; ten He-initialised ReLU layers: within 10 times."""
 

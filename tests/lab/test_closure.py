@@ -35,7 +35,7 @@ def taken(tmp_path: Path) -> Taken:
             path.write_text(text)
             # A file that is written again is newer, however coarse the clock.
             os.utime(path, (0, next(times)))
-        found = Walk(Modules("study", tmp_path / "study.py"), "trial", texts).result()
+        found = Walk(Modules("study", tmp_path / "study.py"), ["trial"], texts).result()
         return {name for name in found if ":import " not in name and not name.endswith(":(order)")}
 
     return write_and_walk
@@ -328,7 +328,7 @@ def test_a_study_inside_a_package_follows_its_package(tmp_path: Path) -> None:
     )
     (tmp_path / "pack/helper.py").write_text("def f(): pass")
     (tmp_path / "beside.py").write_text("def g(): pass")
-    found = Walk(Modules("pack.study", tmp_path / "pack/study.py"), "trial").result()
+    found = Walk(Modules("pack.study", tmp_path / "pack/study.py"), ["trial"]).result()
     assert {"pack.study:trial", "pack.helper:f", "beside:g"} <= found.keys()
 
 
@@ -340,7 +340,7 @@ def test_installed_packages_are_not_followed(tmp_path: Path) -> None:
     )
     (installed / "pack/helper.py").write_text("def f(): pass")
     (installed / "other.py").write_text("def g(): pass")
-    found = Walk(Modules("pack.study", installed / "pack/study.py"), "trial").result()
+    found = Walk(Modules("pack.study", installed / "pack/study.py"), ["trial"]).result()
     assert found.keys() == {"pack.study:trial", "pack.helper:f", "pack.study:import f", "pack.study:import other"}
 
 
@@ -348,7 +348,7 @@ def test_the_order_of_definitions_counts_only_where_statements_act_or_rebind(tmp
     def walked(text: str) -> dict[str, str]:
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.py"
         path.write_text(text)
-        return {k.partition(":")[2]: v for k, v in Walk(Modules("study", path), "trial").result().items()}
+        return {k.partition(":")[2]: v for k, v in Walk(Modules("study", path), ["trial"]).result().items()}
 
     trial = "def trial(case, run): return A, B, f\n"
     assert walked("A = 1\nB = 2\ndef f(): pass\n" + trial) == walked(trial + "def f(): pass\nB = 2\nA = 1\n")
@@ -485,7 +485,7 @@ def test_editing_deepscope_changes_what_uses_the_edited(
     study.write_text(study.read_text().replace("return load", "return MLP, load"))
 
     def walked() -> dict[str, str]:
-        return Walk(Modules("study", study), "trial").result()
+        return Walk(Modules("study", study), ["trial"]).result()
 
     before = walked()
     text = (own_copy / file).read_text()

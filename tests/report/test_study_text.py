@@ -36,6 +36,7 @@ def flat(text):
 
 def heading(path, **changes):
     fields = {key: EULER[key] for key in ("id", "claim", "source")} | {"topics": ("generalisation",), "rows": ()}
+    fields |= {"protocol": "", "caption": ""}
     return Heading(**fields | {"path": path} | changes)
 
 

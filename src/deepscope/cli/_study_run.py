@@ -87,7 +87,7 @@ def study_run(
 
     protocol: dict[str, Any] = {"scale": scale, "settings": parse_settings(settings), "seeds": seeds, "fresh": fresh}
     if dry_run:
-        return show_plans(_each(names, lambda name: plan_study(name, **protocol)), len(names), json=json)
+        return show_plans(each_study(names, lambda name: plan_study(name, **protocol)), len(names), json=json)
     if executor != "ray":
         check_device(device)
     machine: dict[str, Any] = {
@@ -106,7 +106,7 @@ def study_run(
 
     results = []
     try:
-        for result in _each(names, work):
+        for result in each_study(names, work):
             results.append(result)
             if out is not None:
                 save(result.save, out)
@@ -122,19 +122,31 @@ def study_run(
 
 def _check(names: Sequence[str], out: Path | None) -> None:
     """Refuse what is wrong whatever the trials say, before the first of them runs."""
-    from deepscope.core import UsageError, nearest
-    from deepscope.studies import catalog
+    from deepscope.core import UsageError
 
     if not names:
         raise UsageError("no study is named", todo='"deepscope study list" lists them.')
-    asked = [name for name in names if not name.endswith(".py")]
-    known = [heading.id for heading in catalog()] if asked else []
-    for name in asked:
-        if name not in known:
-            raise UsageError("unknown study", where=name, todo=nearest(name, known))
+    check_known([name for name in names if not name.endswith(".py")])
     if out is not None and len(names) > 1:
         raise UsageError("a report is about one study", where=str(out), todo="Name one study, or leave --out away.")
     check_writable(out)
+
+
+def check_known(names: Sequence[str]) -> None:
+    """Refuse names that no study of the atlas has.
+
+    Raises
+    ------
+    UsageError
+        One of them.
+    """
+    from deepscope.core import UsageError, nearest
+    from deepscope.studies import catalog
+
+    known = [heading.id for heading in catalog()] if names else []
+    for name in names:
+        if name not in known:
+            raise UsageError("unknown study", where=name, todo=nearest(name, known))
 
 
 def _bytes(gib: float | None) -> int | None:
@@ -154,8 +166,8 @@ def _trackers(mirrors: Sequence[str]) -> list[Tracker]:
         return [tracker(name) for name in mirrors]
 
 
-def _each(names: Sequence[str], work: Callable[[str], _Result]) -> Iterator[_Result]:
-    """Yield what each study gives. Of several, one that cannot be run does not stop the others."""
+def each_study(names: Sequence[str], work: Callable[[str], _Result]) -> Iterator[_Result]:
+    """Yield what each study gives. Of several, one that cannot be run does not stop the others; why is said."""
     from deepscope.core import DeepscopeError
 
     said = set()

@@ -4,6 +4,7 @@ from deepscope.core._rows import row, rows
 from deepscope.core.codec import pack, unpack
 from deepscope.core.cost import Cost, Stopwatch
 from deepscope.core.criterion import FEWEST_SEEDS, Criterion, interval
+from deepscope.core.declared import declared, plain_fields
 from deepscope.core.errors import (
     DataError,
     DeepscopeError,
@@ -21,7 +22,7 @@ from deepscope.core.home import home
 from deepscope.core.instrument import BUDGETS, Instrument, Known, Needs, PerWeight
 from deepscope.core.ledger import LeftOut
 from deepscope.core.reading import Reading
-from deepscope.core.references import cite, link
+from deepscope.core.references import cite, link, references
 from deepscope.core.seeds import derive_seed
 from deepscope.core.specimen import Specimen
 from deepscope.core.study import SCALES, Case, Grid, Study, TrialRun, Value, per_seed
@@ -58,6 +59,7 @@ __all__ = [
     "Value",
     "Verdict",
     "cite",
+    "declared",
     "derive_seed",
     "first_line",
     "home",
@@ -67,6 +69,8 @@ __all__ = [
     "one_line",
     "pack",
     "per_seed",
+    "plain_fields",
+    "references",
     "row",
     "rows",
     "unpack",

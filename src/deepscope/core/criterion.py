@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -272,6 +272,17 @@ class Criterion:
             "missing": self.missing,
             "note": self.note,
         }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Criterion:
+        """Read what ``to_dict`` returned; whether it holds follows from the numbers, whatever the record says.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError, UsageError
+            It is not such a record.
+        """
+        return cls(**{each.name: record[each.name] for each in fields(cls)})
 
 
 def interval(values: np.ndarray[Any, Any]) -> tuple[float, float]:

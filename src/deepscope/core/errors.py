@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: Names that take more characters than this are counted, not listed.
+_SHOWN = 400
+
 
 class DeepscopeError(Exception):
     """Something deepscope can explain.
@@ -59,7 +62,7 @@ class MeasurementError(DeepscopeError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which known name was probably meant, and what the others are.
+    """Say which known name was probably meant, and what the others are where they can be taken in.
 
     >>> nearest("spectrm", ["anatomy", "spectrum"])
     'Did you mean "spectrum"? Known: anatomy, spectrum.'
@@ -67,7 +70,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     guess = f'Did you mean "{close[0]}"? ' if close else ""
-    return f"{guess}Known: {', '.join(names)}."
+    listed = ", ".join(names)
+    return f"{guess}Known: {listed if len(listed) <= _SHOWN else f'{len(names)} names'}."
 
 
 def first_line(error: BaseException) -> str:

@@ -11,7 +11,8 @@ from deepscope.core.errors import UsageError, nearest
 
 
 @cache
-def _references() -> dict[str, dict[str, Any]]:
+def references() -> dict[str, dict[str, Any]]:
+    """Return every reference by its key, as CSL-JSON has it."""
     entries = json.loads((files("deepscope.core") / "references.json").read_text(encoding="utf-8"))
     return {entry["id"]: entry for entry in entries}
 
@@ -46,6 +47,6 @@ def link(key: str) -> str:
 
 def _entry(key: str) -> dict[str, Any]:
     try:
-        return _references()[key]
+        return references()[key]
     except KeyError:
-        raise UsageError("unknown reference", where=key, todo=nearest(key, _references())) from None
+        raise UsageError("unknown reference", where=key, todo=nearest(key, references())) from None

@@ -63,7 +63,7 @@ def health(subject: Subject, *, generator: torch.Generator | None = None, max_sa
     hide layers or gradients; what torch computes inside recurrent and attention layers is not. A tied weight has the
     gradient of all its uses.
     Cost: one forward pass and, with a loss, one backward pass per batch; one copy of the gradient in memory.
-    Sources: Bengio et al. (1994); Glorot & Bengio (2010); He et al. (2015).
+    Sources: ``bengio1994learning``, ``glorot2010understanding``, ``he2015delving``.
 
     Examples
     --------

@@ -1,4 +1,7 @@
-"""Tell whether a tensor still looks as its initialiser left it."""
+"""Tell whether a tensor still looks as its initialiser left it.
+
+Sources: ``paszke2019pytorch`` (PyTorch's own), ``glorot2010understanding``, ``he2015delving``.
+"""
 
 from __future__ import annotations
 

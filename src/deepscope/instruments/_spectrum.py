@@ -136,8 +136,8 @@ def spectrum(subject: Subject, *, generator: torch.Generator | None = None, max_
     Notes
     -----
     Cost: no pass over data; s²·l + 4/3·s³ operations for a matrix of sides s ≤ l.
-    Sources: Martin & Mahoney (2021); Clauset, Shalizi & Newman (2009); Marchenko & Pastur (1967); Johnstone (2001);
-    Gavish & Donoho (2014); Roy & Vetterli (2007).
+    Sources: ``martin2021implicit``, ``clauset2009power``, ``marchenko1967distribution``,
+    ``johnstone2001distribution``, ``gavish2014optimal``, ``roy2007effective``.
 
     Examples
     --------
@@ -215,7 +215,7 @@ SPECTRUM = Instrument(
     efforts={"quick": {"max_side": 2048}, "standard": {"max_side": 8192}, "deep": {}},
     per_weight=PerWeight(step=_step, gather=_gather),
     expected_cost=_expected_cost,
-    rows=("alpha-hat", "mp-null"),
-    pinned_by="tests/instruments/test_spectrum.py::test_pareto_spectrum_gives_its_exponent",
+    rows=("alpha-hat",),
+    pinned_by="tests/verify/test_spectrum_exponent.py::test_planted_exponents_are_recovered_without_bias",
     known=KNOWN,
 )

@@ -6,6 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deepscope.lab._atlas import atlas, coverage
+    from deepscope.lab._build_atlas import build_site, check_empty
     from deepscope.lab._choose_executor import EXECUTORS
     from deepscope.lab._compare import Comparison, compare
     from deepscope.lab._compare_runs import compare_runs
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
     from deepscope.lab._gc import collect_garbage
     from deepscope.lab._machine import hardware, versions
     from deepscope.lab._protocol import parse_settings
+    from deepscope.lab._reading_list import reading_list
+    from deepscope.lab._record_study import Recorded, record_study, unrecorded
     from deepscope.lab._report_file import check_report_path, write_report
+    from deepscope.lab._repository import records_folder
     from deepscope.lab._runs import Run, find_run, runs, runs_folder
     from deepscope.lab._skeleton import write_skeleton
     from deepscope.lab._store import OpenRun, earlier_trials, keep, open_run
@@ -31,14 +36,19 @@ _HOME = {
     "Examination": "_examination",
     "OpenRun": "_store",
     "Progress": "_examine",
+    "Recorded": "_record_study",
     "Run": "_runs",
     "StudyRun": "_study",
     "TrialLog": "_trial_log",
     "TrialRecord": "_trial_record",
+    "atlas": "_atlas",
+    "build_site": "_build_atlas",
+    "check_empty": "_build_atlas",
     "check_report_path": "_report_file",
     "collect_garbage": "_gc",
     "compare": "_compare",
     "compare_runs": "_compare_runs",
+    "coverage": "_atlas",
     "earlier_trials": "_store",
     "examine": "_examine",
     "export_runs": "_export",
@@ -49,12 +59,16 @@ _HOME = {
     "parse_settings": "_protocol",
     "plan_study": "_study",
     "read_trials": "_trial_log",
+    "reading_list": "_reading_list",
+    "record_study": "_record_study",
+    "records_folder": "_repository",
     "run_study": "_study",
     "runs": "_runs",
     "runs_folder": "_runs",
     "subject_of": "_target",
     "train_demo": "_demo",
     "trials_table": "_trial_record",
+    "unrecorded": "_record_study",
     "versions": "_machine",
     "write_report": "_report_file",
     "write_skeleton": "_skeleton",
@@ -66,14 +80,19 @@ __all__ = [
     "Examination",
     "OpenRun",
     "Progress",
+    "Recorded",
     "Run",
     "StudyRun",
     "TrialLog",
     "TrialRecord",
+    "atlas",
+    "build_site",
+    "check_empty",
     "check_report_path",
     "collect_garbage",
     "compare",
     "compare_runs",
+    "coverage",
     "earlier_trials",
     "examine",
     "export_runs",
@@ -84,12 +103,16 @@ __all__ = [
     "parse_settings",
     "plan_study",
     "read_trials",
+    "reading_list",
+    "record_study",
+    "records_folder",
     "run_study",
     "runs",
     "runs_folder",
     "subject_of",
     "train_demo",
     "trials_table",
+    "unrecorded",
     "versions",
     "write_report",
     "write_skeleton",

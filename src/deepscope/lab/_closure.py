@@ -20,26 +20,26 @@ _CATALOG = f"{PACKAGE}.data._catalog"
 
 
 class Walk:
-    """Takes a function and, transitively, every definition that a name in it leads to.
+    """Takes what some names stand for and, transitively, every definition that a name in it leads to.
 
     A definition is a statement at the top of a module. It is taken whole, and a name counts whatever its scope: what is
     taken is too much rather than too little. Beyond names: where something of a module is taken, what the module does
     when it is imported is taken as well (its actions, and definitions with a decorator that may register them); a
     module that is handed on as an object is taken whole, and so is one in which code is looked up by names that are not
     in the text (``globals``, ``eval``, ``importlib`` …). ``judge``, ``draw`` and ``STUDY``, and what serves them
-    alone, never are.
+    alone, never are, unless they are among the names to begin with.
 
     Parameters
     ----------
     modules
         Where to look.
-    name
-        The function, in ``modules.root``.
+    names
+        Where to begin: functions of ``modules.root``, or what it imports.
     texts
         Further text in which the trial may find the name of a dataset: the text values of its case.
     """
 
-    def __init__(self, modules: Modules, name: str, texts: Iterable[str] = ()) -> None:
+    def __init__(self, modules: Modules, names: Iterable[str], texts: Iterable[str] = ()) -> None:
         self._modules = modules
         self._taken: dict[ModuleSource, set[Statement]] = {}
         self._imports: dict[str, set[str]] = {}
@@ -48,8 +48,10 @@ class Walk:
         self._reached: set[tuple[ModuleSource, Chain]] = set()
         self._unread: list[tuple[ModuleSource, Statement]] = []
         self._touch_name(modules.root.name)
-        for statement in modules.root.by_name[name]:
-            self._take(modules.root, statement)
+        for name in names:
+            for statement in modules.root.by_name.get(name, ()):
+                self._take(modules.root, statement)
+            self._follow_imports(modules.root, name, modules.root.imports.get(name, ()), ())
         self._read_all()
         if any(source.name == _CATALOG for source in self._taken):
             self._take_datasets(frozenset(texts))

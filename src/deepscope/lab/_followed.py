@@ -52,7 +52,7 @@ class Modules:
             elif path == self._path:
                 self._found[name] = self.root
             elif path.is_dir():
-                self._found[name] = ModuleSource(name, is_package=True, body=())
+                self._found[name] = ModuleSource(name, None, ())
             else:
                 _require_as_imported(path)
                 self._found[name] = read_module(name, path)

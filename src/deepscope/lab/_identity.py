@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import inspect
@@ -9,12 +10,15 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepscope.core import UsageError, Value
 from deepscope.lab._closure import Walk
 from deepscope.lab._followed import Modules
+from deepscope.lab._syntax import content
 
+# Fields of a study that say what it does, and change nothing that it does.
+_EXPLAINS = frozenset({"caption", "protocol", "source", "timeout", "topics"})
 # Counts up when what is hashed changes its meaning: stored trials are then run again.
 _VERSION = 1
 _TODO = "Define a function with def, at the top of a .py file."
@@ -73,7 +77,49 @@ def closure(function: Callable[..., Any], texts: Iterable[str] = ()) -> dict[str
     modules = Modules(module, path)
     if name not in modules.root.by_name:
         raise UsageError(f"the file has no definition of {name} at its top", where=str(path), todo=_TODO)
-    return Walk(modules, name, texts).result()
+    return Walk(modules, [name], texts).result()
+
+
+class StudyCode(NamedTuple):
+    """The code that can change what a study finds: its hash, and the files of the study itself."""
+
+    identity: str
+    files: tuple[Path, ...]
+
+
+def study_code(module: str, path: Path) -> StudyCode:
+    """Find everything in code that can change what a study finds, or how its figure shows it.
+
+    That is what ``closure`` says of its trial, ``judge`` and ``draw``, and its claim, rows, scales and defaults. How
+    the claim is explained (protocol, caption, topics, source) makes no difference. Nothing is imported.
+
+    Parameters
+    ----------
+    module
+        The dotted name under which the study's file is imported.
+    path
+        The file.
+
+    Returns
+    -------
+    StudyCode
+        ``identity``, 20 hexadecimal digits; ``files``, the study's own first, then those in its folder that it uses.
+
+    Raises
+    ------
+    UsageError
+        The file holds no study, or a file that it needs cannot be read.
+    """
+    modules = Modules(module, path)
+    study = modules.root.study
+    if study is None:
+        raise UsageError("the file holds no study", where=str(path), todo="Write STUDY = Study(…) in it.")
+    keywords = [each for each in study.keywords if each.arg not in _EXPLAINS]
+    said = content(ast.Expr(ast.Call(study.func, study.args, keywords)))
+    found = Walk(modules, sorted({chain[0] for chain in said.chains}), said.texts).result()
+    sources = [modules.find(name) for name in sorted({label.partition(":")[0] for label in found})]
+    beside = [source.path for source in sources if source and source.path and source.path.parent == path.parent]
+    return StudyCode(_hash([said.digest, found]), (path, *(each for each in beside if each != path)))
 
 
 def trial_identity(study: str, code: str, case: Mapping[str, Value], defaults: Mapping[str, Value], seed: int) -> str:

@@ -36,6 +36,8 @@ class ModuleSource:
     ----------
     name
         Dotted name.
+    path
+        Its file; None for a folder without ``__init__.py``.
     statements
         The definitions, assignments and actions at its top. ``if TYPE_CHECKING:`` and
         ``if __name__ == "__main__":`` are left out: a trial does not run them.
@@ -47,18 +49,21 @@ class ModuleSource:
         The same of ``if TYPE_CHECKING:``, which say where a module's ``__getattr__`` finds its names.
     stars
         Modules of which it imports everything.
+    study
+        Where it holds a study: the ``Study(…)`` that ``STUDY`` is given.
     apart
         Where it holds a study: ``STUDY`` and the names of its ``judge`` and ``draw``, which change no trial.
     """
 
-    def __init__(self, name: str, is_package: bool, body: Iterable[ast.stmt]) -> None:
-        self.name = name
-        self._package = name if is_package else name.rpartition(".")[0]
+    def __init__(self, name: str, path: Path | None, body: Iterable[ast.stmt]) -> None:
+        self.name, self.path = name, path
+        self._package = name if path is None or path.name == "__init__.py" else name.rpartition(".")[0]
         self.statements: list[Statement] = []
         self.by_name: dict[str, list[Statement]] = {}
         self.imports: dict[str, list[Imported]] = {}
         self.lazy: dict[str, list[Imported]] = {}
         self.stars: list[str] = []
+        self.study: ast.Call | None = None
         self.apart: frozenset[str] = frozenset()
         for node in body:
             self._read(node)
@@ -93,7 +98,9 @@ class ModuleSource:
         for name in statement.binds:
             self.by_name.setdefault(name, []).append(statement)
         if "STUDY" in statement.binds:
-            self.apart = _apart(node)
+            value = getattr(node, "value", None)
+            self.study = value if isinstance(value, ast.Call) else None
+            self.apart = _apart(self.study)
         # Such as a module that may be missing: try: import it, except ImportError: …
         for each in outside_scopes(node):
             if isinstance(each, Import):
@@ -156,12 +163,11 @@ def read_module(name: str, path: Path) -> ModuleSource:
 
 @lru_cache(maxsize=2048)
 def _parsed(name: str, path: Path, _stamp: Stamp) -> ModuleSource:
-    return ModuleSource(name, path.name == "__init__.py", ast.parse(path.read_bytes()).body)
+    return ModuleSource(name, path, ast.parse(path.read_bytes()).body)
 
 
-def _apart(node: ast.stmt) -> frozenset[str]:
-    call = getattr(node, "value", None)
-    said = {each.arg: each.value for each in call.keywords} if isinstance(call, ast.Call) else {}
+def _apart(study: ast.Call | None) -> frozenset[str]:
+    said = {each.arg: each.value for each in study.keywords} if study else {}
     given = {part: said.get(part) for part in ("judge", "draw")}
     return frozenset({"STUDY", *(name.id if isinstance(name, ast.Name) else part for part, name in given.items())})
 

@@ -25,7 +25,7 @@ TRACY_WIDOM_QUANTILES = {0.99: 2.0234, 0.999: 3.2722}
 def mp_edges(rows: int, cols: int, variance: float) -> tuple[float, float]:
     """Return the asymptotic smallest and largest eigenvalue of WᵀW of a random matrix.
 
-    variance · (√rows ∓ √cols)². Source: Marchenko & Pastur (1967).
+    variance · (√rows ∓ √cols)². Source: ``marchenko1967distribution``.
 
     >>> mp_edges(100, 400, 0.01)
     (1.0, 9.0)
@@ -83,7 +83,7 @@ def mp_variance(eigenvalues: NDArray[np.float64], rows: int, cols: int) -> float
     """Return the variance of the entries of the random part of a matrix, judged by its median eigenvalue.
 
     The median is not moved by a few large eigenvalues, so that a strong signal does not hide itself by raising its
-    own null. Zero where more than half of the eigenvalues are zero. Source: Gavish & Donoho (2014).
+    own null. Zero where more than half of the eigenvalues are zero. Source: ``gavish2014optimal``.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def mp_variance(eigenvalues: NDArray[np.float64], rows: int, cols: int) -> float
 def tracy_widom_scale(rows: int, cols: int) -> float:
     """Return the scale on which the largest eigenvalue of WᵀW fluctuates, for entries of variance 1.
 
-    (√(a−1) + √b) · (1/√(a−1) + 1/√b)^{1/3} with a the longer side, b the other. Source: Johnstone (2001).
+    (√(a−1) + √b) · (1/√(a−1) + 1/√b)^{1/3} with a the longer side, b the other. Source: ``johnstone2001distribution``.
     """
     short, long = sorted((rows, cols))
     # A single entry has no a − 1 degrees of freedom; its own size is the only scale left.

@@ -84,7 +84,7 @@ def fit_power_law(x: NDArray[Any] | Tensor) -> PowerLawFit:
     -----
     The scan is exact: every D_i is bounded from below by its value at a few positions j, and only tails whose bound
     does not exceed the best distance found are evaluated in full. Cost: sorting, and O(n) in nearly all cases
-    (O(n²) at worst). Source: Clauset, Shalizi & Newman (2009), in the form of Martin & Mahoney's WeightWatcher.
+    (O(n²) at worst). Source: ``clauset2009power``, in the form of Martin & Mahoney's WeightWatcher.
 
     Examples
     --------

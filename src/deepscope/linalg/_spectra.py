@@ -122,7 +122,7 @@ def stable_rank(eigenvalues: Floats) -> float:
 def effective_rank(eigenvalues: Floats) -> float:
     """Return exp(−Σ p ln p) with p = σ / Σσ over the singular values; between 1 and the rank.
 
-    Takes the eigenvalues of WᵀW, σ². Source: Roy & Vetterli (2007).
+    Takes the eigenvalues of WᵀW, σ². Source: ``roy2007effective``.
 
     >>> round(effective_rank(np.array([0.0, 9.0, 9.0])), 12)
     2.0

@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from torch import nn
 
+from deepscope.core import Specimen
 from deepscope.models._activation import make_activation
 
 
@@ -61,3 +62,18 @@ class LeNet(nn.Sequential):
                 output=nn.Linear(84, 10),
             )
         )
+
+
+SPECIMENS = (
+    Specimen(
+        name="lenet-5",
+        title="convolutional network for handwritten digits",
+        build=LeNet,
+        formula=(
+            "1×28×28 → 6 maps of 5×5 convolution, mean over 2×2 → 16 maps of 5×5 convolution, mean over 2×2 → "
+            "120 → 84 → 10 logits, tanh after each hidden layer; 61,706 parameters."
+        ),
+        source="lecun1998gradient",
+        pinned_by="tests/models/test_models.py::test_lenet_has_the_published_shapes_and_61706_parameters",
+    ),
+)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from deepscope.core import UsageError
+from deepscope.core import Specimen, UsageError
 from deepscope.models._activation import make_activation
 
 
@@ -63,3 +63,18 @@ class MLP(nn.Sequential):
             layers[f"activation{index}"] = make_activation(activation)
         layers["output"] = nn.Linear(widths[-2], out_features, bias=bias)
         super().__init__(layers)
+
+
+SPECIMENS = (
+    Specimen(
+        name="mlp",
+        title="multilayer perceptron",
+        build=MLP,
+        formula=(
+            "h₀ = x, hᵢ = φ(Wᵢ hᵢ₋₁ + bᵢ), y = W h + b: linear maps with an activation φ between them, applied to each "
+            "number of its own. With widths d₀, …, d_k it has Σᵢ dᵢ (dᵢ₋₁ + 1) parameters."
+        ),
+        source="rumelhart1986learning",
+        pinned_by="tests/models/test_models.py::test_mlp_computes_its_formula",
+    ),
+)

@@ -8,14 +8,13 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from deepscope.core import DeepscopeError, Study, UsageError, first_line, nearest
+from deepscope.core import DeepscopeError, Study, UsageError, first_line, nearest, plain_fields
 from deepscope.studies._from_source import FromSource, import_from_source
 
 FOLDER = Path(__file__).parent
@@ -31,7 +30,7 @@ class Heading:
     ----------
     id
         Name of the file, with hyphens.
-    claim, source, topics, rows
+    claim, source, topics, rows, protocol, caption
         As in ``Study``.
     path
         The file.
@@ -42,6 +41,8 @@ class Heading:
     source: str
     topics: tuple[str, ...]
     rows: tuple[str, ...]
+    protocol: str
+    caption: str
     path: Path
 
 
@@ -196,16 +197,33 @@ def _heading(path: Path) -> Heading:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         call = next(call for call in map(_study_call, tree.body) if call is not None)
-        said = {each.arg: each.value for each in call.keywords}
-        values: dict[str, Any] = {name: ast.literal_eval(said[name]) for name in ("claim", "source", "topics")}
-        rows: Sequence[str] = ast.literal_eval(said["rows"]) if "rows" in said else ()
-    except (OSError, SyntaxError, ValueError, KeyError, StopIteration) as error:
+        said = _said(call)
+    except (OSError, SyntaxError, ValueError, StopIteration) as error:
         raise DeepscopeError(
             f"the file holds no study that can be listed ({type(error).__name__}: {first_line(error)})",
             where=str(path),
             todo="Write STUDY = Study(claim=…, source=…, topics=(…), rows=(…), …) with plain text.",
         ) from error
-    return Heading(study_id(path), values["claim"], values["source"], tuple(values["topics"]), tuple(rows), path)
+    return Heading(
+        id=study_id(path),
+        claim=said["claim"],
+        source=said["source"],
+        topics=tuple(said["topics"]),
+        rows=tuple(said["rows"]),
+        protocol=said["protocol"],
+        caption=said["caption"],
+        path=path,
+    )
+
+
+def _said(call: ast.Call) -> dict[str, Any]:
+    """Return what a heading is made of; what may be missing is empty, what is there must be plain."""
+    said = {"rows": (), "protocol": "", "caption": "", **plain_fields(call)}
+    given = {each.arg for each in call.keywords}
+    for name in ("claim", "source", "topics", "rows", "protocol", "caption"):
+        if name not in said or (name in given and name not in plain_fields(call)):
+            raise ValueError(f"{name} is {'not plain text' if name in given else 'missing'}")
+    return said
 
 
 def _study_call(statement: ast.stmt) -> ast.Call | None:
