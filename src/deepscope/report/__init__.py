@@ -1,10 +1,11 @@
-"""Records in, pages out: what an examination, a comparison or a study says, in a terminal and as one HTML file."""
+"""Records in, pages out: what an examination, a comparison, a study or the atlas says, in a terminal and as HTML."""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from deepscope.report._atlas import atlas_site
 from deepscope.report._comparison import comparison_page
 from deepscope.report._examination import examination_page
 from deepscope.report._sentence import comparison_sentence, sentence
@@ -14,7 +15,9 @@ from deepscope.report._verdict import verdict_sentence
 if TYPE_CHECKING:
     from deepscope.report._catalog_text import study_list_text, study_show_text
     from deepscope.report._comparison_text import comparison_text
+    from deepscope.report._coverage_text import coverage_text
     from deepscope.report._examination_text import examination_text
+    from deepscope.report._reading_text import reading_text
     from deepscope.report._runs_text import compare_runs_text
     from deepscope.report._study_text import study_text
 
@@ -22,19 +25,24 @@ if TYPE_CHECKING:
 _HOME = {
     "compare_runs_text": "_runs_text",
     "comparison_text": "_comparison_text",
+    "coverage_text": "_coverage_text",
     "examination_text": "_examination_text",
+    "reading_text": "_reading_text",
     "study_list_text": "_catalog_text",
     "study_show_text": "_catalog_text",
     "study_text": "_study_text",
 }
 
 __all__ = [
+    "atlas_site",
     "compare_runs_text",
     "comparison_page",
     "comparison_sentence",
     "comparison_text",
+    "coverage_text",
     "examination_page",
     "examination_text",
+    "reading_text",
     "sentence",
     "study_list_text",
     "study_page",

@@ -69,14 +69,19 @@ def as_json(data: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def render(template: str, **values: Any) -> str:
-    """Fill in a template of this package."""
-    script = (files("deepscope.report") / "templates" / "page.js").read_text(encoding="utf-8")
-    looks = (files("deepscope.report") / "templates" / "page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+def render(template: str, *, script: str = "page.js", looks: tuple[str, ...] = ("page.css",), **values: Any) -> str:
+    """Fill in a template of this package, with one of its scripts and some of its style sheets."""
+    code = _text_of(script)
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     return _environment().get_template(template).render(
-        palette=Markup(figures.css()), looks=Markup(looks), script=Markup(script), script_hash=digest, **values
+        palette=Markup(figures.css()), looks=Markup("\n".join(map(_text_of, looks))), script=Markup(code),
+        script_hash=digest, **values,
     )  # fmt: skip
+
+
+@cache
+def _text_of(name: str) -> str:
+    return (files("deepscope.report") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _unbroken(value: Any) -> Any:
