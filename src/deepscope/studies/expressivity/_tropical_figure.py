@@ -1,0 +1,120 @@
+"""The picture of linear regions: the formula, the two maxima, and how regions grow with width and depth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepscope import figures
+from deepscope.core import FEWEST_SEEDS, interval, per_seed
+from deepscope.figures import COLORS
+from deepscope.studies.expressivity._arrangement import generic_count
+from deepscope.studies.expressivity._slices import attainable
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLORS = (COLORS.second, COLORS.accent, COLORS.third)
+
+
+def draw(trials: pd.DataFrame) -> Figure:
+    """Draw the formula's counts, a network as F − G, and regions over width and depth."""
+    figure, axes = figures.new(7.2, 5.6, rows=2, cols=2)
+    formula, difference, width, depth = axes.flat
+    with figures.style():
+        _formula(formula, trials)
+        _difference(difference, trials)
+        _growth(width, trials, "width", (8, 16, 32, 64), [attainable(each, 3, 2) for each in (8, 16, 32, 64)])
+        _growth(depth, trials, "depth", (1, 2, 4, 8), [attainable(16, each, 2) for each in (1, 2, 4, 8)])
+        width.set(title="Digits, three hidden layers", xlabel="units in each layer", ylabel="regions")
+        depth.set(title="Digits, 16 units in each layer", xlabel="hidden layers")
+    return figure
+
+
+def _formula(ax: Axes, trials: pd.DataFrame) -> None:
+    ax.set(title="One hidden layer", xlabel="units n", ylabel="linear regions", yscale="log")
+    rows = per_seed(trials, "regions", part="generic")
+    if rows.empty:
+        return
+    units = np.arange(1, rows.iloc[0].shape[1] + 1)
+    counts = np.stack(list(rows)).mean(axis=0)
+    for dimensions, color in enumerate(_COLORS, start=1):
+        theory = [generic_count(int(n), dimensions) for n in units]
+        ax.plot(units, theory, color=color, linewidth=0.9)
+        ax.plot(units, counts[dimensions - 1], "o", color=color)
+        label = "1 dimension" if dimensions == 1 else f"{dimensions} dimensions"
+        figures.direct_label(ax, units[-1], theory[-1], label, color)
+    parallel = per_seed(trials, "regions", part="parallel")
+    for row in parallel:
+        for count, color in zip(row, _COLORS[1:], strict=True):
+            ax.plot(units[-1], count, "x", color=color, markersize=5)
+    if not parallel.empty:
+        lowest = min(min(row) for row in parallel)
+        ax.annotate(
+            "parallel",
+            (units[-1], lowest),
+            xytext=(5, -3),
+            textcoords="offset points",
+            va="center",
+            color=COLORS.muted,
+            fontsize=8,
+        )
+    ax.margins(y=0.12)
+
+
+def _difference(ax: Axes, trials: pd.DataFrame) -> None:
+    ax.set(title="A network of three layers is F − G", xlabel="position along a line", ylabel="value")
+    networks = list(per_seed(trials, "network", part="integer"))
+    if not networks:
+        return
+    shown = max(range(len(networks)), key=lambda place: _kinks(networks[place]))
+    for name, color, style, label, shift in (
+        ("above", COLORS.accent, "-", "F", 5),
+        ("below", COLORS.second, "--", "G", -5),
+        ("network", COLORS.ink, "-", "network", 0),
+    ):
+        values = per_seed(trials, name, part="integer").iloc[shown]
+        ax.plot(np.linspace(-1, 1, len(values)), values, style, color=color)
+        ax.annotate(
+            label, (1, values[-1]), (5, shift), textcoords="offset points", va="center", color=color, fontsize=8
+        )
+
+
+def _kinks(values: np.ndarray[Any, Any]) -> int:
+    return int((np.abs(np.diff(values, 2)) > 1e-6).sum())
+
+
+def _growth(ax: Axes, trials: pd.DataFrame, axis: str, sizes: Sequence[int], most: Sequence[int]) -> None:
+    """Draw the regions before and after training, and what is attainable."""
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
+    ax.set_xticks(sizes, [str(each) for each in sizes])
+    ax.plot(sizes, most, "--", color=COLORS.muted)
+    ax.text(
+        sizes[-2] * 0.92, most[-2], "attainable\non a plane", ha="right", va="bottom", color=COLORS.muted, fontsize=8
+    )
+    for place, color in (("plane", COLORS.accent), ("line", COLORS.second)):
+        rows = per_seed(trials, f"{place}_by_{axis}", part="slices")
+        if rows.empty:
+            continue
+        counts = np.stack(list(rows))
+        places = np.array(sizes[: counts.shape[2]], dtype=float)
+        for row, (time, mark, shift) in enumerate((("untrained", ":", 0.96), ("trained", "-", 1.04))):
+            middle, low, high = _geometric_mean(counts[:, row])
+            ax.plot(places * shift, middle, mark, color=color)
+            figures.interval(ax, places * shift, middle, low, high, color=color, label=f"{place}, {time}")
+        figures.direct_label(ax, places[-1] * 1.06, counts[:, :, -1].mean(), place, color)
+    ax.set_xlim(sizes[0] * 0.85, sizes[-1] * 1.15)
+
+
+def _geometric_mean(rows: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:
+    """Return the geometric mean over seeds and the ends of its interval; too few seeds have none."""
+    logs = np.log(rows)
+    ends = [interval(column) if len(logs) >= FEWEST_SEEDS else (math.nan, math.nan) for column in logs.T]
+    low, high = np.exp(np.transpose(ends))
+    return np.exp(logs.mean(axis=0)), low, high
