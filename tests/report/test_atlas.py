@@ -278,7 +278,8 @@ def test_a_study_says_everything_that_is_known():
 
 def test_a_claim_reads_as_its_file_has_it_now():
     atlas = atlas_data.small()
-    atlas["studies"][0] |= {"claim": "A better\n  wording.", "protocol": "Said\n  better.", "caption": "Dots\n  are means."}
+    said = {"claim": "A better\n  wording.", "protocol": "Said\n  better.", "caption": "Dots\n  are means."}
+    atlas["studies"][0] |= said
     made = page("studies/resnet-euler.html", atlas)
     assert "A better wording." in made.text
     assert made.of("protocol") == "Protocol Said better."

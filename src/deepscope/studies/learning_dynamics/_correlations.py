@@ -40,8 +40,8 @@ class Modes:
         return found
 
     def strengths(self, maps: Floats) -> Floats:
-        """Return uᵀ W v of each mode, [records, draws, modes], of maps [records, draws, outputs, inputs]."""
-        found: Floats = np.einsum("dok,tdoi,dik->tdk", self.left, maps, self.right, optimize=True)
+        """Return uᵀ W v of each mode, […, draws, modes], of maps […, draws, outputs, inputs]."""
+        found: Floats = np.einsum("dok,...doi,dik->...dk", self.left, maps, self.right, optimize=True)
         return found
 
 
@@ -131,11 +131,12 @@ def splits() -> tuple[Floats, Floats]:
 
 
 def split_strengths(maps: Floats, correlation: Floats, contrasts: Floats) -> Floats:
-    """Return how much of each split a network makes, 0 at first and 1 when it is learnt, [records, draws, splits].
+    """Return how much of each split a network makes, 0 at first and 1 when it is learnt, […, draws, splits].
 
-    W c projected on Σ c, which is how the outputs differ between the branches, over |Σ c|².
+    W c, of maps W […, draws, features, items], projected on Σ c, which is how the outputs differ between the branches,
+    over |Σ c|².
     """
     wanted = correlation @ contrasts
     made = maps @ contrasts
-    found: Floats = np.einsum("tdfk,dfk->tdk", made, wanted) / np.sum(wanted**2, axis=1)
+    found: Floats = np.einsum("...dfk,dfk->...dk", made, wanted) / np.sum(wanted**2, axis=1)
     return found

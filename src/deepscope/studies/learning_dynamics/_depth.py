@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,17 @@ import torch
 from deepscope.studies.learning_dynamics._linear_network import Floats, descend, parameter
 
 DEEP_OUTPUTS = 4
+#: From here on theory's slope of log steps against log depth is small; nearer to one layer it is not.
+FEWEST_LAYERS = 16
 #: Singular values of what deep networks learn: around 1, what an orthogonal network starts with.
 DEEP_VALUES = (0.5, 1.5)
-#: Learning rates that are tried, times the depth.
-RATES = tuple(2.0 ** (power / 2) for power in range(-6, 2))
+#: Learning rates that are tried, times the depth. The best of an orthogonal network is near 0.8 at any depth, so that a
+#: fine grid around it tells steps to a few percent. The best of a Gaussian one falls with depth, and its steps grow by
+#: far more than a coarse grid is wrong by.
+RATES = {
+    "orthogonal": tuple(2.0 ** (power / 8) for power in range(-8, 5)),
+    "gaussian": tuple(2.0 ** (power / 2) for power in range(-8, 0)),
+}
 #: A network has learnt when this part of |Σ|² is left.
 LEARNT = 1e-3
 
@@ -46,7 +54,7 @@ def _orthogonal(gaussian: Floats) -> Floats:
 
 
 def steps_to_learn(
-    weights: list[Floats], correlation: Floats, *, most: int, device: Any = None
+    weights: list[Floats], correlation: Floats, rates_times_depth: Sequence[float], *, most: int, device: Any = None
 ) -> tuple[float, float] | None:
     """Return how many steps the fastest learning rate needs, and this rate times the depth.
 
@@ -57,7 +65,9 @@ def steps_to_learn(
     weights
         Initial weights, first layer first, each [out, in].
     correlation
-        Σ of whitened inputs and outputs.
+        Σ of whitened inputs and outputs, [outputs, inputs].
+    rates_times_depth
+        Learning rates that are tried, times the number of layers.
     most
         Largest number of steps.
 
@@ -69,12 +79,12 @@ def steps_to_learn(
 
     Notes
     -----
-    Cost of a step: about 6 × 8 rates × depth × outputs × width² operations.
+    Cost of a step: about 6 × rates × depth × outputs × width² operations.
     """
-    rates = torch.tensor(RATES, dtype=torch.float64, device=device)[:, None, None] / len(weights)
-    layers = [parameter(np.tile(weight, (len(RATES), 1, 1)), device) for weight in weights]
+    rates = torch.tensor(rates_times_depth, dtype=torch.float64, device=device)[:, None, None] / len(weights)
+    layers = [parameter(np.tile(weight, (len(rates), 1, 1)), device) for weight in weights]
     target = torch.from_numpy(correlation).to(device)
-    before = np.full(len(RATES), np.inf)
+    before = np.full(len(rates), np.inf)
     for step in range(most + 1):
         made = descend(layers, target, rates)
         left = ((made - target).square().sum(dim=(1, 2)) / target.square().sum()).cpu().numpy()
@@ -83,6 +93,6 @@ def steps_to_learn(
         if len(learnt):
             part = np.log(before[learnt] / LEARNT) / np.log(before[learnt] / left[learnt])
             first = int(np.argmin(part))
-            return step - 1 + float(part[first]), RATES[learnt[first]]
+            return step - 1 + float(part[first]), rates_times_depth[learnt[first]]
         before = left
     return None

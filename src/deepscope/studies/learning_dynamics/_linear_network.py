@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,9 +57,16 @@ def descend(layers: Sequence[Tensor], correlation: Tensor, rate: float | Tensor)
 
 
 def train(
-    weights: Sequence[Floats], correlation: Floats, *, rate: float, duration: float, every: int, device: Any = None
+    weights: Sequence[Floats],
+    correlation: Floats,
+    *,
+    rate: float,
+    duration: float,
+    every: int,
+    record: Callable[[Floats], Floats] = np.asarray,
+    device: Any = None,
 ) -> tuple[Floats, Floats]:
-    """Train networks and record their maps.
+    """Train networks and record their maps, or what is wanted of them.
 
     Parameters
     ----------
@@ -73,11 +80,14 @@ def train(
         How long to train, in units of τ.
     every
         Steps between two records.
+    record
+        What is kept, an array, of the networks' maps W_L ⋯ W₁, [networks, outputs, inputs]; the maps if not given. Only
+        this stays in memory.
 
     Returns
     -------
-    times, maps
-        [records], and W_L ⋯ W₁ at these times, [records, networks, outputs, inputs].
+    times, records
+        [records], and what was kept at these times, [records, …].
     """
     layers = [parameter(weight, device) for weight in weights]
     target = torch.from_numpy(correlation).to(device)
@@ -86,7 +96,7 @@ def train(
     for step in range(steps + 1):
         before = descend(layers, target, rate)
         if step % every == 0:
-            kept.append(before.cpu().numpy())
+            kept.append(record(before.cpu().numpy()))
     times: Floats = rate * every * np.arange(len(kept), dtype=np.float64)
     return times, np.stack(kept)
 

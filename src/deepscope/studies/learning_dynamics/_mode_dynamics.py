@@ -58,22 +58,52 @@ def best_distance(times: Floats, ratios: Floats, singular_value: Floats) -> Floa
     return found
 
 
-def sigmoid_preference(times: Floats, ratio: Floats) -> float:
-    """Return by how much AIC prefers a sigmoid to an exponential; below 0 it prefers the exponential.
+def following_part(times: Floats, parts: Floats, halves: Floats, levels: Any) -> Floats:
+    """Return how much of a level is learnt, at most, when the one before it is half learnt.
+
+    Parameters
+    ----------
+    times, parts
+        [records], and which part of each mode is learnt at these times, [records, draws, modes].
+    halves
+        When half of each is learnt, [draws, modes].
+    levels
+        Level of each mode, 0, 1, …, [modes]. A level is half learnt when the last of its modes is.
+
+    Returns
+    -------
+    ndarray
+        The largest part of any mode of any next level, [draws]; NaN where a mode is not half learnt. 0: in strict
+        order; ½: all at the same time.
+    """
+    found = np.full(len(halves), np.nan)
+    for draw in np.flatnonzero(np.isfinite(halves).all(axis=1)):
+        found[draw] = max(
+            np.interp(halves[draw, levels == levels[mode] - 1].max(), times, parts[:, draw, mode])
+            for mode in np.flatnonzero(levels > 0)
+        )
+    return found
+
+
+def sigmoid_fit(times: Floats, ratio: Floats) -> tuple[float, float]:
+    """Return by how much AIC prefers a sigmoid to an exponential, and how far the sigmoid is from the curve (RMS).
+
+    Below 0 AIC prefers the exponential.
 
     Both go to 1 and have two free parameters, 1/(1 + e^{−(pt+q)}) and 1 − e^{−(pt+q)}. They are fitted by least squares
     to 100 points of a(t)/s, from 0 to three times the half-time, each with a standard error of 0.03. So
-    AIC(exponential) − AIC(sigmoid) = (RSS(exponential) − RSS(sigmoid)) / 0.03². NaN if a(t) does not reach s/2.
+    AIC(exponential) − AIC(sigmoid) = (RSS(exponential) − RSS(sigmoid)) / 0.03². A ramp, too, is more like a sigmoid:
+    its RMS distance, √(RSS(sigmoid)/100), is 0.031. Both are NaN if a(t) does not reach s/2.
     """
     half = float(reached(times, ratio, 0.5))
     if not half > 0:
-        return math.nan
+        return math.nan, math.nan
     time = np.linspace(0, 3, AIC_POINTS)
     values = np.interp(time * half, times, ratio)
     # Each starts from a curve that has the half-time: a sigmoid that is near 0 at first, an exponential from 0.
     sigmoid = _residual(lambda p, q: 1 / (1 + np.exp(-(p * time + q))), values, (5.0, -5.0))
     exponential = _residual(lambda p, q: 1 - np.exp(-(p * time + q)), values, (math.log(2), 0.0))
-    return (exponential - sigmoid) / AIC_ERROR**2
+    return (exponential - sigmoid) / AIC_ERROR**2, math.sqrt(sigmoid / AIC_POINTS)
 
 
 def _residual(curve: Callable[[float, float], Floats], values: Floats, start: tuple[float, float]) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from deepscope import figures
 from deepscope.core import FEWEST_SEEDS, interval, per_seed
 from deepscope.figures import COLORS
+from deepscope.studies.learning_dynamics._depth import FEWEST_LAYERS
 from deepscope.studies.learning_dynamics._linear_network import Floats
 from deepscope.studies.learning_dynamics._mode_dynamics import half_time, mode_strength
 
@@ -26,11 +27,17 @@ def draw(trials: pd.DataFrame) -> Figure:
     trials = trials.reindex(columns=trials.columns.union(["task", "start", "layers"], sort=False))
     figure, ((modes, times), (tree, depth)) = figures.new(7.2, 5.4, rows=2, cols=2)
     with figures.style():
-        modes.set(title="One mode after another", xlabel="time, τ", ylabel="strength of a mode, part of s")
+        modes.set(title="One mode after another", xlabel="time, in units of τ", ylabel="strength of a mode, part of s")
         _draw_modes(modes, trials)
-        times.set(title="Strong modes first", xlabel="singular value s of the mode", ylabel="time until half learnt, τ")
+        times.set(
+            title="Strong modes first",
+            xlabel="singular value s of the mode",
+            ylabel="half learnt after, in units of τ",
+        )
         _draw_half_times(times, trials)
-        tree.set(title="Broad splits of a tree first", xlabel="time, τ", ylabel="part of a split that is learnt")
+        tree.set(
+            title="Broad splits of a tree first", xlabel="time, in units of τ", ylabel="part of a split that is learnt"
+        )
         _draw_tree(tree, trials)
         depth.set(title="The cost of depth", xlabel="layers", ylabel="steps, at the best learning rate")
         _draw_depth(depth, trials)
@@ -81,20 +88,21 @@ def _draw_half_times(ax: Axes, trials: pd.DataFrame) -> None:
 
 def _draw_tree(ax: Axes, trials: pd.DataFrame) -> None:
     ax.set(xlim=(0, 16), ylim=(-0.03, 1.12), xticks=range(0, 17, 4))
-    for layers, line in ((2, "-"), (1, (0, (1, 1)))):
-        curves = per_seed(trials, "split", task="tree", layers=layers)
-        if curves.empty:
-            continue
-        time = per_seed(trials, "time", task="tree", layers=layers).iloc[0]
+    curves = per_seed(trials, "split", task="tree", layers=2)
+    if not curves.empty:
+        time = per_seed(trials, "time", task="tree", layers=2).iloc[0]
         stacked = np.stack(curves.to_list())
         for level, (name, color) in enumerate(LEVELS):
             middle, low, high = _mean(stacked[..., level])
-            ax.plot(time, middle, linestyle=line, color=color)
+            ax.plot(time, middle, color=color)
             ax.fill_between(time, low, high, color=color, alpha=0.25, linewidth=0)
-            if layers == 2:
-                at = time[np.argmax(middle >= 0.5)]
-                ax.text(at + 0.5, 1.04, name, color=color, fontsize=8, ha="right" if level == 0 else "left")
-    ax.text(2.0, 0.55, "one layer:\nall at\nonce", color=COLORS.muted, fontsize=8)
+            at = time[np.argmax(middle >= 0.5)]
+            ax.text(at + 0.5, 1.04, name, color=color, fontsize=8, ha="right" if level == 0 else "left")
+    together = per_seed(trials, "split", task="tree", layers=1)
+    if not together.empty:
+        time = per_seed(trials, "time", task="tree", layers=1).iloc[0]
+        ax.plot(time, np.mean(np.stack(together.to_list()), axis=(0, 2)), linestyle=(0, (1, 1)), color=COLORS.muted)
+        ax.text(2.0, 0.55, "one layer:\nall at\nonce", color=COLORS.muted, fontsize=8)
 
 
 def _draw_depth(ax: Axes, trials: pd.DataFrame) -> None:
@@ -113,14 +121,19 @@ def _draw_depth(ax: Axes, trials: pd.DataFrame) -> None:
         middle, low, high = np.exp(np.hstack([_mean(each[:, None]) for each in steps]))
         figures.interval(ax, layers, middle, low, high, color=color)
         ax.plot(layers, middle, color=color, linewidth=0.8)
-        if start == "orthogonal":
-            ax.plot([layers[0], layers[-1]], [middle[0]] * 2, ":", color=COLORS.ink, linewidth=1.0)
-            ax.text(layers[-1], middle[0] * 0.75, "published: flat", fontsize=8, ha="right", va="center")
+        if start == "orthogonal" and FEWEST_LAYERS in layers:
+            flat = middle[layers.index(FEWEST_LAYERS)]
+            ax.plot([FEWEST_LAYERS, layers[-1]], [flat, flat], ":", color=COLORS.ink, linewidth=1.0)
+            ax.text(layers[-1], flat * 0.8, "flat", fontsize=8, ha="right", va="center")
         ax.text(layers[0], middle[0] * above, label, color=color, fontsize=8, va="center")
         depths.update(layers)
     ticks = sorted(depths)
     ax.set_xticks(ticks, [str(each) for each in ticks])
-    ax.set_yticks([10, 20, 50, 100, 200, 500, 1000], ["10", "20", "50", "100", "200", "500", "1000"])
+    low, high = ax.get_ylim()
+    # Room for what is written below the lowest points.
+    ax.set_ylim(bottom=0.8 * low)
+    counts = [each for each in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if low <= each <= high]
+    ax.set_yticks(counts, [str(each) for each in counts])
     ax.minorticks_off()
 
 
