@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
 
 from deepscope.core import UsageError
 from deepscope.core.specimen import Specimen
+
+#: Below this radius a neighbour's e^(−1/2σ²) is 0 in every dtype.
+_REACHES_NOBODY = 0.02
 
 
 class SelfOrganisingMap(nn.Module):
@@ -48,7 +52,8 @@ class SelfOrganisingMap(nn.Module):
     Raises
     ------
     UsageError
-        A size below 1; inputs of another shape or dtype, or none; a negative number of steps, rate, radius or decay.
+        A size below 1; inputs of another shape or dtype, none, or not finite; a number of steps or epochs that is not
+        whole; one of them, a rate, a radius or a decay that is negative or not finite.
 
     Examples
     --------
@@ -120,7 +125,10 @@ class SelfOrganisingMap(nn.Module):
         """Return h of some units with all: of any shape […] to […, units]. Cost: one exponential per axis and place."""
         values: Tensor | None = None
         for table, along in self._axes():
-            profile = table == 0 if radius == 0 else torch.exp(table.to(self.weights.dtype) * (-0.5 / radius**2))
+            if radius < _REACHES_NOBODY:
+                profile = table == 0
+            else:
+                profile = torch.exp(table.to(self.weights.dtype) * (-0.5 / (radius * radius)))
             # Along an axis h depends on the offset alone: rows are windows of one profile, not new exponentials.
             windows = profile.to(self.weights.dtype).unfold(0, len(table) // 2 + 1, 1)
             rows = windows[len(table) // 2 - along[units]]
@@ -234,14 +242,22 @@ class SelfOrganisingMap(nn.Module):
                 where="SelfOrganisingMap",
                 todo="Give inputs.to(map.weights.dtype).",
             )
+        if not inputs.isfinite().all():
+            raise UsageError("some inputs are not finite", where="SelfOrganisingMap", todo="Leave these inputs out.")
 
 
-def _check_settings(*settings: float) -> None:
-    if any(not value >= 0 for value in settings):
+def _check_settings(count: int, *settings: float) -> None:
+    if not isinstance(count, Integral) or count < 0:
         raise UsageError(
-            f"the number of steps, rates, radii and their decays are {', '.join(map(str, settings))}",
+            f"the number of steps or epochs is {count}",
             where="SelfOrganisingMap",
-            todo="Give numbers of at least 0.",
+            todo="Give a whole number of at least 0.",
+        )
+    if any(not 0 <= value < math.inf for value in settings):
+        raise UsageError(
+            f"rates, radii and their decays are {', '.join(map(str, settings))}",
+            where="SelfOrganisingMap",
+            todo="Give finite numbers of at least 0.",
         )
 
 

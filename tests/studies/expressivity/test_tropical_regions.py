@@ -9,16 +9,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.optimize import linprog
 
 from deepscope.core import UsageError, Verdict
 from deepscope.data import load
 from deepscope.figures import to_svg
-from deepscope.studies.expressivity import _arrangement, tropical_regions
-from deepscope.studies.expressivity._arrangement import cells, generic_count, parallel_count
+from deepscope.studies.expressivity import _arrangement, _tropical_trials
+from deepscope.studies.expressivity._arrangement import (
+    DECIDABLE_RADIUS,
+    cells,
+    decidable,
+    generic_count,
+    parallel_count,
+    smallest_inradius,
+)
 from deepscope.studies.expressivity._digit_networks import layers_of, make, share_wrong, train
+from deepscope.studies.expressivity._digit_regions import SQUARE
 from deepscope.studies.expressivity._slices import attainable, count_regions, folding_layers
 from deepscope.studies.expressivity._tropical import Polynomial, rational, upper_vertices
-from deepscope.studies.expressivity.tropical_regions import PARTS, SQUARE, STUDY
+from deepscope.studies.expressivity.tropical_regions import PARTS, STUDY
 
 
 def generator():
@@ -61,6 +70,55 @@ def test_every_sampled_pattern_is_a_cell():
     found = {tuple(signs) for signs in cells(normals, offsets)[-1]}
     sampled = np.sign(generator().uniform(-50, 50, (200_000, 2)) @ normals.T + offsets)
     assert {tuple(signs) for signs in sampled.astype(int)} <= found
+
+
+def largest_ball(normals, offsets):
+    """The radius of the largest ball in the bounded one of the 2^(d+1) − 1 cells of d + 1 hyperplanes."""
+    rows = np.column_stack([normals, offsets]) / np.linalg.norm(normals, axis=1)[:, None]
+    best = 0
+    for signs in itertools.product((-1, 1), repeat=len(rows)):
+        found = linprog(
+            [0] * normals.shape[1] + [-1],
+            A_ub=np.column_stack([-np.array(signs)[:, None] * rows[:, :-1], np.ones(len(rows))]),
+            b_ub=np.array(signs) * rows[:, -1],
+            bounds=[(None, None)] * normals.shape[1] + [(0, 1e6)],
+        )
+        if found.status == 0 and found.x[-1] < 9e5:
+            best = max(best, found.x[-1])
+    return best
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_the_inradius_of_a_simplex_is_that_of_a_linear_program(dimensions):
+    rng = generator()
+    for _ in range(4):
+        normals, offsets = 5 * rng.standard_normal((dimensions + 1, dimensions)), rng.standard_normal(dimensions + 1)
+        assert smallest_inradius(normals, offsets) == pytest.approx(largest_ball(normals, offsets), rel=1e-6)
+
+
+def test_smallest_inradii_by_hand():
+    # A right triangle with legs 3 and 4 has inradius 1; a parallel to a leg at distance 0.4 leaves a slab of half that.
+    triangle = np.array([[2.0, 0], [0, 5], [4, 3]]), np.array([0.0, 0, -12])
+    assert smallest_inradius(*triangle) == pytest.approx(1)
+    slab = np.vstack([triangle[0], [7, 0]]), np.append(triangle[1], 7 * 0.4)
+    assert smallest_inradius(*slab) == pytest.approx(0.2)
+    # Parallel units only, and a single one.
+    assert smallest_inradius(np.ones((3, 2)), np.sqrt(2) * np.array([0.0, 1, 3])) == pytest.approx(0.5)
+    assert smallest_inradius(np.ones((1, 2)), np.zeros(1)) == np.inf
+
+
+def test_arrangements_with_cells_too_small_to_be_found_are_drawn_anew():
+    """The incentre of three lines is moved by the last offset: inradius 1e-7, and 2e-5."""
+    normals = np.array([[0.0, 1], [1, -1], [-1, -1]])
+
+    def triangle(radius):
+        return normals, np.array([0.0, 1, 1]) * (1 + np.sqrt(2)) * radius
+
+    assert len(cells(*triangle(1e-7))[-1]) == 6
+    draws = iter([triangle(1e-7), triangle(0.9 * DECIDABLE_RADIUS), triangle(1.1 * DECIDABLE_RADIUS)])
+    found = decidable(lambda: next(draws))
+    assert smallest_inradius(*found) == pytest.approx(1.1 * DECIDABLE_RADIUS)
+    assert len(cells(*found)[-1]) == 7
 
 
 def test_formulas():
@@ -217,7 +275,17 @@ def test_smoke_decides_nothing_and_is_drawn(smoke):
     assert Verdict.of(criteria, seeds=1).outcome == "inconclusive"
     assert all(criterion.measured is not None for criterion in criteria)
     svg = to_svg(STUDY.draw(smoke), "x")
-    for name in ("3 dimensions", "parallel", "network", "attainable", "plane", "line", "hidden layers"):
+    for name in (
+        "3 dimensions",
+        "parallel",
+        "network",
+        "attainable",
+        "plane",
+        "line",
+        "hidden layers",
+        "untrained",
+        "trained",
+    ):
         assert name in svg
 
 
@@ -229,10 +297,10 @@ def test_parallel_units_are_parallel_and_have_fewer_regions():
 
 
 def test_the_control_fails_where_parallel_units_are_taken_for_generic_ones(monkeypatch):
-    monkeypatch.setattr(tropical_regions, "parallel_count", lambda sizes, d: generic_count(sum(sizes), d))
+    monkeypatch.setattr(_tropical_trials, "parallel_count", lambda sizes, d: generic_count(sum(sizes), d))
     case = next(case for case in STUDY.grid("smoke").cases if case.part == "parallel").replace(units=7)
     rows = [{"part": "parallel", "seed": seed, **STUDY.trial(case, run(seed))} for seed in range(3)]
-    control = next(c for c in STUDY.judge(pd.DataFrame(rows)) if "parallel" in c.name)
+    control = next(c for c in STUDY.judge(pd.DataFrame(rows)) if "number for parallel" in c.name)
     assert control.control
     assert control.holds is False
 
@@ -242,7 +310,7 @@ def test_a_wrong_conversion_is_found_out(monkeypatch):
         above, below = rational(layers)
         return above, Polynomial(below.exponents[:1], below.coefficients[:1])
 
-    monkeypatch.setattr(tropical_regions, "rational", wrong)
+    monkeypatch.setattr(_tropical_trials, "rational", wrong)
     case = next(case for case in STUDY.grid("smoke").cases if case.part == "integer")
     assert STUDY.trial(case, run())["difference"].max() > 1e-3
 
@@ -259,8 +327,29 @@ def test_an_unknown_part_is_refused():
         STUDY.trial(STUDY.grid("smoke").cases[0].replace(part="genric"), run())
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("units", 4),
+        ("units", 17),
+        ("draws", 0),
+        ("draws", 1.5),
+        ("widths", 1),
+        ("widths", 9),
+        ("depths", 1),
+        ("depths", 5),
+        ("steps", -1),
+        ("folds", 0),
+        ("size", 0),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(name, value):
+    with pytest.raises(UsageError, match=f"{name}.*{value}|{value}.*{name}"):
+        STUDY.trial(STUDY.grid("smoke").cases[0].replace(**{name: value}), run())
+
+
 COUNTS = np.array([[generic_count(n, d) for n in range(1, 6)] for d in (1, 2, 3)])
-UNITS = np.array([8, 16, 32, 64])
+UNITS, LAYERS = np.array([8, 16, 32, 64]), np.array([1, 2, 4, 8])
 
 
 def table(seeds=5, without=(), **changes):
@@ -285,9 +374,9 @@ def table(seeds=5, without=(), **changes):
             "slices": {
                 "plane_by_width": UNITS**2 * jitter,
                 "line_by_width": 2 * UNITS * jitter,
-                "plane_by_depth": 100 * np.array([1, 2, 4, 8]) ** 2 * jitter,
+                "plane_by_depth": 100 * LAYERS**2 * jitter,
                 "folded": np.ones(5),
-                "test_error": 0.05 * jitter[0, 0],
+                "test_errors": 0.05 * jitter[0],
             },
         }
         for part, numbers in found.items():
@@ -306,12 +395,14 @@ def verdict(trials, seeds=5):
 def test_what_the_papers_say_is_reproduced():
     found = verdict(table())
     assert found.outcome == "reproduced", found.reasons
-    assert sum(criterion.control for criterion in found.criteria) == 2
+    assert sum(criterion.control for criterion in found.criteria) == 3
 
 
 ATTAINED = np.array([[attainable(w, 3, 2) for w in (8, 16, 32, 64)]] * 2, dtype=float)
 ATTAINED_DEEP = np.array([[attainable(16, depth, 2) for depth in (1, 2, 4, 8)]] * 2, dtype=float)
 FLAT = np.full((2, 4), 7.0)
+BY_UNITS = {f"plane, {time}: exponent of their growth with the units" for time in ("untrained", "trained")}
+BY_LAYERS = {f"plane, {time}: exponent of their growth with the number of layers" for time in ("untrained", "trained")}
 
 
 @pytest.mark.parametrize(
@@ -321,19 +412,32 @@ FLAT = np.full((2, 4), 7.0)
         ({"generic_pieces": COUNTS - 1}, {"one hidden layer: distinct affine"}),
         ({"generic_vertex_surplus": np.eye(1, 9)[0]}, {"one hidden layer: vertices"}),
         ({"integer_difference": np.array([0, 1e-6])}, {"integer weights"}),
-        ({"slices_plane_by_width": FLAT}, {"plane, untrained: exponent", "plane, trained: exponent"}),
+        ({"slices_plane_by_width": FLAT}, BY_UNITS),
         ({"slices_line_by_width": FLAT}, {"line, untrained: exponent", "line, trained: exponent"}),
+        ({"slices_plane_by_width": np.array([10 * UNITS, UNITS**2.0])}, {"plane, untrained: exponent"}),
+        ({"slices_plane_by_width": ATTAINED}, {*BY_UNITS, "untrained, 64", "trained, 64"}),
+        ({"slices_plane_by_depth": ATTAINED_DEEP}, BY_LAYERS),
+        ({"slices_plane_by_depth": FLAT}, BY_LAYERS),
+        ({"slices_plane_by_depth": np.array([[60.0, 150, 500, 1]] * 2)}, BY_LAYERS),
+        ({"slices_plane_by_depth": np.array([[900.0, 300, 100, 10]] * 2)}, BY_LAYERS),
+        ({"slices_plane_by_depth": np.array([40 * 15.0 ** np.arange(4)] * 2)}, BY_LAYERS),
         (
-            {"slices_plane_by_width": np.array([UNITS, UNITS**2.0])},
-            {"plane, untrained: exponent"},
+            {"slices_plane_by_depth": np.array([100 * LAYERS**2.0, FLAT[0]])},
+            {"plane, trained: exponent of their growth with the number", "trained against untrained"},
         ),
         (
-            {"slices_plane_by_width": ATTAINED},
-            {"untrained: exponent", "plane, trained: exponent", "untrained, 64", "trained, 64"},
+            {
+                "slices_plane_by_width": np.array([[1], [40]]) * UNITS**2.0,
+                "slices_plane_by_depth": np.array([[40], [1]]) * LAYERS**2.0,
+            },
+            {"trained against untrained"},
         ),
-        ({"slices_plane_by_depth": ATTAINED_DEEP}, {"untrained, 8 layers", "trained, 8 layers"}),
-        ({"slices_test_error": 0.9}, {"test error"}),
-        ({"parallel_regions": np.array([79, 299])}, {"parallel groups"}),
+        ({"slices_test_errors": np.array([0.9, *[0.06] * 7])}, {"test error"}),
+        ({"parallel_regions": np.array([79, 299])}, {"number for parallel", "number for general"}),
+        (
+            {"parallel_regions": np.array([20, 299]), "parallel_reduced": np.array([20, 299])},
+            {"number for general"},
+        ),
         ({"slices_folded": np.array([1.0, 0.5])}, {"built to fold"}),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -344,6 +448,12 @@ def test_planted_fakes_are_not_reproduced(changes, failing):
     assert len(found.reasons) == len(failing)
     for name in failing:
         assert any(name in reason for reason in found.reasons), found.reasons
+
+
+def test_criteria_are_named_for_what_was_counted():
+    names = [c.name for c in STUDY.judge(table(slices_plane_by_width=np.array([[64.0, 256]] * 2)))]
+    assert sum("16 units a layer" in name for name in names) == 2
+    assert not any("64" in name for name in names)
 
 
 @pytest.mark.parametrize("part", [*PARTS, "all"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import combinations
 from math import comb
 
 import numpy as np
@@ -14,6 +15,10 @@ Floats = NDArray[np.float64]
 #: A cell counts if a ball of this radius fits into it: the solver's own tolerance is 1e-7. A ball of radius above 1 is
 #: not looked for.
 SMALLEST_RADIUS = 1e-6
+#: Arrangements are used whose cells all have ten times that radius: none can be missed.
+DECIDABLE_RADIUS = 1e-5
+#: Unit normals are dependent where a singular value of theirs is below this.
+DEPENDENT = 1e-9
 
 
 def cells(normals: Floats, offsets: Floats) -> list[NDArray[np.int64]]:
@@ -76,6 +81,45 @@ def _inside(normals: Floats, offsets: Floats, signs: NDArray[np.int64], known: F
         return None
     centre = np.asarray(ball.x)[:-1]
     return centre if depth(centre) > SMALLEST_RADIUS else None
+
+
+def smallest_inradius(normals: Floats, offsets: Floats) -> float:
+    """Return a bound from below for the radius of the largest ball in each cell, ∞ where no cell is enclosed.
+
+    The largest ball of a cell that has one touches hyperplanes whose unit normals have exactly one linear dependence,
+    Σ λᵢaᵢ = 0, in general position d + 1 of them; its radius is |Σ λᵢbᵢ| / Σ |λᵢ|. The bound is the smallest such
+    radius: of all simplices, and of all slabs between two parallel hyperplanes.
+
+    Parameters
+    ----------
+    normals
+        [n, d].
+    offsets
+        [n].
+
+    Notes
+    -----
+    The singular vectors of all subsets of 2 to d + 1 hyperplanes.
+    """
+    lengths = np.linalg.norm(normals, axis=1)
+    normals, offsets = normals / lengths[:, None], offsets / lengths
+    smallest = np.inf
+    for size in range(2, min(len(normals), normals.shape[1] + 1) + 1):
+        subsets = np.array(list(combinations(range(len(normals)), size)))
+        _, values, vectors = np.linalg.svd(normals[subsets].swapaxes(1, 2))
+        one = (values > DEPENDENT).sum(axis=1) == size - 1
+        weights = vectors[one, -1]
+        radii = np.abs((weights * offsets[subsets[one]]).sum(axis=1)) / np.abs(weights).sum(axis=1)
+        smallest = min(smallest, radii.min(initial=np.inf))
+    return float(smallest)
+
+
+def decidable(draw: Callable[[], tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    """Draw normals and offsets until no cell is too small to be found."""
+    while True:
+        normals, offsets = draw()
+        if smallest_inradius(normals, offsets) >= DECIDABLE_RADIUS:
+            return normals, offsets
 
 
 def generic_count(hyperplanes: int, dimensions: int) -> int:

@@ -12,6 +12,7 @@ from deepscope import figures
 from deepscope.core import FEWEST_SEEDS, interval, per_seed
 from deepscope.figures import COLORS
 from deepscope.studies.expressivity._arrangement import generic_count
+from deepscope.studies.expressivity._digit_regions import DEPTHS, FIXED_DEPTH, FIXED_WIDTH, WIDTHS
 from deepscope.studies.expressivity._slices import attainable
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ def draw(trials: pd.DataFrame) -> Figure:
     with figures.style():
         _formula(formula, trials)
         _difference(difference, trials)
-        _growth(width, trials, "width", (8, 16, 32, 64), [attainable(each, 3, 2) for each in (8, 16, 32, 64)])
-        _growth(depth, trials, "depth", (1, 2, 4, 8), [attainable(16, each, 2) for each in (1, 2, 4, 8)])
-        width.set(title="Digits, three hidden layers", xlabel="units in each layer", ylabel="regions")
-        depth.set(title="Digits, 16 units in each layer", xlabel="hidden layers")
+        _growth(width, trials, "width", WIDTHS, [attainable(each, FIXED_DEPTH, 2) for each in WIDTHS])
+        _growth(depth, trials, "depth", DEPTHS, [attainable(FIXED_WIDTH, each, 2) for each in DEPTHS])
+        width.set(title=f"Digits, {FIXED_DEPTH} hidden layers", xlabel="units in each layer", ylabel="regions")
+        depth.set(title=f"Digits, {FIXED_WIDTH} units in each layer", xlabel="hidden layers", ylabel="regions")
     return figure
 
 
@@ -42,11 +43,11 @@ def _formula(ax: Axes, trials: pd.DataFrame) -> None:
     if rows.empty:
         return
     units = np.arange(1, rows.iloc[0].shape[1] + 1)
-    counts = np.stack(list(rows)).mean(axis=0)
     for dimensions, color in enumerate(_COLORS, start=1):
         theory = [generic_count(int(n), dimensions) for n in units]
         ax.plot(units, theory, color=color, linewidth=0.9)
-        ax.plot(units, counts[dimensions - 1], "o", color=color)
+        for counts in rows:
+            ax.plot(units, counts[dimensions - 1], "o", color=color)
         label = "1 dimension" if dimensions == 1 else f"{dimensions} dimensions"
         figures.direct_label(ax, units[-1], theory[-1], label, color)
     parallel = per_seed(trials, "regions", part="parallel")
@@ -100,16 +101,38 @@ def _growth(ax: Axes, trials: pd.DataFrame, axis: str, sizes: Sequence[int], mos
     )
     for place, color in (("plane", COLORS.accent), ("line", COLORS.second)):
         rows = per_seed(trials, f"{place}_by_{axis}", part="slices")
-        if rows.empty:
-            continue
-        counts = np.stack(list(rows))
-        places = np.array(sizes[: counts.shape[2]], dtype=float)
-        for row, (time, mark, shift) in enumerate((("untrained", ":", 0.96), ("trained", "-", 1.04))):
-            middle, low, high = _geometric_mean(counts[:, row])
-            ax.plot(places * shift, middle, mark, color=color)
-            figures.interval(ax, places * shift, middle, low, high, color=color, label=f"{place}, {time}")
-        figures.direct_label(ax, places[-1] * 1.06, counts[:, :, -1].mean(), place, color)
+        if not rows.empty:
+            _before_and_after(ax, sizes, np.stack(list(rows)), place, color)
     ax.set_xlim(sizes[0] * 0.85, sizes[-1] * 1.15)
+
+
+def _before_and_after(ax: Axes, sizes: Sequence[int], counts: np.ndarray[Any, Any], place: str, color: str) -> None:
+    """Draw [seeds, before and after training, networks]; on the plane, their last points but one are named."""
+    places = np.array(sizes[: counts.shape[2]], dtype=float)
+    means = [_geometric_mean(counts[:, row]) for row in range(2)]
+    higher = int(means[1][0][-2] > means[0][0][-2])
+    for row, (time, line, shift, fill) in enumerate(
+        (("untrained", ":", 0.96, COLORS.paper), ("trained", "-", 1.04, color))
+    ):
+        middle, low, high = means[row]
+        at = places * shift
+        ax.plot(at, middle, line, color=color)
+        figures.interval(ax, at, middle, low, high, color=color, label=f"{place}, {time}")
+        ax.plot(at, middle, "o", markersize=4, markerfacecolor=fill, markeredgecolor=color, zorder=5)
+        if place == "plane":
+            # The curves rise: above them there is room to the left, below them to the right.
+            side, aligned = (1, "right") if row == higher else (-1, "left")
+            ax.annotate(
+                time,
+                (at[-2], middle[-2]),
+                (-4 * side, 8 * side),
+                textcoords="offset points",
+                ha=aligned,
+                va="center",
+                color=color,
+                fontsize=8,
+            )
+    figures.direct_label(ax, places[-1] * 1.06, counts[:, :, -1].mean(), place, color)
 
 
 def _geometric_mean(rows: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:

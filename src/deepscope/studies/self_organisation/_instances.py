@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,18 +22,16 @@ LAYOUTS = ("random", "ellipse")
 
 
 def drawn(layout: str, n: int, rng: np.random.Generator) -> Floats:
-    """Draw n cities [n, 2]: uniform in the square, or at uniform angles on an ellipse along its diagonal.
+    """Draw n cities [n, 2]: uniform in the square, or at uniform angles on an ellipse.
 
-    The ellipse is ``STRETCH`` times as long as wide. Along an axis of the square it would be a circle once both
-    coordinates are scaled to one range.
+    The ellipse is as long as the square, and ``STRETCH`` times as long as wide.
     """
     if layout not in LAYOUTS:
         raise UsageError("unknown layout", where=layout, todo=nearest(layout, LAYOUTS))
     if layout == "random":
         return SIDE * rng.random((n, 2))
     angles = 2 * np.pi * rng.random(n)
-    along, across = np.cos(angles), np.sin(angles) / STRETCH
-    return SIDE / 2 * (1 + np.stack([along + across, along - across], axis=-1) / math.sqrt(2))
+    return SIDE / 2 * (1 + np.stack([np.cos(angles), np.sin(angles) / STRETCH], axis=-1))
 
 
 def instances(layout: str, n: int, count: int, kicks: int, seed: int) -> Mapping[str, Any]:
@@ -42,17 +39,21 @@ def instances(layout: str, n: int, count: int, kicks: int, seed: int) -> Mapping
 
     For up to 12 cities, and on the ellipse, ``lower`` = ``upper`` is the shortest length. Otherwise ``upper`` is the
     length of the tour that a local search with ``kicks`` kicks per city finds, and ``lower`` the bound by 1-trees.
+    ``misread`` is the largest difference of a coordinate that was read from the one that was written, [count].
     """
     rng = np.random.default_rng(seed)
-    cities = np.stack([read(write(f"{layout}{n}", drawn(layout, n, rng))) for _ in range(count)])
+    written = np.stack([drawn(layout, n, rng) for _ in range(count)])
+    cities = np.stack([read(write(f"{layout}{n}", each)) for each in written])
+    misread = np.abs(cities - written).max(axis=(1, 2))
     lengths = np.stack([distances(each) for each in cities])
     if layout == "ellipse":
         shortest = [length(each, around(where)) for each, where in zip(lengths, cities, strict=True)]
     elif n <= ENUMERATED:
         shortest = [shortest_length(each) for each in lengths]
     else:
-        return {"cities": cities, **_bounds(lengths, kicks * n, rng)}
-    return {"cities": cities, "lower": np.array(shortest, dtype=float), "upper": np.array(shortest, dtype=float)}
+        return {"cities": cities, "misread": misread, **_bounds(lengths, kicks * n, rng)}
+    known = np.array(shortest, dtype=float)
+    return {"cities": cities, "misread": misread, "lower": known, "upper": known}
 
 
 def _bounds(lengths: Lengths, kicks: int, rng: np.random.Generator) -> dict[str, Floats]:

@@ -10,10 +10,13 @@ from deepscope.core import UsageError
 Floats = NDArray[np.float64]
 Lengths = NDArray[np.int64]
 
+#: Of a coordinate, as written.
+DECIMALS = 6
+
 
 def write(name: str, cities: Floats) -> str:
-    """Return cities [n, 2] as the text of a TSPLIB file of type EUC_2D, with 6 decimals."""
-    rows = [f"{number} {x:.6f} {y:.6f}" for number, (x, y) in enumerate(cities, start=1)]
+    """Return cities [n, 2] as the text of a TSPLIB file of type EUC_2D, with ``DECIMALS`` decimals."""
+    rows = [f"{number} {x:.{DECIMALS}f} {y:.{DECIMALS}f}" for number, (x, y) in enumerate(cities, start=1)]
     head = [f"NAME : {name}", "TYPE : TSP", f"DIMENSION : {len(cities)}", "EDGE_WEIGHT_TYPE : EUC_2D"]
     return "\n".join([*head, "NODE_COORD_SECTION", *rows, "EOF", ""])
 
