@@ -6,17 +6,19 @@ A function of n bits is the integer whose bit x is its value at the input x, or 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import hadamard
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from deepscope.studies.foundations._separation import Floats, is_separable
+from deepscope.studies.foundations._separation import Floats, is_separable, program_margin
 
 Integers = NDArray[np.int64]
 
-#: Threshold functions of 1, 2, 3 and 4 bits, as published.
+#: Threshold functions of 1, 2, 3 and 4 bits (``muroga1971threshold``).
 THRESHOLD_FUNCTIONS = (4, 14, 104, 1882)
 
 
@@ -32,6 +34,11 @@ def monomials(bits: int) -> tuple[Floats, Integers]:
 def parity(bits: int) -> Floats:
     """Return +1 where an even number of bits is set, else −1."""
     return np.where(_set_bits(np.arange(2**bits)) % 2 == 1, -1.0, 1.0)
+
+
+def partial_parity(chosen: int, bits: int) -> Floats:
+    """Return the parity of the first so many bits of all: of order ``chosen``, as that of these bits alone."""
+    return np.tile(parity(chosen), 2 ** (bits - chosen))
 
 
 def majority(bits: int) -> Floats:
@@ -66,6 +73,29 @@ def order(function: Floats) -> int:
     """
     bits = len(function).bit_length() - 1
     return next((degree for degree in range(bits) if is_separable(signed_monomials(function, degree))), bits)
+
+
+def fixed_orders(bits: int) -> dict[str, Any]:
+    """Return what no seed has a part in: the orders of fixed functions of up to n bits, and the margin of XOR.
+
+    Parameters
+    ----------
+    bits
+        n.
+
+    Returns
+    -------
+    dict
+        ``parity_order`` and ``majority_order`` [n], of 1 to n bits; ``partial_order`` [n], of the parity of the first
+        0 to n − 1 of n bits; ``xor_margin``, by ``program_margin``.
+    """
+    counts = range(1, bits + 1)
+    return {
+        "parity_order": np.array([order(parity(n)) for n in counts]),
+        "majority_order": np.array([order(majority(n)) for n in counts]),
+        "partial_order": np.array([order(partial_parity(chosen, bits)) for chosen in range(bits)]),
+        "xor_margin": program_margin(signed_monomials(parity(2), 1)).high,
+    }
 
 
 def signed_monomials(function: Floats, degree: int) -> Floats:

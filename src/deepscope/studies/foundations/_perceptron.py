@@ -44,45 +44,37 @@ def sweep(points: Floats, weights: Floats) -> tuple[Floats, list[int]]:
     return weights, mistakes
 
 
-def cyclic_updates(points: Floats, limit: float) -> int:
-    """Return the number of updates until all points are right, passing over them again and again.
+def cyclic(points: Floats, limit: float) -> list[int]:
+    """Return the places of the points added until all are right, passing over them again and again.
 
-    It stops at the end of the pass in which the limit is exceeded.
+    It stops at the end of the pass in which the limit of updates is exceeded.
     """
-    weights, updates = np.zeros(points.shape[1]), 0
-    while updates <= limit:
+    weights = np.zeros(points.shape[1])
+    added: list[int] = []
+    while len(added) <= limit:
         weights, mistakes = sweep(points, weights)
         if not mistakes:
             break
-        updates += len(mistakes)
-    return updates
+        added += mistakes
+    return added
 
 
-def closest_first_updates(points: Floats, limit: float) -> int:
-    """Return the number of updates if, of the points on the wrong side, the one nearest the hyperplane is added.
+def closest_first(points: Floats, limit: float) -> list[int]:
+    """Return the places of the points added until all are right: of those that are wrong, the nearest the hyperplane.
 
-    This order makes w grow as fast as the proof of the bound allows. It stops one update beyond the limit.
+    The bound holds for every order. It stops one update beyond the limit.
     """
     gram = points @ points.T
-    products, updates = np.zeros(len(points)), 0
-    while updates <= limit:
+    products = np.zeros(len(points))
+    added: list[int] = []
+    while len(added) <= limit:
         wrong = np.where(products <= 0, products, -np.inf)
         nearest = int(wrong.argmax())
         if products[nearest] > 0:
             break
         products += gram[nearest]
-        updates += 1
-    return updates
-
-
-def passes_until_right(points: Floats, limit: int) -> int | None:
-    """Return the number of passes up to and with the first one without a mistake; None beyond the limit."""
-    weights = np.zeros(points.shape[1])
-    for done in range(1, limit + 1):
-        weights, mistakes = sweep(points, weights)
-        if not mistakes:
-            return done
-    return None
+        added.append(nearest)
+    return added
 
 
 def fate(points: Floats, limit: int) -> tuple[str, int]:

@@ -11,6 +11,7 @@ from deepscope import figures
 from deepscope.core import FEWEST_SEEDS, interval, per_seed
 from deepscope.figures import COLORS
 from deepscope.studies.foundations._boolean_functions import THRESHOLD_FUNCTIONS
+from deepscope.studies.foundations._digit_pairs import share_flipped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,31 +35,45 @@ def _bound(ax: Axes, trials: pd.DataFrame) -> None:
     ax.set(
         title="Updates until all samples are right", xscale="log", yscale="log", xlabel="bound (R/γ)²", ylabel="updates"
     )
-    ax.plot([1, 1e6], [1, 1e6], color=COLORS.ink, linewidth=0.9)
-    ax.text(5e3, 1e4, "the bound", ha="right", fontsize=8)
-    for part, color, size, label, place in (
-        ("separable", COLORS.accent, 1.6, "random sets", (3e3, 1.2)),
-        ("orthogonal", COLORS.second, 4.5, "orthogonal samples", (1.3, 900.0)),
+    for part, color, mark, size, alpha in (
+        ("separable", COLORS.accent, "o", 1.6, 0.5),
+        ("orthogonal", COLORS.second, "s", 4.5, 1.0),
     ):
         found = [per_seed(trials, name, part=part) for name in ("bound", "updates")]
         if found[0].empty:
             continue
         limits, updates = (np.concatenate(list(each)) for each in found)
-        ax.plot(
-            np.repeat(limits, updates.shape[1]),
-            updates.ravel(),
-            "o" if part == "separable" else "s",
-            color=color,
-            markersize=size,
-            markeredgewidth=0,
-            alpha=0.5 if part == "separable" else 1.0,
-        )
-        ax.text(*place, label, color=color, fontsize=8)
-    ax.set(xlim=(1, 1e7), ylim=(0.8, 3e4))
+        places = np.repeat(limits, updates.shape[1])
+        ax.plot(places, updates.ravel(), mark, color=color, markersize=size, markeredgewidth=0, alpha=alpha)
+        if part == "separable":
+            ax.text(0.97, 0.05, "random sets", transform=ax.transAxes, ha="right", color=color, fontsize=8)
+        else:
+            _label(ax, "orthogonal\nsamples", float(limits.max()), color)
+    ends, top = np.array(ax.get_xlim()), ax.get_ylim()[1]
+    ax.plot(ends, ends, color=COLORS.ink, linewidth=0.9, scalex=False, scaley=False)
+    _label(ax, "the bound", top**0.85, COLORS.ink)
+
+
+def _label(ax: Axes, text: str, place: float, color: str) -> None:
+    """Write to the upper left of a place on the line y = x."""
+    ax.annotate(
+        text,
+        (place, place),
+        xytext=(-8, 2),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        color=color,
+        fontsize=8,
+    )
 
 
 def _errors(ax: Axes, trials: pd.DataFrame) -> None:
-    ax.set(title="Digits, 10 % of the labels wrong", xlabel="passes over the training images", ylabel="test error")
+    ax.set(
+        title=f"Digits, {100 * share_flipped(trials):g} % of the labels wrong",
+        xlabel="passes over the training images",
+        ylabel="test error",
+    )
     for name, color, label, shift in (
         ("last", COLORS.second, "last weights", 0),
         ("voted", COLORS.accent, "vote", 6),
@@ -89,7 +104,7 @@ def _errors(ax: Axes, trials: pd.DataFrame) -> None:
 def _counts(ax: Axes, trials: pd.DataFrame) -> None:
     bits = np.arange(1, 5)
     ax.set(title="Functions that a threshold unit computes", yscale="log", xlabel="input bits", ylabel="functions")
-    ax.set(xlim=(0.7, 4.7), ylim=(2, 3e5), xticks=bits)
+    ax.set(xlim=(0.7, 4.7), ylim=(1, 3e5), xticks=bits)
     everything = 2.0 ** (2**bits)
     ax.plot(bits, everything, "x--", color=COLORS.muted, markersize=4)
     ax.text(3.7, 3e4, "all functions", ha="right", color=COLORS.muted, fontsize=8)

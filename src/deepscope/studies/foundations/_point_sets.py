@@ -51,10 +51,20 @@ def separable_set(rng: np.random.Generator, features: int, count: int, margin: f
 
 
 def orthogonal_set(rng: np.random.Generator, count: int) -> Floats:
-    """Draw n orthogonal points with coordinates ±1, n a power of 2: (R/γ)² = n, and each point costs one update."""
+    """Draw n orthogonal points with coordinates ±1, n a power of 2, and n times the point γu behind them.
+
+    R² = n and γ = 1, so that (R/γ)² = n. Each of the first n points costs one update, and then all points are right.
+    The mean of the orthogonal points is γu, whose coordinates are 0 but for one, ±1. It changes neither R nor γ;
+    without it all norms would be equal, and a norm that is not the largest could pass for R.
+
+    Returns
+    -------
+    numpy.ndarray
+        [2 n, n], integers.
+    """
     signs = rng.choice([-1.0, 1.0], count)
-    found: Floats = rng.permutation(hadamard(count).astype(float)) * signs
-    return found
+    orthogonal = rng.permutation(hadamard(count).astype(float)) * signs
+    return np.vstack([orthogonal, np.tile(orthogonal.mean(axis=0), (count, 1))])
 
 
 def inseparable_set(rng: np.random.Generator) -> Floats:

@@ -21,6 +21,9 @@ Floats = NDArray[np.float64]
 #: Margins of a program below the first are 0 up to rounding, and above the second not 0.
 ROUNDING = 1e-9
 CLEARLY_POSITIVE = 1e-6
+#: From so many coordinates on a program is solved by the interior-point method, which ends at a vertex as the simplex
+#: method does: seconds, where that takes minutes.
+MANY = 500
 
 
 class Bounds(NamedTuple):
@@ -30,7 +33,15 @@ class Bounds(NamedTuple):
     high: float
 
 
-def euclidean_margin(points: Floats) -> Bounds:
+class Margin(NamedTuple):
+    """Bounds of γ/R, and u [d], the w of length 1 that shows the lower one."""
+
+    low: float
+    high: float
+    normal: Floats
+
+
+def euclidean_margin(points: Floats) -> Margin:
     """Return γ/R, where γ is the largest minᵢ zᵢ·w over |w| = 1 and R the largest |zᵢ|.
 
     It is the distance of the origin from the points' convex hull. The nearest point of the hull is found by
@@ -51,7 +62,8 @@ def euclidean_margin(points: Floats) -> Bounds:
     weights, _ = nnls(system, np.append(np.zeros(points.shape[1]), 1.0), maxiter=100 * len(scaled))
     nearest = scaled.T @ (weights / weights.sum())
     distance = float(np.linalg.norm(nearest))
-    return Bounds(float((scaled @ nearest).min()) / distance if distance > 0 else 0.0, distance)
+    normal = nearest / distance if distance > 0 else nearest
+    return Margin(float((scaled @ normal).min()), distance, normal)
 
 
 def program_margin(points: Floats) -> Bounds:
@@ -70,7 +82,7 @@ def program_margin(points: Floats) -> Bounds:
         A_ub=np.column_stack([-points, np.ones(count)]),
         b_ub=np.zeros(count),
         bounds=[(-1, 1)] * features + [(None, None)],
-        method="highs",
+        method="highs-ipm" if features >= MANY else "highs-ds",
     )
     if found.status != 0:
         raise RuntimeError(f"the linear program was not solved: {found.message}")
