@@ -10,7 +10,7 @@ import numpy as np
 from deepscope import figures
 from deepscope.core import FEWEST_SEEDS, interval, per_seed
 from deepscope.figures import COLORS
-from deepscope.studies.learning_dynamics._fourier_modes import MODES, TOLERANCES, Floats
+from deepscope.studies.learning_dynamics._fourier_modes import MODES, TOLERANCE, Floats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,12 +19,19 @@ if TYPE_CHECKING:
 
 _PAINTS = (COLORS.accent, COLORS.third, COLORS.second)
 _SINES = {"target": "1, 3, 5", "learner": "network", "loss": "value"}
-#: Series of the panel of steps: the case, its name, its colour.
-_SERIES = (
-    (_SINES, "network", COLORS.accent),
-    ({**_SINES, "loss": "value and derivative"}, "H1", COLORS.third),
-    ({**_SINES, "learner": "waves"}, "waves", COLORS.muted),
-    ({**_SINES, "learner": "Jacobi"}, "Jacobi", COLORS.second),
+#: Series of the panel of steps: the case, its name, its colour, and the place of the name from its lowest or highest
+#: frequency, in points.
+_SERIES: tuple[tuple[dict[str, str], str, str, int, tuple[int, int]], ...] = (
+    (_SINES, "network", COLORS.accent, 0, (6, -1)),
+    (
+        {**_SINES, "loss": "value and second derivative"},
+        "network, second\nderivatives in loss",
+        COLORS.third,
+        0,
+        (-6, 14),
+    ),
+    ({**_SINES, "learner": "waves"}, "network on\nrandom waves", COLORS.muted, -1, (7, 0)),
+    ({**_SINES, "learner": "Jacobi"}, "Jacobi", COLORS.second, -1, (7, 0)),
 )
 _WIDTHS = ("½", "1", "2")
 
@@ -43,29 +50,26 @@ def draw(trials: pd.DataFrame) -> Figure:
 def _errors_of_modes(ax: Axes, trials: pd.DataFrame) -> None:
     ax.set(title="A network learns sin x + sin 3x + sin 5x", xlabel="training step + 1", ylabel="relative error")
     ax.set(xscale="log", yscale="log", ylim=(1e-3, 3))
-    for tolerance in TOLERANCES:
-        ax.axhline(tolerance / 100, color=COLORS.ink, linewidth=0.7, linestyle=(0, (4, 2)))
-        ax.text(1.0, tolerance / 100, f"{tolerance} %", va="bottom", fontsize=8, color=COLORS.ink)
+    ax.axhline(TOLERANCE, color=COLORS.ink, linewidth=0.7, linestyle=(0, (4, 2)))
+    ax.text(1.0, TOLERANCE, f"{TOLERANCE:.0%}".replace("%", " %"), va="bottom", fontsize=8, color=COLORS.ink)
     steps = per_seed(trials, "step", **_SINES)
     for name, label, paint in zip(MODES, ("sin x", "sin 3x", "sin 5x"), _PAINTS, strict=True):
         for at, error in zip(steps, per_seed(trials, f"{name}_error", **_SINES), strict=True):
             ax.plot(np.asarray(at) + 1, error, color=paint, linewidth=0.5, alpha=0.5)
-        for tolerance in TOLERANCES:
-            fitted = _numbers(per_seed(trials, f"{name}_step_{tolerance}", **_SINES))
-            if len(fitted):
-                middle, low, high = _geometric(fitted)
-                ax.plot([low, high], [tolerance / 100] * 2, color=paint, linewidth=2.2, zorder=3)
-                ax.plot(middle, tolerance / 100, "o", color=paint, markersize=4.5, zorder=4)
+        fitted = _numbers(per_seed(trials, f"{name}_step", **_SINES))
         if len(fitted):
+            middle, low, high = _geometric(fitted)
+            ax.plot([low, high], [TOLERANCE] * 2, color=paint, linewidth=2.2, zorder=3)
+            ax.plot(middle, TOLERANCE, "o", color=paint, markersize=4.5, zorder=4)
             _name(ax, middle, label, paint)
 
 
 def _name(ax: Axes, x: float, text: str, paint: str) -> None:
-    """Write a frequency's name above its last mark."""
+    """Write a frequency's name above its mark."""
     box = {"facecolor": COLORS.paper, "edgecolor": "none", "pad": 1, "alpha": 0.85}
     ax.annotate(
         text,
-        xy=(x, max(TOLERANCES) / 100),
+        xy=(x, TOLERANCE),
         xytext=(0, 9),
         textcoords="offset points",
         ha="center",
@@ -77,34 +81,33 @@ def _name(ax: Axes, x: float, text: str, paint: str) -> None:
 
 def _steps_over_frequency(ax: Axes, trials: pd.DataFrame) -> None:
     ax.set(title="Steps until the error stays below 30 %", xlabel="frequency k (periods in 2π)", ylabel="steps")
-    ax.set(yscale="log", xlim=(0.5, 7.4))
+    ax.set(yscale="log", xlim=(0.5, 7.9), ylim=(8, 2e4))
     ax.set_xticks(range(1, 7))
-    for case, label, paint in _SERIES:
+    for case, label, paint, end, place in _SERIES:
         points = [
             (float(per_seed(trials, f"{name}_frequency", **case).iloc[0]), *_geometric(fitted))
             for name in MODES
-            if len(fitted := _numbers(per_seed(trials, f"{name}_step_30", **case)))
+            if len(fitted := _numbers(per_seed(trials, f"{name}_step", **case)))
         ]
         if points:
             table = np.array(points).T
             figures.interval(ax, *table, color=paint)
             ax.plot(table[0], table[1], color=paint, linewidth=0.9)
-            # Right of the highest steps are those of random sums.
-            right = label != "network"
-            ax.annotate(
-                label,
-                xy=(table[0, -1], table[1, -1]),
-                xytext=(5 if right else -5, 0 if right else 3),
-                textcoords="offset points",
-                ha="left" if right else "right",
-                va="center",
-                color=paint,
-                fontsize=8,
-            )
+            _beside(ax, (table[0, end], table[1, end]), label, paint, place)
     drawn: dict[str, Any] = {**_SINES, "target": "random"}
     for name in MODES:
-        frequencies, steps = (per_seed(trials, f"{name}_{what}", **drawn) for what in ("frequency", "step_30"))
-        ax.plot(frequencies, steps.astype(float), ".", color=COLORS.accent, markersize=4, alpha=0.45, zorder=1)
+        frequencies, found = (
+            per_seed(trials, f"{name}_{what}", **drawn).astype(float) for what in ("frequency", "step")
+        )
+        # Beside the points of the first sum.
+        ax.plot(frequencies + 0.2, found, "o", color=COLORS.accent, fillstyle="none", markersize=3.5, mew=0.7)
+    highest = _numbers(per_seed(trials, "high_step", **drawn))
+    if len(highest):
+        _beside(ax, (5.0, highest.max()), "network on random sums", COLORS.accent, (-36, 14))
+
+
+def _beside(ax: Axes, point: tuple[float, float], text: str, paint: str, place: tuple[int, int]) -> None:
+    ax.annotate(text, xy=point, xytext=place, textcoords="offset points", va="center", color=paint, fontsize=8)
 
 
 def _filtered_errors(ax: Axes, trials: pd.DataFrame) -> None:
@@ -115,17 +118,17 @@ def _filtered_errors(ax: Axes, trials: pd.DataFrame) -> None:
         return
     x = np.asarray(steps.iloc[0])
     for column, label, paint in (
-        ("dealt_low", "", COLORS.muted),
-        ("dealt_high", "shuffled", COLORS.muted),
-        ("true_high", "high part", COLORS.second),
-        ("true_low", "low part", COLORS.accent),
+        ("by_heart_high", "", COLORS.muted),
+        ("by_heart_low", "low, by heart", COLORS.muted),
+        ("network_high", "high part (both)", COLORS.second),
+        ("network_low", "low part", COLORS.accent),
     ):
         logs = np.log(np.stack(list(per_seed(trials, column, learner="images"))))
         ends = np.exp([_ends(each) for each in logs.T])
-        ax.plot(x, np.exp(logs.mean(axis=0)), color=paint, linestyle="--" if column == "dealt_low" else "-")
+        ax.plot(x, np.exp(logs.mean(axis=0)), color=paint, linestyle="--" if column == "by_heart_low" else "-")
         ax.fill_between(x, *ends.T, color=paint, alpha=0.25, linewidth=0)
         figures.direct_label(ax, x[-1], math.exp(logs.mean(axis=0)[-1]), label, paint)
-    ax.set_xlim(0, 1.25 * x[-1])
+    ax.set_xlim(0, 1.45 * x[-1])
     ax.set_xticks(np.linspace(0, x[-1], 5).round().astype(int))
 
 
@@ -133,11 +136,10 @@ def _ratios_over_width(ax: Axes, trials: pd.DataFrame) -> None:
     ax.set(title="Error of the high part over that of the low", ylabel="e_high / e_low", yscale="log")
     ax.set(xlabel="squared filter width δ² (1: nearest neighbours)", xlim=(-0.3, 2.9))
     ax.set_xticks(range(len(_WIDTHS)), _WIDTHS)
-    figures.band(ax, 1 / 1.25, 1.25)
     ax.axhline(1.0, color=COLORS.muted, linewidth=0.8)
     for column, label, paint in (
-        ("true_log_ratios", "digits", COLORS.accent),
-        ("dealt_log_ratios", "shuffled", COLORS.muted),
+        ("network_log_ratios", "network", COLORS.accent),
+        ("by_heart_log_ratios", "by heart", COLORS.muted),
     ):
         rows = list(per_seed(trials, column, learner="images"))
         if not rows:
@@ -147,10 +149,9 @@ def _ratios_over_width(ax: Axes, trials: pd.DataFrame) -> None:
         middle: Floats = np.exp(logs.mean(axis=0))
         ends = np.exp([_ends(each) for each in logs.T])
         figures.interval(ax, x, middle, *ends.T, color=paint)
-        # Above the line of equal errors.
-        figures.direct_label(ax, x[-1], 1.1 * middle[-1], label, paint)
-    ax.set_ylim(0.7, None)
-    ticks = (0.8, 1, 1.25, 2, 3, 5, 10)
+        figures.direct_label(ax, x[-1], middle[-1], label, paint)
+    ax.set_ylim(0.9, None)
+    ticks = (1, 2, 3, 5, 10)
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
 

@@ -49,5 +49,29 @@ def nearest_neighbour_scale(squared: Tensor) -> float:
     return float(others.min(dim=1).values.median())
 
 
+def memorised(targets: Tensor, order: Tensor, error: float) -> Tensor:
+    """Return what is answered by learning one input after another by heart, at a given relative error overall.
+
+    Parameters
+    ----------
+    targets
+        [n, k] values: answered for the inputs learned.
+    order
+        [n] the place of each input in the order of learning. To those not learned the mean of all is answered.
+    error
+        ‖h − y‖ / ‖y‖, means subtracted, which falls as √(1 − m/n) where m of n similar inputs are learned, and from
+        which m is found; 0 … n − 1.
+    """
+    n = len(targets)
+    learned = min(n - 1, round(n * (1 - min(1.0, error) ** 2)))
+    return torch.where((order < learned).unsqueeze(1), targets, targets.mean(dim=0))
+
+
+def overall_error(outputs: Tensor, targets: Tensor) -> float:
+    """Return ‖h − y‖ / ‖y‖ of [n, k] values, means over the inputs subtracted."""
+    wanted = targets - targets.mean(dim=0)
+    return _ratio(outputs - outputs.mean(dim=0) - wanted, wanted)
+
+
 def _ratio(part: Tensor, whole: Tensor) -> float:
     return float(torch.linalg.norm(part) / torch.linalg.norm(whole))

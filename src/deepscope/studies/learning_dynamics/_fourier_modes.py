@@ -14,8 +14,8 @@ from deepscope.core import UsageError, nearest
 
 Floats = NDArray[np.float64]
 
-#: Tolerances in per cent: a mode is fitted to one once its relative error stays below it …
-TOLERANCES = (10, 30)
+#: A mode is fitted once its relative error stays below this …
+TOLERANCE = 0.3
 #: … in the running median over so many steps, an odd number.
 WINDOW = 101
 TARGETS = ("1, 3, 5", "random")
@@ -60,17 +60,9 @@ class SumOfSines:
 
     def __call__(self, x: Floats) -> Floats:
         """Return f at [n] points."""
-        values: Floats = np.sum(np.sin(self._angles(x)), axis=0)
+        angles = np.multiply.outer(np.array(self.frequencies), x) + np.array(self.phases)[:, None]
+        values: Floats = np.sum(np.sin(angles), axis=0)
         return values
-
-    def derivative(self, x: Floats) -> Floats:
-        """Return f′ at [n] points."""
-        slopes: Floats = np.sum(np.array(self.frequencies)[:, None] * np.cos(self._angles(x)), axis=0)
-        return slopes
-
-    def _angles(self, x: Floats) -> Floats:
-        angles: Floats = np.multiply.outer(np.array(self.frequencies), x) + np.array(self.phases)[:, None]
-        return angles
 
 
 def ring(points: int) -> Floats:
@@ -96,8 +88,8 @@ def relative_errors(values: Floats, target: Floats, frequencies: tuple[int, ...]
     return np.abs(np.fft.rfft(values)[chosen] - wanted) / np.abs(wanted)
 
 
-def fitted_steps(errors: Floats, tolerance: float) -> list[int | None]:
-    """Return for each column the first step from which the error stays below the tolerance, in per cent, to the end.
+def fitted_steps(errors: Floats) -> list[int | None]:
+    """Return for each column the first step from which the error stays below the tolerance to the end.
 
     Errors are [steps, modes], one row per step from 0; each column is replaced by its running median over ``WINDOW``
     steps, so that neither a passage by chance (an oscillating output crosses its target) nor a short throw-back by the
@@ -107,7 +99,7 @@ def fitted_steps(errors: Floats, tolerance: float) -> list[int | None]:
     from scipy.ndimage import median_filter
 
     medians = median_filter(np.asarray(errors, dtype=float), size=(WINDOW, 1), mode="nearest")
-    return [_last_passage(column < tolerance / 100) for column in medians.T]
+    return [_last_passage(column < TOLERANCE) for column in medians.T]
 
 
 def _last_passage(below: NDArray[np.bool_]) -> int | None:
@@ -117,11 +109,11 @@ def _last_passage(below: NDArray[np.bool_]) -> int | None:
 
 
 def until_fitted(errors: Iterable[Floats], limit: int) -> Floats:
-    """Return the errors of steps 0, 1 … until all modes are fitted to all tolerances, or of ``limit`` steps."""
+    """Return the errors of steps 0, 1 … until all modes are fitted, or of ``limit`` steps."""
     found: list[Floats] = []
     for each in itertools.islice(errors, limit + 1):
         found.append(each)
         # The end decides; twice the window holds it.
-        if len(found) % WINDOW == 0 and None not in fitted_steps(np.array(found[-2 * WINDOW :]), min(TOLERANCES)):
+        if len(found) % WINDOW == 0 and None not in fitted_steps(np.array(found[-2 * WINDOW :])):
             break
     return np.array(found)

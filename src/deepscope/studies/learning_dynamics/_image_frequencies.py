@@ -14,7 +14,9 @@ from deepscope.data import load
 from deepscope.models import MLP
 from deepscope.studies.learning_dynamics._filtered_errors import (
     GaussianFilter,
+    memorised,
     nearest_neighbour_scale,
+    overall_error,
     squared_distances,
 )
 from deepscope.studies.learning_dynamics._fourier_modes import Floats
@@ -22,6 +24,8 @@ from deepscope.studies.learning_dynamics._full_batch import full_batch_adam
 
 #: δ² of the filters, in units of the median squared distance to the nearest other image.
 WIDTHS = (0.5, 1.0, 2.0)
+#: Those that reach beyond an image's own label.
+JUDGED_WIDTHS = (1.0, 2.0)
 
 
 def learn_images(case: Case, run: TrialRun) -> dict[str, Any]:
@@ -30,15 +34,17 @@ def learn_images(case: Case, run: TrialRun) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``step``, ``accuracy`` at the end, and with the filters of the images (``true_``) and of the images dealt to
-        other labels (``dealt_``): ``low`` and ``high``, the errors at the middle width; ``log_ratios``, the mean of
-        log(e_high/e_low), and ``shares``, that of steps with e_low < e_high, at each width.
+        ``step``, ``accuracy`` at the end, and for the network (``network_``) and for what learns the images by heart,
+        one after another in random order, as far as leaves the same overall error at each step (``by_heart_``): ``low``
+        and ``high``, the errors at the middle width, and ``log_ratios``, the mean of log(e_high/e_low) at each width.
 
     Raises
     ------
     UsageError
-        More images are asked for than there are, or fewer than 2.
+        More images are asked for than there are, or fewer than 2; ``every`` is not within 1 … ``image_steps``.
     """
+    if not 1 <= case.every <= case.image_steps:
+        raise UsageError(f"every is {case.every}", where="every", todo=f"Give 1 … image_steps, {case.image_steps}.")
     data = load(case.data)
     if not 2 <= case.n_train <= len(data.train):
         todo = f"Set n_train to 2 … {len(data.train)}."
@@ -54,43 +60,33 @@ def learn_images(case: Case, run: TrialRun) -> dict[str, Any]:
         outputs = model(inputs)
         return outputs, F.mse_loss(outputs, targets)
 
-    filters = _filters(inputs, rng)
-    steps, accuracies, errors = [], [], []
+    squared = squared_distances(inputs)
+    filters = [GaussianFilter.of(squared, width * nearest_neighbour_scale(squared)) for width in WIDTHS]
+    order = torch.from_numpy(rng.permutation(case.n_train)).to(run.device)
+    steps, accuracies, network, by_heart = [], [], [], []
     for step, outputs in enumerate(full_batch_adam(model, forward, case.image_learning_rate)):
         if step % case.every == 0:
             steps.append(step)
             accuracies.append(float((outputs.argmax(dim=1) == labels).float().mean()))
-            errors.append([each.errors(outputs, targets) for each in filters])
+            network.append([each.errors(outputs, targets) for each in filters])
+            learned = memorised(targets, order, overall_error(outputs, targets))
+            by_heart.append([each.errors(learned, targets) for each in filters])
             run.progress(step / case.image_steps)
         if step >= case.image_steps:
             break
-    low, high = np.array(errors).transpose(2, 1, 0)
     return {
         "step": np.array(steps),
         "accuracy": accuracies[-1],
-        **_compared("true", low[: len(WIDTHS)], high[: len(WIDTHS)]),
-        **_compared("dealt", low[len(WIDTHS) :], high[len(WIDTHS) :]),
+        **_compared("network", np.array(network)),
+        **_compared("by_heart", np.array(by_heart)),
     }
 
 
-def _filters(inputs: Tensor, rng: np.random.Generator) -> list[GaussianFilter]:
-    """Return the filters of all widths, and then those of the same images in random order."""
-    squared = squared_distances(inputs)
-    scale = nearest_neighbour_scale(squared)
-    dealt = torch.from_numpy(rng.permutation(len(inputs))).to(inputs.device)
-    return [
-        GaussianFilter.of(distances, width * scale)
-        for distances in (squared, squared[dealt][:, dealt])
-        for width in WIDTHS
-    ]
-
-
-def _compared(name: str, low: Floats, high: Floats) -> dict[str, Any]:
-    """Return errors at the middle width, and at each width what is judged, over all steps but the first."""
-    ratios = np.log(high[:, 1:] / low[:, 1:])
+def _compared(name: str, errors: Floats) -> dict[str, Any]:
+    """Return errors at the middle width and mean log ratios over all steps but the first, of [step, width, part]."""
+    low, high = errors.transpose(2, 1, 0)
     return {
         f"{name}_low": low[1],
         f"{name}_high": high[1],
-        f"{name}_log_ratios": ratios.mean(axis=1),
-        f"{name}_shares": (ratios > 0).mean(axis=1),
+        f"{name}_log_ratios": np.log(high[:, 1:] / low[:, 1:]).mean(axis=1),
     }

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 — torch's own name for it
 
 from deepscope.core import Case, TrialRun, UsageError, nearest
 from deepscope.models import MLP
@@ -16,7 +15,9 @@ from deepscope.studies.learning_dynamics._full_batch import full_batch_adam
 
 #: Standard deviation of the random waves' frequencies: exp(−5²/(2 · 20²)) = 0.97 is even up to the highest of a target.
 WAVES = 20.0
-_LOSSES = ("value", "value and derivative")
+#: The highest frequency whose second derivative counts in full: above the targets' highest, 6.
+HIGHEST = 8
+_LOSSES = ("value", "value and second derivative")
 
 
 def network_errors(case: Case, run: TrialRun, target: SumOfSines) -> Iterator[Floats]:
@@ -29,30 +30,42 @@ def network_errors(case: Case, run: TrialRun, target: SumOfSines) -> Iterator[Fl
     UsageError
         An unknown loss.
     """
-    if case.loss not in _LOSSES:
-        raise UsageError("unknown loss", where=case.loss, todo=nearest(case.loss, _LOSSES))
     x = ring(case.points)
     wanted = target(x)
-    inputs, values, slopes = (
-        torch.from_numpy(each).float().unsqueeze(1).to(run.device) for each in (x, wanted, target.derivative(x))
-    )
+    inputs, values = (torch.from_numpy(each).float().unsqueeze(1).to(run.device) for each in (x, wanted))
+    weights = mode_weights(case.points, case.loss).unsqueeze(1).to(run.device)
     if case.learner == "waves":
         frequencies = WAVES * torch.randn(1, case.width, generator=run.generator)
         phases = 2 * math.pi * torch.rand(case.width, generator=run.generator)
         inputs = math.sqrt(2) * torch.cos(inputs * frequencies.to(run.device) + phases.to(run.device))
-    inputs.requires_grad_(case.loss == "value and derivative")
     hidden = [case.width] * (3 if case.learner == "waves" else 4)
     model = MLP(inputs.shape[1], hidden, 1, activation="tanh").to(run.device)
 
     def forward() -> tuple[Tensor, Tensor]:
-        if case.loss == "value":
-            outputs = model(inputs)
-            return outputs, F.mse_loss(outputs, values)
         outputs = model(inputs)
-        # An output depends on its own point alone, so that the gradient of their sum is the derivative at each.
-        (derivative,) = torch.autograd.grad(outputs.sum(), inputs, create_graph=True)
-        return outputs, F.mse_loss(outputs, values) + F.mse_loss(derivative, slopes)
+        modes = torch.fft.fft(outputs - values, dim=0, norm="ortho")
+        return outputs, (weights * modes.abs().square()).mean()
 
     for step, outputs in enumerate(full_batch_adam(model, forward, case.learning_rate)):
         run.progress(min(1.0, step / case.steps))
         yield relative_errors(outputs.squeeze(1).double().cpu().numpy(), wanted, target.frequencies)
+
+
+def mode_weights(points: int, loss: str) -> Tensor:
+    """Return the weight in the loss of each mode of the error on the ring, [points], in the order of ``torch.fft.fft``.
+
+    The loss is the mean over modes of weight · |ê(k)|². The weight 1 of ``"value"`` makes it the mean squared error
+    (Parseval). ``"value and second derivative"`` has 1 + k⁴, which adds the mean square of e″; |k| counts as
+    ``HIGHEST`` at most, or the modes that are in no target would outweigh the others by their number and size.
+
+    Raises
+    ------
+    UsageError
+        An unknown loss.
+    """
+    if loss not in _LOSSES:
+        raise UsageError("unknown loss", where=loss, todo=nearest(loss, _LOSSES))
+    if loss == "value":
+        return torch.ones(points)
+    frequencies: Tensor = torch.fft.fftfreq(points, 1 / points)
+    return frequencies.abs().clamp(max=HIGHEST).pow(4).add(1)
