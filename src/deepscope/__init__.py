@@ -89,19 +89,7 @@ _PARTS = (
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    if name in {
-        "core",
-        "linalg",
-        "figures",
-        "subject",
-        "data",
-        "models",
-        "training",
-        "instruments",
-        "studies",
-        "report",
-        "lab",
-    }:
+    if name in _PARTS:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
