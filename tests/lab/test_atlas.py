@@ -86,6 +86,11 @@ def test_a_record_of_no_study_is_refused(tmp_path: Path) -> None:
         atlas(tmp_path)
 
 
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DeepscopeError, match="there is no such folder of records: .*gone"):
+        atlas(tmp_path / "gone")
+
+
 def test_records_name_no_place_on_the_machine_that_made_them() -> None:
     for path in records_folder().glob("*.json"):
         text = path.read_text(encoding="utf-8")

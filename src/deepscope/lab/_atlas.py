@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import deepscope
-from deepscope.core import DeepscopeError, rows
+from deepscope.core import DeepscopeError, UsageError, rows
 from deepscope.lab._atlas_records import AtlasRecord, read_records
 from deepscope.lab._coverage import coverage_of, evidence_by_row
 from deepscope.lab._declarations import check_keys, instruments, specimens
@@ -34,8 +34,10 @@ def atlas(records: Path | None = None) -> dict[str, Any]:
     Raises
     ------
     DeepscopeError
-        A record does not parse, its figure is missing, it is that of no study, or a row or reference does not exist.
+        There is no such folder, a record does not parse, its figure is missing, it is that of no study, or a row or reference does not exist.
     """
+    if records is not None and not records.is_dir():
+        raise UsageError("there is no such folder of records", where=str(records), todo="Leave --records away.")
     found = read_records(records or records_folder())
     headings = catalog()
     _require_studies(found, headings, records)
