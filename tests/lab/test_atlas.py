@@ -87,7 +87,7 @@ def test_a_record_of_no_study_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DeepscopeError, match="there is no such folder of records: .*gone"):
+    with pytest.raises(DeepscopeError, match=r"there is no such folder of records: .*gone"):
         atlas(tmp_path / "gone")
 
 

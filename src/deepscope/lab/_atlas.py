@@ -34,7 +34,8 @@ def atlas(records: Path | None = None) -> dict[str, Any]:
     Raises
     ------
     DeepscopeError
-        There is no such folder, a record does not parse, its figure is missing, it is that of no study, or a row or reference does not exist.
+        There is no such folder, a record does not parse, its figure is missing, it is that of no study, or a row or
+        reference does not exist.
     """
     if records is not None and not records.is_dir():
         raise UsageError("there is no such folder of records", where=str(records), todo="Leave --records away.")
