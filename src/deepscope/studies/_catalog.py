@@ -96,6 +96,8 @@ def load_study(name: str) -> Study:
     folder = f"{__package__}.{path.parent.name}"
     for loaded in [name for name in sys.modules if name.startswith(f"{folder}.")]:
         del sys.modules[loaded]
+        # "from folder import module" would find the old one there, beside the new ones that the others import.
+        vars(sys.modules[folder]).pop(loaded.rpartition(".")[2], None)
     return _study_of(_imported(path, lambda: importlib.import_module(f"{folder}.{path.stem}")), path)
 
 
