@@ -220,10 +220,10 @@ def _heading(path: Path) -> Heading:
 
 def _said(call: ast.Call) -> dict[str, Any]:
     """Return what a heading is made of; what may be missing is empty, what is there must be plain."""
-    said = {"rows": (), "protocol": "", "caption": "", **plain_fields(call)}
-    given = {each.arg for each in call.keywords}
+    plain, given = plain_fields(call), {each.arg for each in call.keywords}
+    said = {"rows": (), "protocol": "", "caption": "", **plain}
     for name in ("claim", "source", "topics", "rows", "protocol", "caption"):
-        if name not in said or (name in given and name not in plain_fields(call)):
+        if name not in said or (name in given and name not in plain):
             raise ValueError(f"{name} is {'not plain text' if name in given else 'missing'}")
     return said
 
