@@ -28,7 +28,7 @@ def plain(network: str, **changes: Value) -> dict[str, Value]:
     return {"network": network, **whole, "weight_decay": 0.0, "dropout": 0.0, **changes}
 
 
-def conditions(seeds: int, epochs: int, **shared: Value) -> Grid:
+def conditions(seeds: int | range, epochs: int, **shared: Value) -> Grid:
     """Return every condition, each network for at most so many epochs, with the other fields shared."""
     decayed: dict[str, Value] = {**REGULARISERS["weight decay"], "epochs": min(epochs, DECAYED_EPOCHS)}
     linear: dict[str, Value] = {"network": "linear", "epochs": min(epochs, LINEAR_EPOCHS)}

@@ -21,16 +21,18 @@ Criteria, and what an untrained network scores:
 * Test accuracy on true labels above 0.9: a network that only memorises is not what the claim is about. Untrained: 0.1.
 * log(epochs to fit random over true labels) is above 0 and below log 10. "A small constant factor" has a lower side:
   labels that are fitted as fast as true ones would not be random. A network that never fits has no value, and a
-  criterion that lacks a value cannot hold.
+  criterion that lacks a value cannot hold. Where the pixels are shuffled or are noise, the logarithm is above 0: images
+  that were left as they are take exactly as long, seed by seed, and would pass for shuffled ones otherwise.
 * Test accuracy lost at each step of q, 0 → ¼ → ½ → ¾ → 1, seed by seed: above 0. Untrained: 0.
 * Test accuracy at q = 1 within 0.1 ± 0.03. By symmetry its expectation is exactly 0.1, whatever is trained; it fails
   where true labels leak into training. Alone it would be passed by any network: it is judged of fitted ones.
 * The share of what is learned that is owed to regularisation, log(e₀/e₁) / log(0.9/e₁) with the test errors e₀ without
-  and e₁ with it: below ½. Were regularisation essential it would be 1. A difference of accuracies below 3 points, as
-  this was first put, holds by itself wherever the accuracy is above 97 %, and also of networks that learn nothing; of
-  these the share has no value. Of five values of weight decay and three of dropout, on other seeds, 0.01 and one half
-  had the least test error, the decay after up to 150 epochs. Such decay keeps the network from fitting even true
-  labels; here that trial ends after 50 epochs.
+  and e₁ with it: within ±¼. Were regularisation essential it would be 1; with a regularised network that is worse than
+  the plain one it is negative, and says nothing of what good regularisation does. A difference of accuracies below 3
+  points, as this was first put, holds by itself wherever the accuracy is above 97 %, and also of networks that learn
+  nothing; of these the share has no value. Of five values of weight decay and three of dropout, on other seeds, 0.01
+  and one half had the least test error, the decay after up to 150 epochs. Such decay keeps the network from fitting
+  even true labels; here that trial ends after 50 epochs.
 * The empirical Rademacher complexity, E sup (1/n) Σ σᵢ sign h(xᵢ) over coin tosses σᵢ = ±1, is estimated by the trained
   network of one output h in place of the supremum: from below. It is at most 1; above 0.98 is asked for. Untrained: 0.
 
@@ -40,7 +42,9 @@ classifier of one output, likewise, has a Rademacher estimate below 0.5. That so
 (training accuracy above 0.9) is a criterion: one that learned nothing would be no control. Early stopping: had training
 ended when the loss on 200 held-out images, with labels as random as the training labels, had not fallen for 10 epochs,
 the weights of the least loss would not fit: the highest of their training accuracies, over all shares of random labels
-and both networks, is below 0.999. A trial that ends before the rule applies counts with its last accuracy.
+and both networks, is below 0.999. A trial that ends before the rule applies counts with its last accuracy. A rule that
+ends training at once would pass that. So by the same rule, on true labels, the test accuracy is above 0.95 (a
+criterion): after one epoch it is 0.88 for the perceptron and 0.64 for the convolutional network, on other seeds.
 
 What was mended. A fixed order of the pixels means nothing to a perceptron, whose first layer is drawn independently for
 each pixel: it is the convolutional network that is asked. At q = 1 the accuracy on held-out labels is chance at every
@@ -95,6 +99,8 @@ EVALUATED_AT_ONCE = 2000
 SAVED_EVERY = 10
 
 NETWORKS = {"mlp": "perceptron", "cnn": "convolutional network"}
+#: Test accuracies as the source reports them for its networks of the same kind.
+REPORTED = {"mlp": "0.52 (CIFAR-10, three layers of 512", "cnn": "0.86 (CIFAR-10, Inception"}
 
 
 def trial(case: Case, run: TrialRun) -> dict[str, Any]:
@@ -198,8 +204,17 @@ def judge(trials: pd.DataFrame) -> list[Criterion]:
     return [
         *(criterion for network in NETWORKS for criterion in _of_network(trials, network)),
         *(
-            _fits(trials, f"{NETWORKS['cnn']}, {name}", network="cnn", inputs=inputs)
+            criterion
             for inputs, name in (("shuffled", "pixels in one random order"), ("gaussian", "noise for images"))
+            for criterion in (
+                _fits(trials, f"{NETWORKS['cnn']}, {name}", "cnn", inputs=inputs),
+                Criterion.effect(
+                    f"{NETWORKS['cnn']}: log of the epochs to fit, {name} over images",
+                    _log_times(trials, "cnn", inputs=inputs),
+                    above=0.0,
+                    published="above 0, up to about log 3.5 (CIFAR-10)",
+                ),
+            )
         ),
         *_falling(trials),
         *(_owed_to(trials, name) for name in REGULARISERS),
@@ -227,21 +242,30 @@ def _fits(trials: pd.DataFrame, name: str, network: str, **changes: Value) -> Cr
     )
 
 
+def _log_times(trials: pd.DataFrame, network: str, **changes: Value) -> pd.Series[float]:
+    changed, plainly = (per_seed(trials, "epochs_to_fit", **plain(network, **each)) for each in (changes, {}))
+    return (changed / plainly).map(math.log)
+
+
 def _of_network(trials: pd.DataFrame, network: str) -> list[Criterion]:
     name = NETWORKS[network]
     true, random = plain(network), plain(network, corruption=1.0)
-    times = per_seed(trials, "epochs_to_fit", **random) / per_seed(trials, "epochs_to_fit", **true)
     return [
         _fits(trials, f"{name}, random labels", network, corruption=1.0),
         Criterion.effect(
             f"{name}, true labels: test accuracy",
             per_seed(trials, "last_test", **true),
             above=0.9,
-            published="0.86 (CIFAR-10, Inception without regularisation)" if network == "cnn" else None,
+            published=f"{REPORTED[network]} without regularisation)",
+        ),
+        Criterion.effect(
+            f"{name}, true labels, stopped early: test accuracy",
+            per_seed(trials, "early_test", **true),
+            above=0.95,
         ),
         Criterion.effect(
             f"{name}: log of the epochs to fit, random over true labels (between 0 and log 10)",
-            times.map(math.log),
+            _log_times(trials, network, corruption=1.0),
             within=math.log(MOST_TIMES) / 2,
             target=math.log(MOST_TIMES) / 2,
             published="a small constant factor, up to about log 3.5 (CIFAR-10)",
@@ -277,8 +301,8 @@ def _owed_to(trials: pd.DataFrame, regulariser: str) -> Criterion:
     return Criterion.effect(
         f"{NETWORKS['mlp']}, true labels: share of the learning (fall of the log test error) owed to {regulariser}",
         (np.log(without / with_it) / learned).where(learned > 0),
-        below=0.5,
-        published="0.01 (CIFAR-10, Inception)" if regulariser == "weight decay" else None,
+        within=0.25,
+        published="0.03 (CIFAR-10, three layers of 512)" if regulariser == "weight decay" else None,
     )
 
 
@@ -361,8 +385,8 @@ STUDY = Study(
     },
     scales={
         "smoke": conditions(1, 4, n_train=60, n_held_out=20, hidden=64, batch_size=20, least_epochs=2),
-        "quick": conditions(8, 200),
-        "full": conditions(10, 200, data="mnist", n_train=10_000, n_held_out=2000, learning_rate=0.02),
+        "quick": conditions(range(200, 212), 200),
+        "full": conditions(range(200, 210), 200, data="mnist", n_train=10_000, n_held_out=2000, learning_rate=0.02),
     },
     timeout=6 * 3600.0,
 )
