@@ -2,6 +2,7 @@
 
 from deepscope.figures._canvas import new, style
 from deepscope.figures._marks import band, direct_label, interval, layer_axis
+from deepscope.figures._over_seeds import over_seeds
 from deepscope.figures._palette import COLORS, DARK, Colors, css
 from deepscope.figures._svg import to_svg
 
@@ -15,6 +16,7 @@ __all__ = [
     "interval",
     "layer_axis",
     "new",
+    "over_seeds",
     "style",
     "to_svg",
 ]

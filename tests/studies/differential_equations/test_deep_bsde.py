@@ -13,6 +13,7 @@ from scipy.stats import chi2
 from deepscope.core import Case, UsageError, Verdict
 from deepscope.figures import to_svg
 from deepscope.models import AllenCahn, DeepBSDE, HamiltonJacobiBellman
+from deepscope.studies.differential_equations._deep_bsde_cases import LARGEST_SHARE
 from deepscope.studies.differential_equations._deep_bsde_training import refine, relative_loss
 from deepscope.studies.differential_equations._parabolic_truths import (
     allen_cahn_on_grid,
@@ -109,6 +110,40 @@ def test_least_loss_of_a_strong_nonlinearity_is_not_at_the_solution():
     assert loss < 0.2
 
 
+def with_gradients_of(rate, steps, draws=20_000):
+    """Twin: Y₀ at λ = 20 with the exact gradients of another λ, as a share of the error without a network.
+
+    By Cole and Hopf |∇u| at |x| = r is the mean of e^(−λ g) g′ over that of e^(−λ g), g taken at the ends of paths that
+    begin there.
+    """
+    rng, problem = np.random.default_rng(0), HamiltonJacobiBellman(rate=20.0)
+    squares = []
+    for time in np.arange(1, steps) / steps:
+        spread = math.sqrt(2 * (1 - time))
+        along, across = spread * rng.standard_normal(draws), spread**2 * rng.chisquare(99, draws)
+        reached = np.sqrt(2 * time * rng.chisquare(100, 400))
+        radii = np.linspace(reached.min(), reached.max(), 15)
+        slopes = []
+        for r in radii:
+            square = (r + along) ** 2 + across
+            weights = ((1 + square) / 2) ** -rate
+            slopes.append(np.average(2 * (r + along) / (1 + square), weights=weights))
+        squares.append((np.interp(reached, radii, slopes) ** 2).mean())
+    nothing, truth = without_network(problem), solution(problem)
+    return (nothing - 20 * sum(squares) / steps - truth) / (nothing - truth)
+
+
+def test_the_gradients_of_a_weak_nonlinearity_do_not_pass_for_those_of_a_strong_one():
+    # The means over 400 radii leave about 0.005.
+    exact, weak = (with_gradients_of(rate, 20) for rate in (20.0, 1.0))
+    assert exact == pytest.approx(0.05, abs=0.01)
+    assert weak == pytest.approx(0.18, abs=0.01)
+    assert exact < LARGEST_SHARE[20.0] < weak
+    values = TRUTHS["hjb", 20.0][0] + weak * (TRUTHS["hjb", 20.0][1] - TRUTHS["hjb", 20.0][0])
+    found = verdict(table(hjb_20_network_value=np.full(4, values)))
+    assert [reason.partition(" u(")[0] for reason in found.reasons] == ["HJB, λ = 20: error of"]
+
+
 @pytest.mark.parametrize("network", [True, False])
 def test_training_with_and_without_network(tmp_path, network):
     problem = HamiltonJacobiBellman(rate=5.0, dimension=2)
@@ -153,9 +188,19 @@ def test_a_trial_cut_off_goes_on_where_it_was(tmp_path):
         np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
-@pytest.mark.parametrize("change", [{"equation": "heat"}, {"solver": "networks"}])
-def test_a_trial_that_cannot_be_run_says_so(tmp_path, change):
-    with pytest.raises(UsageError, match="unknown"):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"equation": "heat"}, "unknown equation"),
+        ({"solver": "networks"}, "unknown solver"),
+        ({"batches": 0}, "batches is 0"),
+        ({"paths": 1}, "paths is 1"),
+        ({"finest": 10}, "finest is 10"),
+        ({"dimension": 0}, "dimension 0"),
+    ],
+)
+def test_a_trial_that_cannot_be_run_says_so(tmp_path, change, said):
+    with pytest.raises(UsageError, match=said):
         STUDY.trial(SMOKE.cases[0].replace(**change), Run(tmp_path))
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepscope import figures
-from deepscope.core import FEWEST_SEEDS, interval, per_seed
+from deepscope.core import per_seed
 from deepscope.figures import COLORS
 from deepscope.models import HamiltonJacobiBellman
+from deepscope.studies.differential_equations._deep_bsde_cases import ALLEN_CAHN, HJB, LARGEST_SHARE
 from deepscope.studies.differential_equations._parabolic_truths import Floats, solution
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_AC = {"equation": "allen-cahn", "rate": 0.0}
-_ONE, _TWENTY = ({"equation": "hjb", "rate": rate} for rate in (1.0, 20.0))
+_ONE, _TWENTY = HJB[1.0], HJB[20.0]
 
 
 def draw(trials: pd.DataFrame) -> Figure:
@@ -47,7 +47,7 @@ def _values(ax: Axes, trials: pd.DataFrame) -> None:
     figures.direct_label(ax, 8.5, exact[17], "exact", COLORS.ink)
     ax.texts[-1].set_position((-30, -8))
     for rate in (0.0, 1.0, 20.0):
-        _points(ax, rate, _entries(trials, "value", 20, equation="hjb", rate=rate, solver="network"), COLORS.accent)
+        _points(ax, rate, _entries(trials, "value", 20, **HJB[rate], solver="network"), COLORS.accent)
     at_twenty = _entries(trials, "value", 20, **_TWENTY, solver="network")
     if len(at_twenty):
         figures.direct_label(ax, 20, float(at_twenty.mean()), "network", COLORS.accent)
@@ -61,7 +61,8 @@ def _shares(ax: Axes, trials: pd.DataFrame) -> None:
     ax.axhline(1.0, color=COLORS.muted, linestyle=":", zorder=1)
     figures.direct_label(ax, 5, 1.0, "no network", COLORS.muted)
     ax.texts[-1].set_position((-6, -8))
-    figures.band(ax, 0, 0.25)
+    for most in LARGEST_SHARE.values():
+        figures.band(ax, 0, most)
     ax.set_ylim(0, 1.08)
     for which, color, label in ((_ONE, COLORS.accent, "λ = 1"), (_TWENTY, COLORS.second, "λ = 20")):
         last = _curve(ax, trials, "value", which, color, "network", share=True)
@@ -93,7 +94,7 @@ def _losses(ax: Axes, trials: pd.DataFrame) -> None:
     figures.direct_label(ax, 10, 1 / 10, "1/N", COLORS.ink)
     ax.texts[-1].set_position((-24, -6))
     for which, color, label, shift in (
-        (_AC, COLORS.third, "Allen–Cahn", 5),
+        (ALLEN_CAHN, COLORS.third, "Allen–Cahn", 5),
         (_ONE, COLORS.accent, "λ = 1", 0),
         (_TWENTY, COLORS.second, "λ = 20", -5),
     ):
@@ -109,7 +110,7 @@ def _biases(ax: Axes, trials: pd.DataFrame) -> None:
     ax.set_xticks([0, 1 / 40, 1 / 20, 1 / 10], ["0", "1/40", "1/20", "1/10"])
     ax.set_xlim(-0.014, 0.125)
     for which, color, label, tolerance, shift in (
-        (_AC, COLORS.third, "Allen–Cahn", 0.30, -0.003),
+        (ALLEN_CAHN, COLORS.third, "Allen–Cahn", 0.30, -0.003),
         (_ONE, COLORS.accent, "HJB, λ = 1", 0.17, 0.003),
     ):
         ax.errorbar(2.5 * shift, 0, yerr=tolerance, fmt="none", color=color, elinewidth=0.8, capsize=4, zorder=1)
@@ -175,8 +176,8 @@ def _points(ax: Axes, x: float, values: Floats, color: str, *, marker: str = "o"
     values = values[np.isfinite(values)]
     if not len(values):
         return
-    low, high = interval(values) if len(values) >= FEWEST_SEEDS else (math.nan, math.nan)
-    figures.interval(ax, x, values.mean(), low, high, color=color)
+    mean, low, high = figures.over_seeds(values)
+    figures.interval(ax, x, mean, low, high, color=color)
     if marker != "o" or hollow:
         face = COLORS.paper if hollow else color
-        ax.plot(x, values.mean(), marker, color=color, markerfacecolor=face, markersize=5, zorder=4)
+        ax.plot(x, mean, marker, color=color, markerfacecolor=face, markersize=5, zorder=4)

@@ -49,7 +49,7 @@ import torch
 from torch import Tensor
 
 from deepscope import figures
-from deepscope.core import FEWEST_SEEDS, Case, Criterion, Grid, Study, TrialRun, UsageError, interval, per_seed
+from deepscope.core import Case, Criterion, Grid, Study, TrialRun, UsageError, per_seed
 from deepscope.studies.differential_equations._reference import (
     TOLERANCE,
     Field,
@@ -311,16 +311,15 @@ def _curve(
         return
     label, color = look
     blocks = per_seed(trials, "blocks", weights=weights, method=method).iloc[0].astype(float)
-    logs = np.log(np.stack(list(curves)))
-    middle = logs.mean(0)
-    ends = np.array([interval(each) if len(each) >= FEWEST_SEEDS else (math.nan, math.nan) for each in logs.T]).T
-    figures.interval(axes, blocks, np.exp(middle), *np.exp(ends), color=color)
-    axes.plot(blocks, np.exp(middle), color=color, linewidth=0.8)
+    middle, low, high = figures.over_seeds(np.stack(list(curves)), log=True)
+    figures.interval(axes, blocks, middle, low, high, color=color)
+    axes.plot(blocks, middle, color=color, linewidth=0.8)
     fitted = blocks >= FIT_FROM
     if fitted.any():
-        anchor = middle[fitted][0] + order * math.log(FIT_FROM)
-        axes.plot(blocks[fitted], np.exp(anchor) * blocks[fitted] ** -order, ":", color=figures.COLORS.ink)
-    figures.direct_label(axes, blocks[-1], math.exp(middle[-1]), label, color)
+        axes.plot(
+            blocks[fitted], middle[fitted][0] * (blocks[fitted] / FIT_FROM) ** -order, ":", color=figures.COLORS.ink
+        )
+    figures.direct_label(axes, blocks[-1], middle[-1], label, color)
 
 
 def _grid(seeds: int | range, **size: Any) -> Grid:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deepscope import figures
-from deepscope.core import FEWEST_SEEDS, interval, per_seed
+from deepscope.core import per_seed
 from deepscope.figures import COLORS
 from deepscope.studies.expressivity._arrangement import generic_count
 from deepscope.studies.expressivity._digit_regions import DEPTHS, FIXED_DEPTH, FIXED_WIDTH, WIDTHS
@@ -109,7 +108,7 @@ def _growth(ax: Axes, trials: pd.DataFrame, axis: str, sizes: Sequence[int], mos
 def _before_and_after(ax: Axes, sizes: Sequence[int], counts: np.ndarray[Any, Any], place: str, color: str) -> None:
     """Draw [seeds, before and after training, networks]; on the plane, their last points but one are named."""
     places = np.array(sizes[: counts.shape[2]], dtype=float)
-    means = [_geometric_mean(counts[:, row]) for row in range(2)]
+    means = [figures.over_seeds(counts[:, row], log=True) for row in range(2)]
     higher = int(means[1][0][-2] > means[0][0][-2])
     for row, (time, line, shift, fill) in enumerate(
         (("untrained", ":", 0.96, COLORS.paper), ("trained", "-", 1.04, color))
@@ -133,11 +132,3 @@ def _before_and_after(ax: Axes, sizes: Sequence[int], counts: np.ndarray[Any, An
                 fontsize=8,
             )
     figures.direct_label(ax, places[-1] * 1.06, counts[:, :, -1].mean(), place, color)
-
-
-def _geometric_mean(rows: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:
-    """Return the geometric mean over seeds and the ends of its interval; too few seeds have none."""
-    logs = np.log(rows)
-    ends = [interval(column) if len(logs) >= FEWEST_SEEDS else (math.nan, math.nan) for column in logs.T]
-    low, high = np.exp(np.transpose(ends))
-    return np.exp(logs.mean(axis=0)), low, high

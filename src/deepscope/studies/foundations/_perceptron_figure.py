@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deepscope import figures
-from deepscope.core import FEWEST_SEEDS, interval, per_seed
+from deepscope.core import per_seed
 from deepscope.figures import COLORS
 from deepscope.studies.foundations._boolean_functions import THRESHOLD_FUNCTIONS
 from deepscope.studies.foundations._digit_pairs import share_flipped
@@ -84,7 +83,7 @@ def _errors(ax: Axes, trials: pd.DataFrame) -> None:
             continue
         curves = np.stack(list(rows))
         passes = np.arange(1, curves.shape[1] + 1)
-        middle, low, high = _mean(curves)
+        middle, low, high = figures.over_seeds(curves)
         ax.plot(passes, middle, color=color, linestyle="--" if name == "averaged" else "-")
         figures.interval(ax, passes, middle, low, high, color=color)
         ax.annotate(
@@ -149,9 +148,3 @@ def _orders(ax: Axes, trials: pd.DataFrame) -> None:
             fontsize=8,
         )
         ax.set(xticks=bits, yticks=bits, ylim=(0, len(bits) + 0.9))
-
-
-def _mean(rows: np.ndarray) -> np.ndarray:
-    """Return the mean over seeds and the ends of its interval, [3, points]; too few seeds have none."""
-    ends = [interval(column) if len(rows) >= FEWEST_SEEDS else (math.nan, math.nan) for column in rows.T]
-    return np.vstack([rows.mean(axis=0), np.transpose(ends)])

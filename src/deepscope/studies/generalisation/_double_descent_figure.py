@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deepscope import figures
-from deepscope.core import FEWEST_SEEDS, interval, per_seed
+from deepscope.core import per_seed
 from deepscope.figures import COLORS
 from deepscope.studies.generalisation._gaussian_design import NOISE, expected_excess_risk
 from deepscope.studies.generalisation._least_squares import Floats
@@ -65,7 +64,7 @@ def _curve(ax: Axes, trials: pd.DataFrame, column: str, color: str, label: str, 
     ratio, rows = _curves(trials, column, "fourier")
     if not len(rows):
         return
-    middle, low, high = _mean(rows) if column.endswith("error") else np.exp(_mean(np.log(rows)))
+    middle, low, high = figures.over_seeds(rows, log=not column.endswith("error"))
     ax.plot(ratio, middle, "o-", color=color, markersize=2.2, label=label)
     ax.fill_between(ratio, low, high, color=color, alpha=0.25, linewidth=0)
     figures.direct_label(ax, label_at, middle[np.argmin(np.abs(ratio - label_at))], label, color)
@@ -80,7 +79,7 @@ def _points(ax: Axes, trials: pd.DataFrame, design: str, color: str, label: str,
     n = 1000
     for p in (np.arange(170, n - 1, 5), np.arange(n + 5, 10 * n, 5)):
         ax.plot(p / n, [expected_excess_risk(n, int(each), NOISE[design]) for each in p], color=color, alpha=0.6)
-    middle, low, high = _mean(rows)
+    middle, low, high = figures.over_seeds(rows)
     figures.interval(ax, ratio, middle, low, high, color=color, label=label)
     figures.direct_label(ax, label_at, middle[np.argmin(np.abs(ratio - label_at))], label, color)
 
@@ -89,9 +88,3 @@ def _curves(trials: pd.DataFrame, column: str, design: str) -> tuple[Floats, Flo
     """Return N/n, [points], and the curves, [seeds, points]."""
     ratios, curves = (per_seed(trials, name, design=design).to_list() for name in ("ratio", column))
     return (np.asarray(ratios[0]), np.stack(curves)) if curves else (np.empty(0), np.empty((0, 0)))
-
-
-def _mean(rows: Floats) -> Floats:
-    """Return the mean over seeds and the ends of its interval, [3, points]; too few seeds have none."""
-    ends = [interval(column) if len(rows) >= FEWEST_SEEDS else (math.nan, math.nan) for column in rows.T]
-    return np.vstack([rows.mean(axis=0), np.transpose(ends)])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepscope import figures
-from deepscope.core import FEWEST_SEEDS, Value, interval, per_seed
+from deepscope.core import Value, per_seed
 from deepscope.figures import COLORS
 from deepscope.studies.generalisation._random_label_cases import CHANCE, MOST_TIMES, SHARES, plain
 
@@ -70,10 +69,10 @@ def _fitted(ax: Axes, trials: pd.DataFrame) -> None:
         if not len(values):
             continue
         chance = 100 * (CHANCE if case["labels"] == "classes" else 0.5)
-        low, high = _interval(values)
+        mean, low, high = figures.over_seeds(values)
         ax.plot([chance, chance], [place - 0.32, place + 0.32], ":", color=COLORS.muted)
         ax.plot([low, high], [place, place], color=color, linewidth=1.1, alpha=0.6)
-        ax.plot(values.mean(), place, "o", color=color, markeredgewidth=0)
+        ax.plot(mean, place, "o", color=color, markeredgewidth=0)
     ax.set_yticks(range(len(rows)), [name for name, *_ in rows])
     ax.axhline(3.5, color=COLORS.grid, linewidth=0.6)
     for place, name in ((3, "ten classes"), (5, "coin tosses")):
@@ -113,12 +112,12 @@ def _times(ax: Axes, trials: pd.DataFrame) -> None:
             share: (per_seed(trials, "epochs_to_fit", **plain(network, corruption=share)) / true).dropna()
             for share in SHARES[1:]
         }
-        logs = {share: np.log(values.to_numpy(float)) for share, values in times.items() if len(values)}
-        _points(ax, [(100 * share + shift, values) for share, values in logs.items()], color, np.exp)
-        if named_at in logs:
+        found = {share: values.to_numpy(float) for share, values in times.items() if len(values)}
+        _points(ax, [(100 * share + shift, values) for share, values in found.items()], color, log=True)
+        if named_at in found:
             ax.annotate(
                 name,
-                (100 * named_at + shift, math.exp(logs[named_at].mean())),
+                (100 * named_at + shift, figures.over_seeds(found[named_at], log=True)[0]),
                 xytext=(0, 14 if above else -12),
                 textcoords="offset points",
                 ha="center",
@@ -136,19 +135,14 @@ def _times(ax: Axes, trials: pd.DataFrame) -> None:
     _log_ticks(ax, "y", [1, 2, 5, 10, 20])
 
 
-def _points(ax: Axes, found: list[tuple[float, NDArray[np.float64]]], color: str, back: np.ufunc = np.positive) -> None:
-    """Draw means over seeds with their 95 % intervals, taken through ``back``, and a line through them."""
+def _points(ax: Axes, found: list[tuple[float, NDArray[np.float64]]], color: str, *, log: bool = False) -> None:
+    """Draw means over seeds with their 95 % intervals, and a line through them."""
     if not found:
         return
     xs = [x for x, _ in found]
-    middles = back(np.array([values.mean() for _, values in found]))
-    ends = back(np.array([_interval(values) for _, values in found]))
+    middles, lows, highs = np.transpose([figures.over_seeds(values, log=log) for _, values in found])
     ax.plot(xs, middles, color=color, linewidth=0.8, alpha=0.6)
-    figures.interval(ax, xs, middles, ends[:, 0], ends[:, 1], color=color)
-
-
-def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    return interval(values) if len(values) >= FEWEST_SEEDS else (math.nan, math.nan)
+    figures.interval(ax, xs, middles, lows, highs, color=color)
 
 
 def _reported(ax: Axes, y: float, *, above: bool) -> None:

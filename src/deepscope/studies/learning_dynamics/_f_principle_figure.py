@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deepscope import figures
-from deepscope.core import FEWEST_SEEDS, interval, per_seed
+from deepscope.core import per_seed
 from deepscope.figures import COLORS
 from deepscope.studies.learning_dynamics._fourier_modes import MODES, TOLERANCE, Floats
 
@@ -85,7 +84,10 @@ def _steps_over_frequency(ax: Axes, trials: pd.DataFrame) -> None:
     ax.set_xticks(range(1, 7))
     for case, label, paint, end, place in _SERIES:
         points = [
-            (float(per_seed(trials, f"{name}_frequency", **case).iloc[0]), *_geometric(fitted))
+            (
+                float(per_seed(trials, f"{name}_frequency", **case).iloc[0]),
+                *figures.over_seeds(np.maximum(fitted, 1.0), log=True),
+            )
             for name in MODES
             if len(fitted := _numbers(per_seed(trials, f"{name}_step", **case)))
         ]
@@ -123,11 +125,10 @@ def _filtered_errors(ax: Axes, trials: pd.DataFrame) -> None:
         ("network_high", "high part (both)", COLORS.second),
         ("network_low", "low part", COLORS.accent),
     ):
-        logs = np.log(np.stack(list(per_seed(trials, column, learner="images"))))
-        ends = np.exp([_ends(each) for each in logs.T])
-        ax.plot(x, np.exp(logs.mean(axis=0)), color=paint, linestyle="--" if column == "by_heart_low" else "-")
-        ax.fill_between(x, *ends.T, color=paint, alpha=0.25, linewidth=0)
-        figures.direct_label(ax, x[-1], math.exp(logs.mean(axis=0)[-1]), label, paint)
+        middle, low, high = figures.over_seeds(np.stack(list(per_seed(trials, column, learner="images"))), log=True)
+        ax.plot(x, middle, color=paint, linestyle="--" if column == "by_heart_low" else "-")
+        ax.fill_between(x, low, high, color=paint, alpha=0.25, linewidth=0)
+        figures.direct_label(ax, x[-1], middle[-1], label, paint)
     ax.set_xlim(0, 1.45 * x[-1])
     ax.set_xticks(np.linspace(0, x[-1], 5).round().astype(int))
 
@@ -144,11 +145,9 @@ def _ratios_over_width(ax: Axes, trials: pd.DataFrame) -> None:
         rows = list(per_seed(trials, column, learner="images"))
         if not rows:
             continue
-        logs = np.stack(rows)
-        x: Floats = np.arange(logs.shape[1], dtype=np.float64)
-        middle: Floats = np.exp(logs.mean(axis=0))
-        ends = np.exp([_ends(each) for each in logs.T])
-        figures.interval(ax, x, middle, *ends.T, color=paint)
+        middle, low, high = np.exp(figures.over_seeds(np.stack(rows)))
+        x: Floats = np.arange(len(middle), dtype=np.float64)
+        figures.interval(ax, x, middle, low, high, color=paint)
         figures.direct_label(ax, x[-1], middle[-1], label, paint)
     ax.set_ylim(0.9, None)
     ticks = (1, 2, 3, 5, 10)
@@ -160,12 +159,6 @@ def _numbers(series: pd.Series[Any]) -> Floats:
     return np.array(series.dropna().to_list(), dtype=np.float64)
 
 
-def _geometric(values: Floats) -> tuple[float, float, float]:
+def _geometric(values: Floats) -> Floats:
     """Return the geometric mean and its interval; step 0 counts as 1."""
-    logs = np.log(np.maximum(values, 1.0))
-    low, high = _ends(logs)
-    return math.exp(logs.mean()), math.exp(low), math.exp(high)
-
-
-def _ends(values: Floats) -> tuple[float, float]:
-    return interval(values) if len(values) >= FEWEST_SEEDS else (math.nan, math.nan)
+    return figures.over_seeds(np.maximum(values, 1.0), log=True)

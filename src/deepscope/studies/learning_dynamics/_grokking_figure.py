@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscope import figures
-from deepscope.core import FEWEST_SEEDS, Value, interval
+from deepscope.core import Value
 from deepscope.figures import COLORS
 from deepscope.studies.learning_dynamics._grokking_delay import DELAYED, MAIN, REPORTED, learning_steps, sweep
 from deepscope.studies.learning_dynamics._modular_arithmetic import OPERATIONS
@@ -110,14 +110,13 @@ def _name_points(ax: Axes, sweeps: dict[str, dict[float, pd.DataFrame]]) -> None
 
 def _means(ax: Axes, points: dict[float, pd.DataFrame], column: str, paint: str, *, hollow: bool) -> None:
     for x, point in points.items():
-        steps = np.log(point[column].dropna().to_numpy(dtype=float))
+        steps = point[column].dropna().to_numpy(dtype=float)
         if not len(steps):
             continue
-        mean = float(np.exp(steps.mean()))
+        mean, low, high = figures.over_seeds(steps, log=True)
         if column == "learned" and point["censored"].any():
             ax.plot(x, mean, "^", color=paint, markersize=6, markerfacecolor="none")
             continue
-        low, high = np.exp(interval(steps)) if len(steps) >= FEWEST_SEEDS else (np.nan, np.nan)
         figures.interval(ax, x, mean, low, high, color=paint)
         if hollow:
             ax.plot(x, mean, ".", color=COLORS.paper, markersize=3, zorder=4)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deepscope import figures
-from deepscope.core import FEWEST_SEEDS, interval, per_seed
+from deepscope.core import per_seed
 from deepscope.figures import COLORS
 from deepscope.studies.learning_dynamics._depth import FEWEST_LAYERS
-from deepscope.studies.learning_dynamics._linear_network import Floats
 from deepscope.studies.learning_dynamics._mode_dynamics import half_time, mode_strength
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def _draw_tree(ax: Axes, trials: pd.DataFrame) -> None:
         time = per_seed(trials, "time", task="tree", layers=2).iloc[0]
         stacked = np.stack(curves.to_list())
         for level, (name, color) in enumerate(LEVELS):
-            middle, low, high = _mean(stacked[..., level])
+            middle, low, high = figures.over_seeds(stacked[..., level])
             ax.plot(time, middle, color=color)
             ax.fill_between(time, low, high, color=color, alpha=0.25, linewidth=0)
             at = time[np.argmax(middle >= 0.5)]
@@ -117,8 +116,8 @@ def _draw_depth(ax: Axes, trials: pd.DataFrame) -> None:
         if chosen.empty:
             continue
         layers = sorted({int(each) for each in chosen["layers"]})
-        steps = [np.log(chosen.loc[chosen["layers"] == each, "steps"].to_numpy(dtype=float)) for each in layers]
-        middle, low, high = np.exp(np.hstack([_mean(each[:, None]) for each in steps]))
+        steps = [chosen.loc[chosen["layers"] == each, "steps"] for each in layers]
+        middle, low, high = np.transpose([figures.over_seeds(each, log=True) for each in steps])
         figures.interval(ax, layers, middle, low, high, color=color)
         ax.plot(layers, middle, color=color, linewidth=0.8)
         if start == "orthogonal" and FEWEST_LAYERS in layers:
@@ -135,9 +134,3 @@ def _draw_depth(ax: Axes, trials: pd.DataFrame) -> None:
     counts = [each for each in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if low <= each <= high]
     ax.set_yticks(counts, [str(each) for each in counts])
     ax.minorticks_off()
-
-
-def _mean(rows: Floats) -> Any:
-    """Return mean and interval of curves [seeds, points], each [points]; without an interval for few seeds."""
-    ends = [interval(column) if len(rows) >= FEWEST_SEEDS else (math.nan, math.nan) for column in rows.T]
-    return np.vstack([rows.mean(axis=0), np.transpose(ends)])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepscope import figures
-from deepscope.core import FEWEST_SEEDS, interval, per_seed
+from deepscope.core import per_seed
 from deepscope.figures import COLORS
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _distances(ax: Axes, trials: pd.DataFrame) -> None:
         if rows.empty:
             continue
         sizes = np.asarray(sizes_by_seed.iloc[0])
-        middle, low, high = np.exp(_mean(np.log(np.stack(rows.to_list()))))
+        middle, low, high = figures.over_seeds(np.stack(rows.to_list()), log=True)
         figures.interval(ax, sizes, middle, low, high, color=paint)
         ax.plot(sizes, middle, color=paint, linewidth=0.9)
         figures.direct_label(ax, sizes[-1], middle[-1], label, paint)
@@ -118,7 +118,7 @@ def _courses(ax: Axes, trials: pd.DataFrame) -> None:
         if rows.empty:
             continue
         epochs = np.asarray(marks.iloc[0])
-        middle, low, high = _mean(np.stack(rows.to_list()).astype(float))
+        middle, low, high = figures.over_seeds(np.stack(rows.to_list()))
         ax.plot(epochs, middle, color=paint, linewidth=0.9)
         figures.interval(ax, epochs, middle, low, high, color=paint)
         figures.direct_label(ax, epochs[-1], middle[-1] + moved, label, paint)
@@ -168,7 +168,7 @@ def _rows(ax: Axes, trials: pd.DataFrame, kind: str, rows: Any, unit: float) -> 
         both = (unit * (starts[0] + starts[1]) / 2).dropna().to_numpy(dtype=float)
         if not len(both):
             continue
-        middle, low, high = _mean(both[:, None])[:, 0]
+        middle, low, high = figures.over_seeds(both)
         if np.isfinite(low):
             ax.plot([low, high], [place, place], color=paint, linewidth=1.3, solid_capstyle="butt")
         ax.plot(middle, place, "o", color=paint)
@@ -185,9 +185,3 @@ def _rows(ax: Axes, trials: pd.DataFrame, kind: str, rows: Any, unit: float) -> 
         )
     ax.set_yticks(range(len(rows)), [label for label, *_ in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
-
-
-def _mean(rows: Any) -> Any:
-    """Return the mean over seeds, [seeds, points], and the ends of its interval, [3, points]; few seeds have none."""
-    ends = [interval(column) if len(rows) >= FEWEST_SEEDS else (np.nan, np.nan) for column in rows.T]
-    return np.vstack([rows.mean(axis=0), np.transpose(ends)])

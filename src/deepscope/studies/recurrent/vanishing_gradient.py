@@ -61,7 +61,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepscope import figures
-from deepscope.core import FEWEST_SEEDS, Case, Criterion, Grid, Study, TrialRun, UsageError, interval, per_seed
+from deepscope.core import Case, Criterion, Grid, Study, TrialRun, UsageError, per_seed
 from deepscope.studies.recurrent._backpropagation import cell_path, lstm_cell, rnn_jacobian, settled, state_norms
 from deepscope.studies.recurrent._tangent import Floats, log_growth, log_norms, trajectory
 
@@ -329,7 +329,7 @@ def _draw_rates(axes: Axes, trials: pd.DataFrame) -> None:
             [_numbers(trials, "exponent", recurrence="tanh", g=g) for g in every],
         ),
     ):
-        low, middle, high = np.array([_span(each.to_numpy()) for each in rates]).T
+        middle, low, high = np.transpose([figures.over_seeds(each) for each in rates])
         figures.interval(axes, np.array(at) + shift, middle, low, high, color=color)
         if at is RADII:
             figures.direct_label(axes, at[-1], middle[-1] - 0.06, label, color)
@@ -357,7 +357,7 @@ def _draw_lags(axes: Axes, trials: pd.DataFrame) -> None:
             continue
         lags = np.arange(0, LAG + 1, EVERY)
         norms = np.stack([curve[: len(lags)] for curve in curves]) / LOG10
-        low, middle, high = np.array([_span(each) for each in norms.T]).T
+        middle, low, high = figures.over_seeds(norms)
         figures.interval(axes, lags, middle, low, high, color=color)
         axes.plot(lags, middle, color=color, linewidth=0.8)
         ends[label, color] = middle[-1]
@@ -377,14 +377,6 @@ def _labels(axes: Axes, x: float, ends: dict[tuple[str, str], float], gap: float
         if math.isfinite(end):
             place = max(end, place + gap)
             figures.direct_label(axes, x, place, label, color)
-
-
-def _span(values: Floats) -> tuple[float, float, float]:
-    """Return low, mean and high; without an interval where there are too few seeds."""
-    if not len(values):
-        return math.nan, math.nan, math.nan
-    low, high = interval(values) if len(values) >= FEWEST_SEEDS else (math.nan, math.nan)
-    return low, float(values.mean()), high
 
 
 def _grid(seeds: int | range, windows: int = 8, chaotic_windows: int = 32, **size: Any) -> Grid:

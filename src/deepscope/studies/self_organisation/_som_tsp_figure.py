@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from deepscope import figures
-from deepscope.core import FEWEST_SEEDS, interval, per_seed
+from deepscope.core import per_seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,8 +118,7 @@ def _series(axes: Axes, trials: pd.DataFrame, series: _Series, sizes: Sequence[i
         values = 100 * per_seed(trials, series.column, layout=series.layout, neighbourhood=series.rule, n=n)
         # Of so few cities the local search is not asked: the shortest trip is known.
         if not values.empty and not (series.column == "gap" and values.max() == 0):
-            ends = interval(values.to_numpy()) if len(values) >= FEWEST_SEEDS else (math.nan, math.nan)
-            points.append((n * series.moved, values.mean(), *ends))
+            points.append((n * series.moved, *figures.over_seeds(values)))
     if not points:
         return
     x, y, low, high = np.array(points).T
