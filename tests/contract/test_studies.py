@@ -55,6 +55,10 @@ def trial(heading: Heading, study: Study, case: Case, seed: int) -> TrialRecord:
     return record
 
 
+def test_a_claim_is_one_line_of_a_list(heading: Heading) -> None:
+    assert len(heading.claim) <= 140
+
+
 def test_what_is_listed_is_what_is_run(heading: Heading, study: Study) -> None:
     for name in ("claim", "source", "topics", "rows", "protocol", "caption"):
         assert getattr(heading, name) == getattr(study, name)

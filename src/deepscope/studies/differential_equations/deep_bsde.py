@@ -216,8 +216,10 @@ def _grid(seeds: int | range, batches: int, **size: Value) -> Grid:
 
 
 STUDY = Study(
-    claim="Networks trained along random paths find the solution of parabolic partial differential equations in 100 "
-    "dimensions to a fraction of a percent, also where the nonlinear term is strong.",
+    claim=(
+        "Networks trained along random paths solve parabolic equations in 100 dimensions, also where the nonlinear "
+        "term is strong."
+    ),
     source="han2018solving",
     topics=("differential equations",),
     rows=("deep-bsde",),

@@ -329,8 +329,10 @@ def _grid(seeds: int | range, **size: Any) -> Grid:
 
 
 STUDY = Study(
-    claim="A residual network whose weights vary smoothly with depth is Euler's method for an ordinary differential "
-    "equation: it converges to the flow at order 1, and at order 2 or 4 with the blocks of a method of that order.",
+    claim=(
+        "A residual network whose weights vary smoothly with depth is Euler's method for an ordinary differential "
+        "equation."
+    ),
     source="e2017proposal",
     topics=("differential equations",),
     rows=("resnet-euler",),
@@ -343,11 +345,16 @@ STUDY = Study(
         "full": _grid(range(100, 150)),
     },
     defaults={"width": 8, "finest": 10, "draws": 32},
-    protocol="Residual networks of width 8 and of 4 to 1024 tanh blocks, steps h = 1/4 to 1/1024; weights K(t) from a "
-    "random Fourier series; blocks of one, two and four layers, and a skip over two blocks. The error at depth 1 "
-    "against DOP853 at 1e-13; slopes fitted from h = 1/64 down. Control: the same layers in 32 random orders for each "
-    "seed and h. Gaussian weights independent from layer to layer, 32 draws, against their averaged equation. Trained "
-    "weights are not part of it.",
+    protocol=(
+        "The claim in full: A residual network whose weights vary smoothly with depth is Euler's method for an "
+        "ordinary differential equation: it converges to the flow at order 1, and at order 2 or 4 with the blocks of "
+        "a method of that order.\n\n"
+        "Residual networks of width 8 and of 4 to 1024 tanh blocks, steps h = 1/4 to 1/1024; weights K(t) from a "
+        "random Fourier series; blocks of one, two and four layers, and a skip over two blocks. The error at depth 1 "
+        "against DOP853 at 1e-13; slopes fitted from h = 1/64 down. Control: the same layers in 32 random orders for "
+        "each seed and h. Gaussian weights independent from layer to layer, 32 draws, against their averaged "
+        "equation. Trained weights are not part of it."
+    ),
     caption="Points: the error at depth 1, geometric mean over seeds; bars: 95 % interval of that mean; solid lines "
     "only join the points; dotted: the order that theory gives, from 64 blocks on, where the fit begins. Right: the "
     "distance of shuffled layers from the flow of the smooth ODE, which does not shrink, and of shuffled and of "

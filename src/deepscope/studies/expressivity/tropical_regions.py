@@ -220,15 +220,17 @@ def _change(*counts: Any) -> float:
 
 STUDY = Study(
     claim=(
-        "A ReLU network with integer weights is a difference of two maxima of affine functions; n hidden units in "
-        "general position cut d dimensions into exactly C(n,0) + C(n,1) + … + C(n,d) linear regions; and the regions "
-        "of multilayer perceptrons for digits, untrained or trained, grow about in proportion to the number of units "
-        "on a line through the input space, with its square on a plane, where depth makes far more possible."
+        "A ReLU network is a difference of two maxima of affine functions, and its linear regions are counted exactly."
     ),
     source="zhang2018tropical",
     topics=("expressivity",),
     rows=("tropical-geometry",),
     protocol=(
+        "The claim in full: A ReLU network with integer weights is a difference of two maxima of affine functions; n "
+        "hidden units in general position cut d dimensions into exactly C(n,0) + C(n,1) + … + C(n,d) linear regions; "
+        "and the regions of multilayer perceptrons for digits, untrained or trained, grow about in proportion to the "
+        "number of units on a line through the input space, with its square on a plane, where depth makes far more "
+        "possible.\n\n"
         "A ReLU network is affine on each of its linear regions. Those of one hidden layer of up to 12 Gaussian units "
         "in 1 to 3 dimensions are enumerated by linear programs, and counted once more as vertices of a polytope, the "
         "zonotope of the units' weights and biases; units are drawn anew where they leave a gap so small (a ball of "
@@ -237,8 +239,8 @@ STUDY = Study(
         "and compared at 1,000 points. Networks for handwritten digits are cut exactly into their regions on a "
         "triangle around three training images, and on one edge of it, at initialisation and after training, for "
         "several widths and depths. A seed draws weights, images and batches. Two controls: units of which some are "
-        "parallel, which have fewer regions, and a network built to fold its input (the same for all seeds), which has "
-        "exponentially many."
+        "parallel, which have fewer regions, and a network built to fold its input (the same for all seeds), which "
+        "has exponentially many."
     ),
     caption=(
         "Top left: regions of one hidden layer; dots: enumerated, of every seed (they coincide), lines: the formula, "

@@ -162,27 +162,29 @@ PARTS = {
 
 STUDY = Study(
     claim=(
-        "On samples of norm up to R that a hyperplane through the origin separates with margin γ, the perceptron stops "
-        "after at most (R/γ)² mistakes, and on integer samples that none separates it runs in a cycle; 4, 14, 104 and "
-        "1882 functions of 1 to 4 bits are the sign of a weighted sum, XOR is not among them, and the parity of n bits "
-        "needs a polynomial of degree n; on pairs of handwritten digits with a tenth of the labels flipped, a vote of "
-        "all weight vectors of a run errs less than the last one."
+        "The perceptron makes at most (R/γ)² mistakes; XOR and parity are out of its reach; where labels are noisy, "
+        "voting helps."
     ),
     source="novikoff1963convergence",
     topics=("foundations",),
     rows=("perceptron-novikoff", "perceptron-limits", "voted-perceptron"),
     protocol=(
-        "The perceptron starts with weights w = 0 and adds label times sample for each sample on the wrong side of its "
-        "hyperplane. It is run on separable sets of integer points until all are right; their largest norm R and "
+        "The claim in full: On samples of norm up to R that a hyperplane through the origin separates with margin γ, "
+        "the perceptron stops after at most (R/γ)² mistakes, and on integer samples that none separates it runs in a "
+        "cycle; 4, 14, 104 and 1882 functions of 1 to 4 bits are the sign of a weighted sum, XOR is not among them, "
+        "and the parity of n bits needs a polynomial of degree n; on pairs of handwritten digits with a tenth of the "
+        "labels flipped, a vote of all weight vectors of a run errs less than the last one.\n\n"
+        "The perceptron starts with weights w = 0 and adds label times sample for each sample on the wrong side of "
+        "its hyperplane. It is run on separable sets of integer points until all are right; their largest norm R and "
         "largest margin γ (the distance of the samples from the best hyperplane through the origin) are computed to "
         "rounding. It is run on orthogonal points, which should cost (R/γ)² updates and no less, and on sets that a "
         "linear program proves inseparable, until its weights repeat, and with them all that follows. Linear programs "
-        "decide which functions of up to 4 bits are threshold functions (the sign of a weighted sum), and which degree "
-        "a polynomial must have whose sign is the parity of up to 8 bits. Last, all 45 pairs of handwritten digits are "
-        "learnt in 10 passes with a tenth of the training labels flipped: the last weights against a vote of all "
-        "weight vectors, each counting for as long as it lasted, and against their average. A seed draws the sets, the "
-        "functions tested, the flipped labels and the order of the samples; parity, majority and XOR have no chance in "
-        "them and are solved once for all seeds."
+        "decide which functions of up to 4 bits are threshold functions (the sign of a weighted sum), and which "
+        "degree a polynomial must have whose sign is the parity of up to 8 bits. Last, all 45 pairs of handwritten "
+        "digits are learnt in 10 passes with a tenth of the training labels flipped: the last weights against a vote "
+        "of all weight vectors, each counting for as long as it lasted, and against their average. A seed draws the "
+        "sets, the functions tested, the flipped labels and the order of the samples; parity, majority and XOR have "
+        "no chance in them and are solved once for all seeds."
     ),
     caption=(
         "Top left: each set has two dots, one for each order in which wrong samples are added (squares: the orthogonal "

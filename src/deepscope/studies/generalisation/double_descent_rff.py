@@ -234,8 +234,8 @@ def _deviation(ratio: Floats, excess: Floats, theory: Floats) -> Any:
 
 STUDY = Study(
     claim=(
-        "The test risk of a least-squares fit of random features peaks where there are as many features as training "
-        "samples, and descends again to below the classical optimum."
+        "Test risk peaks where there are as many random features as samples, and descends again to below the "
+        "classical optimum."
     ),
     source="belkin2019reconciling",
     topics=("generalisation",),

@@ -342,10 +342,7 @@ def _controls(trials: pd.DataFrame) -> list[Criterion]:
 
 
 STUDY = Study(
-    claim=(
-        "Networks that generalise on true labels also fit completely random labels, in a small multiple of the time, "
-        "and generalise without explicit regularisation."
-    ),
+    claim=("Networks that generalise on true labels also fit completely random ones, in a small multiple of the time."),
     source="zhang2017understanding",
     topics=("generalisation",),
     rows=("random-labels",),

@@ -274,8 +274,10 @@ FULL_FRACTIONS = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
 FULL_DECAYS = [0.0, 0.1, 0.25, 0.5]
 
 STUDY = Study(
-    claim="A network learns the unseen part of a table of modular arithmetic long after it has memorised the rest; "
-    "sooner with more data and with more weight decay.",
+    claim=(
+        "A network learns the unseen part of a table long after it has memorised the rest; sooner with more data and "
+        "more weight decay."
+    ),
     source="power2022grokking",
     topics=("learning dynamics",),
     rows=("grokking",),

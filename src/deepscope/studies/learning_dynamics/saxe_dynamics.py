@@ -283,9 +283,10 @@ def _from_100(count: int) -> Iterable[int]:
 
 
 STUDY = Study(
-    claim="From small random weights a linear network of two layers learns the patterns in its data one after another, "
-    "the strong and broad ones first, each on a sigmoid curve that a formula predicts; with orthogonal weights and the "
-    "best learning rate a network of 64 layers needs hardly more steps than one of 16.",
+    claim=(
+        "A linear network learns one mode after another, the strong ones first, each on a curve that a formula "
+        "predicts."
+    ),
     source="saxe2014exact",
     topics=("learning dynamics",),
     rows=("saxe-dynamics", "dynamical-isometry", "semantic-development"),
@@ -299,13 +300,19 @@ STUDY = Study(
     },
     # At most_steps a Gaussian network of 64 layers, the costliest, takes less than a minute.
     defaults={"draws": 8, "rate": 0.01, "width": 64, "most_steps": 3000},
-    protocol="Data are made of four patterns, called modes: a direction among the inputs, one among the outputs, and "
-    "how strongly the two go together, the singular value s. Each s is 20 to 40 % less than the one before. Networks "
-    "without activation functions learn them by gradient descent on all data at once. How strong each mode has become "
-    "in the network is recorded and compared with the paper's formula, from a start that keeps modes apart (decoupled) "
-    "and from small random weights. The same is done with the features of eight things at the ends of a tree of "
-    "concepts. Deep networks start with orthogonal or with Gaussian matrices, each with the best of several learning "
-    "rates. Controls: one layer, and large random weights.",
+    protocol=(
+        "The claim in full: From small random weights a linear network of two layers learns the patterns in its data "
+        "one after another, the strong and broad ones first, each on a sigmoid curve that a formula predicts; with "
+        "orthogonal weights and the best learning rate a network of 64 layers needs hardly more steps than one of 16."
+        "\n\n"
+        "Data are made of four patterns, called modes: a direction among the inputs, one among the outputs, and how "
+        "strongly the two go together, the singular value s. Each s is 20 to 40 % less than the one before. Networks "
+        "without activation functions learn them by gradient descent on all data at once. How strong each mode has "
+        "become in the network is recorded and compared with the paper's formula, from a start that keeps modes apart "
+        "(decoupled) and from small random weights. The same is done with the features of eight things at the ends of "
+        "a tree of concepts. Deep networks start with orthogonal or with Gaussian matrices, each with the best of "
+        "several learning rates. Controls: one layer, and large random weights."
+    ),
     caption="Top left: one network from small random weights; lines: strength of its four modes over time, dashed: the "
     "formula. Top right: one point for each mode of the networks of two layers that start decoupled, with strengths in "
     "proportion to s, and of the networks of one layer; dotted: theory, in proportion to 1/s for two layers, the same "

@@ -312,8 +312,10 @@ def _grid(seeds: int | Iterable[int], **settings: Any) -> Grid:
 
 
 STUDY = Study(
-    claim="The eigenvalues of random weight matrices follow the Marchenko–Pastur law; training adds a few large ones, "
-    "spikes, which hold what was learned and which vanish when the matrix entries are shuffled.",
+    claim=(
+        "Random weights follow the Marchenko–Pastur law; training adds a few large eigenvalues that shuffling the "
+        "entries destroys."
+    ),
     source="marchenko1967distribution",
     topics=("random matrices",),
     rows=("mp-null",),
@@ -337,19 +339,25 @@ STUDY = Study(
         "batch_size": 32,
         "epochs": 20,
     },
-    protocol="Matrices with independent random entries, of the shapes of a network's two hidden layers, are compared "
-    "with the Marchenko–Pastur law, which says how the eigenvalues of WᵀW of a random matrix W are spread: by the "
-    "largest gap between the two distribution functions (the KS distance), in multiples of what 99 % of Gaussian "
-    "matrices stay below; and by counting spikes, eigenvalues above what the largest of a random matrix exceeds in 1 % "
-    "of cases. Then a network with two hidden layers of equal width is trained on handwritten digits by stochastic "
-    "gradient descent. Its square layer, from hidden layer to hidden layer, is compared before training, after it, and "
-    "with its trained entries in random places. The network is tested with the spikes alone in that layer and with all "
-    "but the spikes. Keeping the accuracy is weak evidence: the random weights with which this layer started reach "
-    "nearly the same accuracy, as the other layers have learned too. So the spikes must also beat two layers of their "
-    "own rank: the initial weights acting on the same inputs as the spikes, and the trained weights acting on the "
-    "principal directions of the inputs, along which the data are largest whatever their classes. They are compared by "
-    "the cross-entropy, the mean of −ln of the probability that is given to the right class. Controls: entries without "
-    "a variance, for which the law must fail, and random directions, with which the accuracy must be lost.",
+    protocol=(
+        "The claim in full: The eigenvalues of random weight matrices follow the Marchenko–Pastur law; training adds "
+        "a few large ones, spikes, which hold what was learned and which vanish when the matrix entries are shuffled."
+        "\n\n"
+        "Matrices with independent random entries, of the shapes of a network's two hidden layers, are compared with "
+        "the Marchenko–Pastur law, which says how the eigenvalues of WᵀW of a random matrix W are spread: by the "
+        "largest gap between the two distribution functions (the KS distance), in multiples of what 99 % of Gaussian "
+        "matrices stay below; and by counting spikes, eigenvalues above what the largest of a random matrix exceeds "
+        "in 1 % of cases. Then a network with two hidden layers of equal width is trained on handwritten digits by "
+        "stochastic gradient descent. Its square layer, from hidden layer to hidden layer, is compared before "
+        "training, after it, and with its trained entries in random places. The network is tested with the spikes "
+        "alone in that layer and with all but the spikes. Keeping the accuracy is weak evidence: the random weights "
+        "with which this layer started reach nearly the same accuracy, as the other layers have learned too. So the "
+        "spikes must also beat two layers of their own rank: the initial weights acting on the same inputs as the "
+        "spikes, and the trained weights acting on the principal directions of the inputs, along which the data are "
+        "largest whatever their classes. They are compared by the cross-entropy, the mean of −ln of the probability "
+        "that is given to the right class. Controls: entries without a variance, for which the law must fail, and "
+        "random directions, with which the accuracy must be lost."
+    ),
     caption="Top left: singular values (roots of the eigenvalues) of the square layer of one network; divided by σ√N, "
     "with σ the random part's standard deviation and N the side, random ones end at 2. Bars: as trained; line: entries "
     "shuffled; dashed: the law; triangles: spikes. Top right: distance to the law by matrix size, for Gaussian and for "

@@ -391,9 +391,10 @@ def _grid(seeds: int | range, windows: int = 8, chaotic_windows: int = 32, **siz
 
 
 STUDY = Study(
-    claim="Gradients through a recurrent network vanish or explode exponentially in the lag, at the rate of its "
-    "spectral radius if it is linear, of its top Lyapunov exponent if not; along an LSTM's cell its forget gates alone "
-    "scale them, and open gates keep them.",
+    claim=(
+        "Gradients through a recurrent network vanish or explode at the Lyapunov rate; along an LSTM's cell open "
+        "gates keep them."
+    ),
     source="hochreiter1997long",
     topics=("recurrent",),
     rows=("vanishing-gradient",),
@@ -406,11 +407,16 @@ STUDY = Study(
         "full": _grid(range(100, 150)),
     },
     defaults={"units": 64, "lags": 1000, "windows": 8},
-    protocol="Recurrences of 64 units without input: linear and tanh with Gaussian W of spectral radius 0.5 to 1.5, "
-    "tanh also 2 and 3; torch's LSTM cell with forget bias 1, 3, 5, and with gates that are 1. The spectral norm of "
-    "the Jacobian of states up to 1000 lags apart; its slope against log ρ(W), and against the Lyapunov exponent of "
-    "other stretches of the trajectory; the LSTM at lag 100 along the cell and over all paths. Controls: an orthogonal "
-    "W, and forget bias 1.",
+    protocol=(
+        "The claim in full: Gradients through a recurrent network vanish or explode exponentially in the lag, at the "
+        "rate of its spectral radius if it is linear, of its top Lyapunov exponent if not; along an LSTM's cell its "
+        "forget gates alone scale them, and open gates keep them.\n\n"
+        "Recurrences of 64 units without input: linear and tanh with Gaussian W of spectral radius 0.5 to 1.5, tanh "
+        "also 2 and 3; torch's LSTM cell with forget bias 1, 3, 5, and with gates that are 1. The spectral norm of "
+        "the Jacobian of states up to 1000 lags apart; its slope against log ρ(W), and against the Lyapunov exponent "
+        "of other stretches of the trajectory; the LSTM at lag 100 along the cell and over all paths. Controls: an "
+        "orthogonal W, and forget bias 1."
+    ),
     caption="Points: mean over seeds; bars: its 95 % interval. Left: the slope of the log gradient norm against the "
     "lag, and the Lyapunov exponent from other steps; dotted: log g. Right: the norm over all paths from state to "
     "state, solid lines only joining the points (LSTM: forget bias 1, 3, 5, and gate 1); dotted: along the cell alone.",

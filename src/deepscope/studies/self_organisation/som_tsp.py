@@ -191,8 +191,9 @@ def _grid(seeds: int | range, few: Sequence[int], many: Sequence[int], thin: Seq
 
 
 STUDY = Study(
-    claim="A closed chain of artificial neurons that learns where up to a few hundred cities lie passes them in an "
-    "order whose round trip is at most about a tenth longer than the shortest one.",
+    claim=(
+        "A self-organising ring finds round trips through up to a few hundred cities at most about a tenth too long."
+    ),
     source="vicente2018using",
     topics=("self organisation",),
     rows=("som-tsp", "repo-som-tsp"),
@@ -205,15 +206,19 @@ STUDY = Study(
         "full": _grid(range(200, 220), FEW, [*MANY, 500], [*THIN, 200]),
     },
     defaults={"neighbourhood": "shrinking", "kicks": 3, "radius_decay": 0.9997},
-    protocol="The task is the travelling salesman's: the shortest round trip through n cities. A ring of 8 n units, "
-    "each a point of the plane, starts at random. At each step a city is drawn, and the unit nearest to it and, less "
-    "and less, its neighbours on the ring move towards it; how far along the ring this reaches (the radius) shrinks "
-    "from 0.8 n units to 1 in 15,000 to 25,000 steps. The trip visits the cities in the order of their nearest units. "
-    "Each seed draws several sets of cities: 40 of 10 or 12 cities, 20 on a thin ellipse, else 5. The shortest trip is "
-    "known exactly for 10 and 12 cities and for those on an ellipse; otherwise it is enclosed between a proven lower "
-    "bound and the trip of a strong local search. Controls: no neighbours move; only the next ones do, from the start; "
-    "the reach starts at 8 units, one city's share of the ring; always go to the nearest city not yet visited; go by "
-    "the direction in which a city is seen from the middle.",
+    protocol=(
+        "The claim in full: A closed chain of artificial neurons that learns where up to a few hundred cities lie "
+        "passes them in an order whose round trip is at most about a tenth longer than the shortest one.\n\n"
+        "The task is the travelling salesman's: the shortest round trip through n cities. A ring of 8 n units, each a "
+        "point of the plane, starts at random. At each step a city is drawn, and the unit nearest to it and, less and "
+        "less, its neighbours on the ring move towards it; how far along the ring this reaches (the radius) shrinks "
+        "from 0.8 n units to 1 in 15,000 to 25,000 steps. The trip visits the cities in the order of their nearest "
+        "units. Each seed draws several sets of cities: 40 of 10 or 12 cities, 20 on a thin ellipse, else 5. The "
+        "shortest trip is known exactly for 10 and 12 cities and for those on an ellipse; otherwise it is enclosed "
+        "between a proven lower bound and the trip of a strong local search. Controls: no neighbours move; only the "
+        "next ones do, from the start; the reach starts at 8 units, one city's share of the ring; always go to the "
+        "nearest city not yet visited; go by the direction in which a city is seen from the middle."
+    ),
     caption="Top: the ring's trip through the same 100 cities, with a neighbourhood that shrinks and with "
     "none, and by how much it is longer than the trip of the local search. Below: how much longer trips are than the "
     "shortest, on a scale that is linear below 1 %; means over seeds of several sets of cities each, with 95 % "
