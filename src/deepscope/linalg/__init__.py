@@ -13,14 +13,20 @@ from deepscope.linalg._marchenko_pastur import (
     tracy_widom_threshold,
 )
 from deepscope.linalg._power_law import MIN_VALUES, PowerLawFit, fit_power_law
+from deepscope.linalg._power_law_weightwatcher import WEIGHTWATCHER_CUT, fit_power_law_weightwatcher
+from deepscope.linalg._quality import log_alpha_norm, matrix_entropy, unit_determinant_tail
 from deepscope.linalg._spectra import effective_rank, gram_eigenvalues, stable_rank
 
 __all__ = [
     "MIN_VALUES",
+    "WEIGHTWATCHER_CUT",
     "PowerLawFit",
     "effective_rank",
     "fit_power_law",
+    "fit_power_law_weightwatcher",
     "gram_eigenvalues",
+    "log_alpha_norm",
+    "matrix_entropy",
     "mp_cdf",
     "mp_edges",
     "mp_median",
@@ -28,4 +34,5 @@ __all__ = [
     "stable_rank",
     "tracy_widom_scale",
     "tracy_widom_threshold",
+    "unit_determinant_tail",
 ]
