@@ -44,10 +44,10 @@ def log_alpha_norm(eigenvalues: Floats, alpha: float) -> float:
 def unit_determinant_tail(eigenvalues: Floats) -> int:
     """Return how many of the largest eigenvalues multiply to 1, once they are scaled to a mean of 1.
 
-    The largest k with Σ ln λ̃ᵢ ≥ 0 over the k largest, where λ̃ = λ · n / Σλ over all n eigenvalues. A product of 1 is the
-    condition of the exact renormalisation group: a layer is said to have learned ideally where this tail is the tail
-    of the power law, which has α = 2 then. Sums of logarithms neither overflow nor underflow. n where the eigenvalues
-    are all equal, for their geometric mean is never above their mean. Source: ``martin2025setol``.
+    The largest k with Σ ln λ̃ᵢ ≥ 0 over the k largest, where λ̃ = λ · n / Σλ over all n eigenvalues. A product of 1 is
+    the condition of the exact renormalisation group: a layer is said to have learned ideally where this tail is the
+    tail of the power law, which has α = 2 then. Sums of logarithms neither overflow nor underflow. n where the
+    eigenvalues are all equal, for their geometric mean is never above their mean. Source: ``martin2025setol``.
 
     >>> unit_determinant_tail(np.array([0.01, 0.02, 0.5, 4.0]))
     2
