@@ -194,12 +194,13 @@ def test_convolution_pools_its_kernel_positions():
     [
         (nn.Conv1d(8, 6, 5), (6, 8, 5)),
         (nn.ConvTranspose2d(8, 6, 3), (8, 6, 9)),
-        (nn.Conv2d(8, 8, 3, groups=8), (8, 1, 9)),
+        (nn.Conv2d(8, 8, 3, groups=4), (2, 2, 36)),
         (nn.Conv3d(2, 4, 2), (4, 2, 8)),
         (nn.Embedding(30, 6), (30, 6, 1)),
         (nn.Linear(6, 30), (30, 6, 1)),
-        (nn.MultiheadAttention(8, 2), (24, 8, 1)),
-        (nn.LSTM(5, 6), (24, 5, 1)),
+        (nn.MultiheadAttention(8, 2), (8, 8, 1)),
+        (nn.LSTM(5, 6), (6, 5, 1)),
+        (nn.RNN(5, 6), (6, 5, 1)),
     ],
 )
 def test_matrices_of_a_layer(module, shape):
@@ -345,7 +346,8 @@ def test_the_glance_shows_a_layers_most_telling_matrix_and_the_table_all():
     assert list(alpha.values) == ["0", "1"]
     assert list(stable.values) == ["0", "1", "2"]
     table = reading.table().set_index("name")
-    of_lstm = table.loc[["1.weight_ih_l0", "1.weight_hh_l0"]]
+    gates = ("input", "forget", "cell", "output")
+    of_lstm = table.loc[[f"1.weight_{side}_l0[{gate}]" for side in ("ih", "hh") for gate in gates]]
     assert alpha.values["1"] == of_lstm["alpha"].min() < of_lstm["alpha"].max()
     assert stable.values["1"] == of_lstm["stable_rank"].min() < of_lstm["stable_rank"].max()
     half = 1.96 * of_lstm["alpha_stderr"][of_lstm["alpha"].idxmin()]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepscope.core import Cost, Finding, Instrument, LeftOut, MeasurementError, Needs, PerWeight, Reading, Track
+from deepscope.instruments._spectrum_circulant import CirculantMatrices
 from deepscope.instruments._spectrum_findings import spectrum_findings
 from deepscope.instruments._spectrum_known import KNOWN
-from deepscope.instruments._spectrum_matrices import matrices_of, matrix_shape, why_no_spectrum
+from deepscope.instruments._spectrum_matrices import (
+    Convolution,
+    check_convolution,
+    convolution_read_as,
+    ledger_of_parts,
+    matrices_of,
+    matrix_shapes,
+    why_no_spectrum,
+    why_too_large,
+)
 from deepscope.instruments._spectrum_row import WeightSpectrum, weight_spectrum
 from deepscope.linalg import gram_eigenvalues
 from deepscope.subject import Subject, Weight, measure_alone, most_telling, split_ledger
@@ -37,10 +47,11 @@ class Spectrum(Reading):
     Attributes
     ----------
     weights
-        One entry per measured tensor, in the order of the model or file.
+        One entry per measured tensor, or part of one such as ``attn.c_attn.weight[query]``, in the order of the model
+        or file.
     eigenvalues
-        Tensor name to the eigenvalues of WᵀW, ascending, those of several matrices pooled; those that cannot be told
-        from 0 are 0. Absent where the tensor has no numbers.
+        Name of that entry to the eigenvalues of WᵀW, ascending, those of several matrices pooled; those that cannot be
+        told from 0 are 0. Absent where the tensor has no numbers.
     """
 
     weights: tuple[WeightSpectrum, ...] = ()
@@ -67,7 +78,7 @@ class Spectrum(Reading):
         """Exponent with its 95 % interval, and stable rank: the smallest of a layer's matrices stands for it."""
         ends = most_telling(
             (
-                (each.name, (each.alpha, 1.96 * each.alpha_stderr))
+                (each.tensor, (each.alpha, 1.96 * each.alpha_stderr))
                 for each in self.weights
                 if each.alpha is not None and each.alpha_stderr is not None
             ),
@@ -80,7 +91,7 @@ class Spectrum(Reading):
             {layer: a + s for layer, (a, s) in ends.items()},
             band=(2.0, 6.0),
         )
-        known = ((each.name, each.stable_rank) for each in self.weights if each.stable_rank is not None)
+        known = ((each.tensor, each.stable_rank) for each in self.weights if each.stable_rank is not None)
         ranks = most_telling(known, rank=float)
         return alpha, Track("stable rank", ranks, scale="log")
 
@@ -99,13 +110,21 @@ class Spectrum(Reading):
         return f"{tensors}: {tail}; {spikes} with eigenvalues above the random-matrix edge."
 
 
-def spectrum(subject: Subject, *, generator: torch.Generator | None = None, max_side: int | None = None) -> Spectrum:
+def spectrum(
+    subject: Subject,
+    *,
+    conv: Convolution = "slices",
+    generator: torch.Generator | None = None,
+    max_side: int | None = None,
+) -> Spectrum:
     """Measure the eigenvalues of WᵀW of every weight matrix, in float64.
 
     A tensor of two dimensions is a matrix [out, in] as stored: linear, embedding, attention and recurrent weights. A
     convolution is one matrix per kernel position, and other tensors of three or more dimensions (stacks of experts)
-    are one matrix per leading index; their eigenvalues are pooled. With n positive eigenvalues x in ascending order,
-    m = n − i and i from 0 to n − 2, the tail is
+    are one matrix per leading index; their eigenvalues are pooled. A tensor that stacks several matrices is measured
+    part by part, each a row of its own: the query, key and value of a fused projection, the gates of a recurrent
+    layer. Where its split is not known it is measured whole, and the ledger says why. With n positive eigenvalues x in
+    ascending order, m = n − i and i from 0 to n − 2, the tail is
 
         α_i = 1 + m / Σ_{j≥i} ln(x_j / x_i),  D_i = max_j |1 − (x_j / x_i)^(1 − α_i) − (j − i) / m|
 
@@ -118,6 +137,12 @@ def spectrum(subject: Subject, *, generator: torch.Generator | None = None, max_
     ----------
     subject
         A model or the weights of a checkpoint.
+    conv
+        How a convolution [out, in, *kernel] is read: ``"slices"``, a matrix [out, in] per kernel position;
+        ``"flattened"``, one matrix [out, in·kernel]; ``"circulant"``, the operator of stride 1 that it is on a periodic
+        grid of 16 points a dimension (8 in three dimensions, the kernel's size where that is larger): a matrix per
+        frequency, and as many eigenvalues as the operator has. A transposed convolution is stored [in, out, *kernel]
+        and read so. Groups are matrices of their own.
     generator
         Not used: nothing here is random. Every instrument takes one.
     max_side
@@ -135,9 +160,10 @@ def spectrum(subject: Subject, *, generator: torch.Generator | None = None, max_
 
     Notes
     -----
-    Cost: no pass over data; s²·l + 4/3·s³ operations for a matrix of sides s ≤ l.
+    Cost: no pass over data; s²·l + 4/3·s³ operations for a matrix of sides s ≤ l, four times that for each frequency
+    of a circulant operator.
     Sources: ``martin2021implicit``, ``clauset2009power``, ``marchenko1967distribution``,
-    ``johnstone2001distribution``, ``gavish2014optimal``, ``roy2007effective``.
+    ``johnstone2001distribution``, ``gavish2014optimal``, ``roy2007effective``, ``sedghi2019singular``.
 
     Examples
     --------
@@ -146,23 +172,45 @@ def spectrum(subject: Subject, *, generator: torch.Generator | None = None, max_
     >>> spectrum(Subject(layer)).table()[["name", "stable_rank", "rank"]].values.tolist()
     [['weight', 32.0, 32]]
     """
-    reading: Spectrum = measure_alone(subject, _step, _gather, max_side=max_side)
+    check_convolution(conv)
+    reading: Spectrum = measure_alone(subject, _step, _gather, conv=conv, max_side=max_side)
     return reading
 
 
+_Measured = tuple[WeightSpectrum, NDArray[np.float64] | None]
+
+
 def _step(
-    weight: Weight, tensor: Tensor | None, *, max_side: int | None = None
-) -> tuple[WeightSpectrum, NDArray[np.float64] | None] | LeftOut:
-    reason = why_no_spectrum(weight, max_side)
+    weight: Weight, tensor: Tensor | None, *, conv: Convolution = "slices", max_side: int | None = None
+) -> list[_Measured | LeftOut]:
+    reason = why_no_spectrum(weight)
     if reason or tensor is None:
-        return LeftOut(weight.name, reason or "its values cannot be read")
-    matrices = matrices_of(weight, tensor)
+        return [LeftOut(weight.name, reason or "its values cannot be read")]
+    items: list[_Measured | LeftOut] = []
+    for part, matrices in matrices_of(weight, tensor, conv):
+        shape = (matrices.shape[0], matrices.shape[1], matrices.shape[2])
+        name = f"{weight.name}[{part}]" if part else weight.name
+        too_large = why_too_large(shape, max_side)
+        if too_large:
+            items.append(LeftOut(name, too_large))
+            continue
+        values, status = _eigenvalues(matrices)
+        row = weight_spectrum(weight, shape, values, status, part)
+        items.append((replace(row, read_as=convolution_read_as(weight, conv)), values))
+    return [*items, *ledger_of_parts(weight)]
+
+
+def _eigenvalues(matrices: Iterable[Tensor]) -> tuple[NDArray[np.float64] | None, str]:
+    """Return the eigenvalues of all matrices, ascending, or why there are none."""
     try:
         parts = [_told_from_zero(gram_eigenvalues(matrix), max(matrix.shape)) for matrix in matrices]
     except MeasurementError as error:
-        return weight_spectrum(weight, matrices.shape, None, error.what), None
+        return None, error.what
     pooled = np.sort(np.concatenate(parts)) if len(parts) > 1 else parts[0]
-    return weight_spectrum(weight, matrices.shape, pooled), pooled
+    if isinstance(matrices, CirculantMatrices):
+        # All are blocks of one operator: a frequency at which it vanishes is rounding beside the others.
+        pooled = _told_from_zero(pooled, max(matrices.shape[1:]))
+    return pooled, ""
 
 
 def _told_from_zero(eigenvalues: NDArray[np.float64], side: int) -> NDArray[np.float64]:
@@ -171,7 +219,8 @@ def _told_from_zero(eigenvalues: NDArray[np.float64], side: int) -> NDArray[np.f
 
 
 def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Spectrum:
-    measured, left_out = split_ledger(items)
+    flat = [each for item in items for each in ([item] if isinstance(item, LeftOut) else item)]
+    measured, left_out = split_ledger(flat)
     return Spectrum(
         subject=subject.name,
         left_out=left_out,
@@ -181,16 +230,16 @@ def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Spectrum:
     )
 
 
-def _expected_cost(subject: Subject, *, max_side: int | None = None) -> str:
-    measured = [weight for weight in subject.weights() if not why_no_spectrum(weight, max_side)]
-    operations = 0.0
-    for weight in measured:
-        n_matrices, rows, cols = matrix_shape(weight)
-        short, long = sorted((rows, cols))
-        operations += n_matrices * (short**2 * long + 4 / 3 * short**3)
-    return (
-        f"eigenvalues of {len(measured)} {'tensor' if len(measured) == 1 else 'tensors'}, {operations:.1e} operations"
-    )
+def _expected_cost(subject: Subject, *, conv: Convolution = "slices", max_side: int | None = None) -> str:
+    n_measured, operations = 0, 0.0
+    for weight in subject.weights():
+        shapes = [] if why_no_spectrum(weight) else matrix_shapes(weight, conv).values()
+        within = [shape for shape in shapes if not why_too_large(shape, max_side)]
+        n_measured += bool(within)
+        for n_matrices, rows, cols in within:
+            short, long = sorted((rows, cols))
+            operations += n_matrices * (short**2 * long + 4 / 3 * short**3)
+    return f"eigenvalues of {n_measured} {'tensor' if n_measured == 1 else 'tensors'}, {operations:.1e} operations"
 
 
 SPECTRUM = Instrument(

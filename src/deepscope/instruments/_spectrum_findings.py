@@ -19,7 +19,7 @@ def spectrum_findings(weights: Sequence[WeightSpectrum]) -> tuple[Finding, ...]:
     """Return at most one finding per tensor, warnings first."""
     warnings = tuple(finding for each in weights for finding in _collapsed(each))
     warned = {finding.where for finding in warnings}
-    rest = [each for each in weights if each.name not in warned]
+    rest = [each for each in weights if each.tensor not in warned]
     random = [each for each in rest if looks_random(each)]
     noted = {each.name for each in random}
     unfitted = [each for each in rest if each.alpha is None and each.rank and each.name not in noted]
@@ -52,7 +52,7 @@ def _collapsed(weight: WeightSpectrum) -> Iterator[Finding]:
     yield Finding(
         severity="warning",
         instrument="spectrum",
-        where=weight.name,
+        where=weight.tensor,
         message=lost,
         evidence=f"{weight.rank:,} of {weight.full_rank:,} eigenvalues of WᵀW can be told from 0; effective rank "
         f"{weight.effective_rank:.4g}.",
@@ -95,7 +95,7 @@ def _unfitted(weights: Sequence[WeightSpectrum]) -> Iterator[Finding]:
 
 
 def _where(weights: Sequence[WeightSpectrum]) -> str:
-    return weights[0].name if len(weights) == 1 else ""
+    return weights[0].tensor if len(weights) == 1 else ""
 
 
 def _list(weights: Sequence[WeightSpectrum], shown: int = 4) -> str:

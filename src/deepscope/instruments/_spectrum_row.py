@@ -30,7 +30,11 @@ class WeightSpectrum:
     Attributes
     ----------
     name, layer
-        The tensor's name, and the layer it belongs to.
+        The tensor's name, with its part in brackets where it is one part of several, and the layer it belongs to.
+    part
+        What that part does, such as ``query``; empty for a whole tensor.
+    read_as
+        For a convolution ``slices``, ``flattened`` or ``circulant`` with its grid; empty for other tensors.
     rows, cols, n_matrices
         Sides of its matrices as stored, and how many there are.
     status
@@ -66,6 +70,13 @@ class WeightSpectrum:
     n_spikes: int | None = None
     mp_distance: float | None = None
     rank: int | None = None
+    part: str = ""
+    read_as: str = ""
+
+    @property
+    def tensor(self) -> str:
+        """Name of the tensor."""
+        return self.name.removesuffix(f"[{self.part}]") if self.part else self.name
 
     @property
     def full_rank(self) -> int:
@@ -74,7 +85,7 @@ class WeightSpectrum:
 
 
 def weight_spectrum(
-    weight: Weight, shape: Sequence[int], eigenvalues: Floats | None, status: str = ""
+    weight: Weight, shape: Sequence[int], eigenvalues: Floats | None, status: str = "", part: str = ""
 ) -> WeightSpectrum:
     """Return the numbers of a tensor of matrices [n_matrices, rows, cols].
 
@@ -86,10 +97,18 @@ def weight_spectrum(
         Of all its matrices, ascending, 0 where they cannot be told from 0; None where there are none.
     status
         Why there are no eigenvalues.
+    part
+        Which part of the tensor this is; empty where it is the whole.
     """
     n_matrices, rows, cols = shape
     row = WeightSpectrum(
-        name=weight.name, layer=weight.layer, rows=rows, cols=cols, n_matrices=n_matrices, status=status
+        name=f"{weight.name}[{part}]" if part else weight.name,
+        layer=weight.layer,
+        rows=rows,
+        cols=cols,
+        n_matrices=n_matrices,
+        status=status,
+        part=part,
     )
     if eigenvalues is None:
         return row

@@ -13,6 +13,7 @@ from deepscope.subject._generators import (
 )
 from deepscope.subject._kernels import without_fused_kernels
 from deepscope.subject._layer_output import LayerOutput, is_layer, is_opaque, own_parameters
+from deepscope.subject._layout import Layout, Part
 from deepscope.subject._live import ModuleWeight
 from deepscope.subject._loss import n_samples, scalar_loss
 from deepscope.subject._pass import measure_alone, measure_weights, split_ledger
@@ -27,7 +28,9 @@ __all__ = [
     "Checkpoint",
     "GeneratorStates",
     "LayerOutput",
+    "Layout",
     "ModuleWeight",
+    "Part",
     "Role",
     "Subject",
     "Watch",

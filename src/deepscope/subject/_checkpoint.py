@@ -16,6 +16,7 @@ from deepscope.subject._checkpoint_safetensors import header_length, read_safete
 from deepscope.subject._checkpoint_shards import read_json, read_sharded
 from deepscope.subject._checkpoint_torch import LEGACY_MAGIC, read_torch_legacy, read_torch_zip
 from deepscope.subject._checkpoint_zip import members_of
+from deepscope.subject._laid_out import laid_out
 from deepscope.subject._weight import Weight
 
 _READABLE = "Give a .safetensors, .pt, .pth, .bin, .ckpt or .npz checkpoint, an index of shards, or a model's folder."
@@ -88,7 +89,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise TargetError("the checkpoint holds no tensors", where=shown(given), todo=_READABLE)
     config, broken = _config(source)
     name = given.resolve().name if given.name in ("", "..") else given.name
-    return Checkpoint(name, given, contents.format, contents.weights, (*contents.left_out, *broken), config)
+    weights = laid_out(contents.weights, config)
+    return Checkpoint(name, given, contents.format, weights, (*contents.left_out, *broken), config)
 
 
 def _source(given: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import LeftOut, TargetError
+from deepscope.subject._laid_out import CONVOLUTIONS, laid_out
 from deepscope.subject._role import role_of
 from deepscope.subject._weight import Role, Weight, dtype_name
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORMS = (
     nn.modules.batchnorm._NormBase,
     nn.LayerNorm,
@@ -70,7 +70,14 @@ def module_weights(model: nn.Module) -> tuple[tuple[ModuleWeight, ...], tuple[Le
             weights.append(_handle(name, tensor, tuple(others), modules, is_parameter=is_parameter))
         else:
             left_out.append(LeftOut(name, f"the same tensor as {first}"))
-    return tuple(weights), tuple(left_out)
+    return laid_out(weights, _config(model), modules), tuple(left_out)
+
+
+def _config(model: nn.Module) -> Mapping[str, Any]:
+    """Return the config that models of Hugging Face transformers carry; empty where there is none."""
+    to_dict = getattr(getattr(model, "config", None), "to_dict", None)
+    found = to_dict() if callable(to_dict) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _identity(tensor: Tensor) -> Hashable:
@@ -117,7 +124,7 @@ def _role(module: nn.Module | None, name: str, shape: tuple[int, ...]) -> Role:
         return Role.NORM
     if isinstance(module, nn.PReLU) or _is_gain(name):
         return Role.OTHER
-    if isinstance(module, _CONVOLUTIONS):
+    if isinstance(module, CONVOLUTIONS):
         return Role.CONVOLUTION
     if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
         return Role.EMBEDDING
@@ -135,7 +142,7 @@ def _fan_in(module: nn.Module | None, leaf: str, tensor: Tensor) -> int | None:
         return None
     if isinstance(module, (nn.RNNBase, nn.RNNCellBase)) and leaf.startswith("weight"):
         return module.hidden_size
-    if isinstance(module, (nn.Linear, *_CONVOLUTIONS)) and leaf in {"weight", "weight_v"}:
+    if isinstance(module, (nn.Linear, *CONVOLUTIONS)) and leaf in {"weight", "weight_v"}:
         # torch's own initialisers take the second dimension times the kernel, for transposed convolutions too.
         return tensor[0].numel()
     return None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from deepscope.subject._columns import layer_of
+from deepscope.subject._layout import WHOLE, Layout
 
 #: Floating-point types that instruments measure; other tensors go to the ledger.
 MEASURED_DTYPES = ("float32", "float64", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2",
@@ -50,6 +51,8 @@ class Weight(ABC):
     fan_in
         Number of inputs each unit sums over, where it is known for certain; for a recurrent layer its hidden size, by
         which PyTorch scales all its weights.
+    layout
+        How its values are laid out, where the module, its name or the model's config tells.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Weight(ABC):
     role: Role
     tied: tuple[str, ...] = ()
     fan_in: int | None = None
+    layout: Layout = WHOLE
 
     @abstractmethod
     def read(self) -> Tensor:
