@@ -14,6 +14,7 @@ from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
 from deepscope.core import UsageError
 from deepscope.instruments import SPECTRUM, Spectrum, spectrum
+from deepscope.instruments._spectrum_matrices import matrices_of, matrix_shapes
 from deepscope.subject import Subject
 
 HEADS, SIZE, FEATURES = 4, 6, 24
@@ -344,6 +345,22 @@ def test_a_frequency_that_a_convolution_blocks_is_zero():
     truth = np.sort(4 * np.sin(np.pi * np.arange(16) / 16) ** 2)
     assert reading.eigenvalues["weight"] == pytest.approx(truth, abs=1e-14)
     assert reading.weights[0].rank == 15
+
+
+def test_frequencies_that_cancel_but_for_rounding_are_zero():
+    layer = nn.Conv1d(1, 1, 4, bias=False).double()
+    layer.weight.data.fill_(1.0)
+    # A mean over four points blocks k = 4, 8 and 12 of 16: 1 − i − 1 + i, where the cosine of π/2 is 6e-17.
+    assert spectrum(Subject(layer), conv="circulant").weights[0].rank == 13
+
+
+@pytest.mark.parametrize("conv", ["slices", "flattened", "circulant"])
+def test_shapes_are_known_without_reading(conv):
+    parts = {"conv": nn.Conv2d(6, 9, (2, 3), groups=3), "walk": nn.GRU(5, 6), "mix": nn.MultiheadAttention(8, 2)}
+    for weight in Subject(nn.ModuleDict(parts)).weights():
+        if len(weight.shape) > 1:
+            made = {part: tuple(each.shape) for part, each in matrices_of(weight, weight.read(), conv)}
+            assert made == matrix_shapes(weight, conv), weight.name
 
 
 @pytest.mark.parametrize("make", [nn.Conv2d, nn.ConvTranspose2d])
