@@ -3,15 +3,18 @@
 import itertools
 import json
 import pickle
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
 from deepscope.core import UsageError
 from deepscope.instruments import SPECTRUM, Spectrum, spectrum
+from deepscope.instruments._spectrum_matrices import matrices_of, matrix_shapes
 from deepscope.subject import Subject
 
 HEADS, SIZE, FEATURES = 4, 6, 24
@@ -329,6 +332,8 @@ def test_a_circulant_operator_in_three_dimensions_keeps_its_norm():
     layer = nn.Conv3d(2, 3, 2, bias=False).double()
     (row,) = spectrum(Subject(layer), conv="circulant").weights
     assert (row.n_matrices, row.read_as) == (512, "circulant 8×8×8")
+    # 512 frequencies of 4 · (2²·3 + 4/3·2³) operations.
+    assert SPECTRUM.expected_cost(Subject(layer), conv="circulant") == "eigenvalues of 1 tensor, 4.6e+04 operations"
     assert 10**row.log_norm == pytest.approx(512 * float((layer.weight.detach() ** 2).sum()), rel=1e-12)
 
 
@@ -340,6 +345,22 @@ def test_a_frequency_that_a_convolution_blocks_is_zero():
     truth = np.sort(4 * np.sin(np.pi * np.arange(16) / 16) ** 2)
     assert reading.eigenvalues["weight"] == pytest.approx(truth, abs=1e-14)
     assert reading.weights[0].rank == 15
+
+
+def test_frequencies_that_cancel_but_for_rounding_are_zero():
+    layer = nn.Conv1d(1, 1, 4, bias=False).double()
+    layer.weight.data.fill_(1.0)
+    # A mean over four points blocks k = 4, 8 and 12 of 16: 1 − i − 1 + i, where the cosine of π/2 is 6e-17.
+    assert spectrum(Subject(layer), conv="circulant").weights[0].rank == 13
+
+
+@pytest.mark.parametrize("conv", ["slices", "flattened", "circulant"])
+def test_shapes_are_known_without_reading(conv):
+    parts = {"conv": nn.Conv2d(6, 9, (2, 3), groups=3), "walk": nn.GRU(5, 6), "mix": nn.MultiheadAttention(8, 2)}
+    for weight in Subject(nn.ModuleDict(parts)).weights():
+        if len(weight.shape) > 1:
+            made = {part: tuple(each.shape) for part, each in matrices_of(weight, weight.read(), conv)}
+            assert made == matrix_shapes(weight, conv), weight.name
 
 
 @pytest.mark.parametrize("make", [nn.Conv2d, nn.ConvTranspose2d])
@@ -446,3 +467,302 @@ def test_a_finding_on_a_part_names_the_part_and_points_to_its_tensor():
     (warning,) = [each for each in spectrum(Subject(layer)).findings() if each.severity == "warning"]
     assert warning.where == "in_proj_weight"
     assert warning.message.startswith("in_proj_weight[key] has rank 1")
+
+
+def weight_normed(layer, live):
+    """A layer with a gain that is not the norm of its direction, in the new form or the old."""
+    layer = parametrizations.weight_norm(layer) if live else weight_norm(layer)
+    with torch.no_grad():
+        for name, tensor in layer.named_parameters():
+            if name.endswith(("original0", "_g")):
+                tensor.mul_(torch.linspace(0.5, 3, tensor.numel()).reshape(tensor.shape))
+    # The old form computes the weight anew only in a forward pass.
+    for hook in layer._forward_pre_hooks.values():
+        hook(layer, None)
+    return layer
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize(
+    "make", [lambda: nn.Linear(9, 6), lambda: nn.Conv1d(5, 6, 3), lambda: nn.ConvTranspose2d(5, 6, 2)]
+)
+def test_a_weight_normed_layer_reads_as_its_effective_weight(tmp_path, make, new, live):
+    model = nn.ModuleDict({"conv": weight_normed(make().double(), new)})
+    plain = make().double()
+    plain.weight.data.copy_(model["conv"].weight)
+    expected = spectrum(Subject(nn.ModuleDict({"conv": plain})))
+    reading = spectrum(Subject(model) if live else checkpoint(tmp_path / "model", model.state_dict()))
+    assert [row.name for row in reading.weights] == ["conv.weight"]
+    # The same product in another order: a few roundings of 2e-16, amplified by the condition of the small values.
+    assert reading.eigenvalues["conv.weight"] == pytest.approx(expected.eigenvalues["conv.weight"], rel=1e-9)
+    factors = (
+        ("conv.parametrizations.weight.original0", "conv.parametrizations.weight.original1")
+        if new
+        else ("conv.weight_g", "conv.weight_v")
+    )
+    for factor in factors:
+        assert ledger(reading)[factor] == "a factor of conv.weight, which is measured"
+
+
+def test_gates_and_groups_of_normed_layers():
+    lstm = parametrizations.weight_norm(nn.LSTM(5, 6).double(), "weight_hh_l0")
+    conv = parametrizations.weight_norm(nn.Conv1d(4, 6, 3, groups=2).double())
+    reading = spectrum(Subject(nn.ModuleDict({"walk": lstm, "conv": conv})))
+    gates = lstm.weight_hh_l0.detach().chunk(4)
+    for gate, matrix in zip(("input", "forget", "cell", "output"), gates, strict=True):
+        assert reading.eigenvalues[f"walk.weight_hh_l0[{gate}]"] == pytest.approx(singular(matrix), rel=1e-8)
+    (row,) = [each for each in reading.weights if each.layer == "conv"]
+    assert (row.rows, row.cols, row.n_matrices) == (3, 2, 6)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_a_norm_over_all_dimensions():
+    layer = weight_norm(nn.Linear(7, 5, bias=False).double(), dim=None)
+    with torch.no_grad():
+        layer.weight_g.fill_(3.0)
+    (row,) = spectrum(Subject(layer)).weights
+    # ‖W‖_F is the gain.
+    assert row.log_norm == pytest.approx(np.log10(9), rel=1e-12)
+
+
+@pytest.mark.parametrize("wrap", [parametrizations.spectral_norm, spectral_norm])
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize(
+    "make", [lambda: nn.Linear(9, 6), lambda: nn.Conv2d(5, 6, 3), lambda: nn.ConvTranspose1d(5, 6, 3)]
+)
+def test_a_spectrally_normed_layer_reads_as_its_effective_weight(tmp_path, make, wrap, live):
+    model = nn.ModuleDict({"conv": wrap(make().double())}).eval()
+    for hook in model["conv"]._forward_pre_hooks.values():
+        hook(model["conv"], None)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    reading = spectrum(Subject(model) if live else checkpoint(tmp_path / "model", before), conv="flattened")
+    assert_rows(reading, {"conv.weight": model["conv"].weight.detach().flatten(1)})
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_equal_sides_leave_an_undivided_weight_as_it_is_stored(tmp_path):
+    model = parametrizations.spectral_norm(nn.ConvTranspose1d(4, 4, 3).double())
+    assert [row.name for row in spectrum(Subject(model)).weights] == ["weight"]
+    stored = spectrum(checkpoint(tmp_path / "model", model.state_dict()))
+    # Along which side the norm was taken is not told there.
+    assert [row.name for row in stored.weights] == ["parametrizations.weight.original"]
+
+
+def test_what_only_looks_normed_stays_as_it_is_stored(tmp_path):
+    tensors = {
+        "alone.weight_v": gaussian(6, 5),
+        "wrong.weight_v": gaussian(6, 5),
+        "wrong.weight_g": gaussian(4, 1),
+        "whole.weight_v": gaussian(6, 5),
+        "whole.weight_g": gaussian(6, 5),
+    }
+    reading = spectrum(checkpoint(tmp_path / "model", tensors))
+    assert {row.name for row in reading.weights} == set(tensors)
+
+
+def test_two_parametrisations_in_a_row_are_not_taken_for_one():
+    class Doubled(nn.Module):
+        def forward(self, weight):
+            return 2 * weight
+
+    layer = parametrizations.weight_norm(nn.Linear(6, 6).double())
+    nn.utils.parametrize.register_parametrization(layer, "weight", Doubled())
+    assert "weight" not in {row.name for row in spectrum(Subject(layer)).weights}
+
+
+RANK = 3
+
+
+def adapted(out=10, features=7, base=None):
+    up, down = gaussian(out, RANK), gaussian(RANK, features, seed=1)
+    return up, down, gaussian(out, features, seed=2) if base is None else base
+
+
+def adapter_checkpoint(folder, tensors, config):
+    folder.mkdir(exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", **config}))
+    return Subject.from_checkpoint(folder)
+
+
+def assert_product(reading, name, product):
+    values = reading.eigenvalues[name]
+    # Values other than 0 of the dense product; its n·eps is 1e-15 of the largest.
+    assert values == pytest.approx(singular(product)[-RANK:], rel=1e-9)
+    (row,) = [each for each in reading.weights if each.name == name]
+    assert (row.rows, row.cols, row.rank, row.read_as) == (RANK, RANK, RANK, "low-rank core")
+
+
+@pytest.mark.parametrize("between", [".", ".default."])
+@pytest.mark.parametrize(
+    ("config", "scale"),
+    [
+        ({"lora_alpha": 6, "r": 3}, 2.0),
+        # The rank is the tensors' own.
+        ({"lora_alpha": 6, "r": 8, "rank_pattern": {"q_proj": 3}}, 2.0),
+        ({"lora_alpha": 6, "use_rslora": True}, 6 / 3**0.5),
+        ({"lora_alpha": 6, "alpha_pattern": {"attn.q_proj": 12}}, 4.0),
+        ({"lora_alpha": 6, "alpha_pattern": {"proj": 12, "v_proj": 24}}, 2.0),
+    ],
+)
+def test_an_adapter_is_its_scaled_product(tmp_path, between, config, scale):
+    up, down, _ = adapted()
+    layer = "base_model.model.h.0.attn.q_proj"
+    names = (f"{layer}.lora_B{between}weight", f"{layer}.lora_A{between}weight")
+    reading = spectrum(adapter_checkpoint(tmp_path / "a", dict(zip(names, (up, down), strict=True)), config))
+    assert_product(reading, f"{layer}.weight[lora]", scale * up @ down)
+    for name in names:
+        assert ledger(reading)[name] == f"a factor of {layer}.weight[lora], which is measured"
+    assert len(reading.left_out) == 2
+    assert not [each for each in reading.findings() if each.severity == "warning"]
+
+
+@pytest.mark.parametrize("config", [{}, {"lora_alpha": True}, {"lora_alpha": 6, "alpha_pattern": {"(q|v)_proj": 12}}])
+def test_a_scale_that_is_not_told_is_one_and_nothing_is_merged(tmp_path, config):
+    up, down, base = adapted()
+    tensors = {"q.lora_B.weight": up, "q.lora_A.weight": down, "q.weight": base}
+    reading = spectrum(adapter_checkpoint(tmp_path / "a", tensors, {"fan_in_fan_out": False, **config}))
+    assert {row.name for row in reading.weights} == {"q.weight", "q.weight[lora]"}
+    assert_product(reading, "q.weight[lora]", up @ down)
+    assert ledger(reading)["q.weight[lora][scale]"].startswith("measured without its scale")
+
+
+@pytest.mark.parametrize("base_name", ["q.weight", "q.base_layer.weight"])
+@pytest.mark.parametrize("fan_in_fan_out", [True, False])
+def test_base_and_adapter_are_measured_alone_and_merged(tmp_path, base_name, fan_in_fan_out):
+    up, down, base = adapted(out=8, features=8)
+    tensors = {"q.lora_B.weight": up, "q.lora_A.weight": down, base_name: base}
+    config = {"lora_alpha": 6, "fan_in_fan_out": fan_in_fan_out}
+    reading = spectrum(adapter_checkpoint(tmp_path / "a", tensors, config))
+    update = 2 * up @ down
+    merged = base + (update.T if fan_in_fan_out else update)
+    assert reading.eigenvalues[base_name] == pytest.approx(singular(base), rel=1e-8)
+    assert reading.eigenvalues[f"{base_name}[merged]"] == pytest.approx(singular(merged), rel=1e-8)
+    assert_product(reading, "q.weight[lora]", update)
+
+
+def test_a_square_update_of_untold_orientation_is_not_merged(tmp_path):
+    up, down, base = adapted(out=8, features=8)
+    tensors = {"q.lora_B.weight": up, "q.lora_A.weight": down, "q.weight": base}
+    reading = spectrum(adapter_checkpoint(tmp_path / "a", tensors, {"lora_alpha": 6}))
+    assert {row.name for row in reading.weights} == {"q.weight", "q.weight[lora]"}
+
+
+def test_a_merged_fused_projection_is_split_as_its_base(tmp_path):
+    q, k, v = three()
+    up, down = gaussian(72, RANK), gaussian(RANK, 24, seed=9)
+    fused = torch.cat([q.T, k.T, v.T], 1)
+    tensors = {"c_attn.lora_B.default.weight": up, "c_attn.lora_A.default.weight": down,
+               "c_attn.base_layer.weight": fused}  # fmt: skip
+    reading = spectrum(adapter_checkpoint(tmp_path / "a", tensors, {"lora_alpha": 3, "fan_in_fan_out": True}))
+    for place, (part, matrix) in enumerate(zip(QKV, (q, k, v), strict=True)):
+        update = (up @ down)[24 * place : 24 * (place + 1)]
+        assert reading.eigenvalues[f"c_attn.base_layer.weight[{part}]"] == pytest.approx(singular(matrix), rel=1e-8)
+        merged = reading.eigenvalues[f"c_attn.base_layer.weight[merged][{part}]"]
+        assert merged == pytest.approx(singular(matrix + update), rel=1e-8)
+
+
+def test_adapters_of_convolutions_and_embeddings(tmp_path):
+    conv_up, conv_down, conv = gaussian(5, RANK, 1, 1), gaussian(RANK, 4, 3, 3, seed=1), gaussian(5, 4, 3, 3, seed=2)
+    up, down, table = gaussian(6, RANK), gaussian(RANK, 20, seed=1), gaussian(20, 6, seed=2)
+    tensors = {
+        "conv.lora_B.weight": conv_up, "conv.lora_A.weight": conv_down, "conv.weight": conv,
+        "embed.lora_embedding_B": up, "embed.lora_embedding_A": down, "embed.weight": table,
+    }  # fmt: skip
+    subject = adapter_checkpoint(tmp_path / "a", tensors, {"lora_alpha": 3, "fan_in_fan_out": False})
+    reading = spectrum(subject, conv="flattened")
+    update = nn.functional.conv2d(conv_down.transpose(0, 1), conv_up).transpose(0, 1)
+    assert_product(reading, "conv.weight[lora]", update.flatten(1))
+    assert reading.eigenvalues["conv.weight[merged]"] == pytest.approx(singular((conv + update).flatten(1)), rel=1e-8)
+    assert_product(reading, "embed.weight[lora]", up @ down)
+    assert reading.eigenvalues["embed.weight[merged]"] == pytest.approx(singular(table + (up @ down).T), rel=1e-8)
+
+
+class LoraLayer(nn.Module):
+    """The attributes of PEFT's layers that tell how an update is used."""
+
+    def __init__(self, **told):
+        super().__init__()
+        up, down, base = adapted(out=8, features=8)
+        self.base_layer = nn.Linear(8, 8, bias=False)
+        self.lora_A, self.lora_B = (nn.ModuleDict({"style": nn.Linear(8, 8, bias=False)}) for _ in "AB")
+        for module, tensor in ((self.base_layer, base), (self.lora_A["style"], down), (self.lora_B["style"], up)):
+            module.weight = nn.Parameter(tensor)
+        self.scaling, self.fan_in_fan_out, self.merged_adapters = {"style": 0.5}, False, []
+        self.__dict__.update(told)
+
+
+def test_a_live_layer_tells_its_scale_and_whether_it_is_merged():
+    up, down, base = adapted(out=8, features=8)
+    reading = spectrum(Subject(nn.ModuleDict({"q": LoraLayer()})))
+    assert_product(reading, "q.weight[lora style]", 0.5 * up @ down)
+    merged = reading.eigenvalues["q.base_layer.weight[merged style]"]
+    assert merged == pytest.approx(singular(base + 0.5 * up @ down), rel=1e-8)
+    again = spectrum(Subject(nn.ModuleDict({"q": LoraLayer(merged_adapters=["style"])})))
+    assert {row.name for row in again.weights} == {"q.base_layer.weight", "q.weight[lora style]"}
+
+
+def test_a_magnitude_beside_the_factors_is_not_merged(tmp_path):
+    up, down, base = adapted()
+    tensors = {
+        "q.lora_B.weight": up,
+        "q.lora_A.weight": down,
+        "q.weight": base,
+        "q.lora_magnitude_vector": gaussian(10),
+    }
+    subject = adapter_checkpoint(tmp_path / "a", tensors, {"lora_alpha": 6, "fan_in_fan_out": False})
+    assert {row.name for row in spectrum(subject).weights} == {"q.weight", "q.weight[lora]"}
+
+
+def test_factors_that_do_not_fit_are_measured_as_they_are(tmp_path):
+    tensors = {"q.lora_B.weight": gaussian(10, 4), "q.lora_A.weight": gaussian(3, 7), "v.lora_B.weight": gaussian(9, 4)}
+    reading = spectrum(adapter_checkpoint(tmp_path / "a", tensors, {"lora_alpha": 6}))
+    assert {row.name for row in reading.weights} == set(tensors)
+
+
+def test_a_fresh_adapter_has_rank_zero(tmp_path):
+    tensors = {"q.lora_B.weight": torch.zeros(10, 3), "q.lora_A.weight": gaussian(3, 7)}
+    (row,) = spectrum(adapter_checkpoint(tmp_path / "a", tensors, {"lora_alpha": 6})).weights
+    assert (row.name, row.status, row.rank) == ("q.weight[lora]", "all values are zero", 0)
+
+
+def test_large_tensors_are_read_once_and_derived_ones_travel(tmp_path, monkeypatch):
+    up, down, base = adapted()
+    tensors = {"q.lora_B.weight": up, "q.lora_A.weight": down, "q.weight": base,
+               "n.weight_v": gaussian(6, 5), "n.weight_g": torch.ones(6, 1)}  # fmt: skip
+    subject = adapter_checkpoint(tmp_path / "a", tensors, {"lora_alpha": 6, "fan_in_fan_out": False})
+    weights = pickle.loads(pickle.dumps(subject.weights()))
+    assert weights == subject.weights()
+    counts = Counter()
+    kind = type(weights[0])
+    original = kind.read
+    monkeypatch.setattr(kind, "read", lambda self: (counts.update([self.name]), original(self))[1])
+    spectrum(subject)
+    assert counts["q.weight"] == counts["n.weight_v"] == 1
+    # The small factors once for themselves, and once for each matrix that another tensor makes with them.
+    assert counts == {"q.weight": 1, "n.weight_v": 1, "n.weight_g": 2, "q.lora_B.weight": 2, "q.lora_A.weight": 3}
+
+
+def test_values_that_are_not_finite_leave_a_status(tmp_path):
+    up, down, base = adapted()
+    up[0, 0] = torch.nan
+    tensors = {"q.lora_B.weight": up, "q.lora_A.weight": down, "q.weight": base,
+               "n.weight_v": torch.zeros(6, 5), "n.weight_g": torch.ones(6, 1)}  # fmt: skip
+    subject = adapter_checkpoint(tmp_path / "a", tensors, {"lora_alpha": 6, "fan_in_fan_out": False})
+    status = {row.name: row.status for row in spectrum(subject).weights}
+    for name in ("q.weight[lora]", "q.weight[merged]", "n.weight"):
+        assert "not finite" in status[name], name
+    assert "not finite" not in status["q.weight"]
+
+
+def test_what_is_made_of_tensors_counts_in_the_cost(tmp_path):
+    up, down, base = adapted()
+    tensors = {"q.lora_B.weight": up, "q.lora_A.weight": down, "q.weight": base}
+    subject = adapter_checkpoint(tmp_path / "a", tensors, {"lora_alpha": 6, "fan_in_fan_out": False})
+    # 10 × 7 twice: 2 · (7²·10 + 4/3·7³); 3 × 3 once: 3³ + 4/3·3³. Sum 1,958.
+    assert SPECTRUM.expected_cost(subject) == "eigenvalues of 2 tensors, 2.0e+03 operations"
+    reading = spectrum(subject, max_side=5)
+    assert [row.name for row in reading.weights] == ["q.weight[lora]"]
+    assert "q.weight[merged]" in ledger(reading)

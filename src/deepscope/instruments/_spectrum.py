@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,16 +20,17 @@ from deepscope.instruments._spectrum_known import KNOWN
 from deepscope.instruments._spectrum_matrices import (
     Convolution,
     check_convolution,
-    convolution_read_as,
     ledger_of_parts,
+    made_of,
     matrices_of,
     matrix_shapes,
+    read_as,
     why_no_spectrum,
     why_too_large,
 )
 from deepscope.instruments._spectrum_row import WeightSpectrum, weight_spectrum
 from deepscope.linalg import gram_eigenvalues
-from deepscope.subject import Subject, Weight, measure_alone, most_telling, split_ledger
+from deepscope.subject import Derived, Subject, Weight, measure_alone, most_telling, split_ledger
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -184,19 +186,29 @@ def _step(
     weight: Weight, tensor: Tensor | None, *, conv: Convolution = "slices", max_side: int | None = None
 ) -> list[_Measured | LeftOut]:
     reason = why_no_spectrum(weight)
-    if reason or tensor is None:
+    if tensor is None:
         return [LeftOut(weight.name, reason or "its values cannot be read")]
+    items = _spectra(weight, lambda: tensor, None, conv, max_side) if not reason else []
+    items += [LeftOut(weight.name, reason)] if reason else []
+    for handle, derived in made_of(weight):
+        items += _spectra(handle, partial(derived.of, tensor), derived, conv, max_side)
+        items += [LeftOut(f"{handle.name}[scale]", derived.caveat)] if derived.caveat else []
+    return items
+
+
+def _spectra(
+    weight: Weight, read: Callable[[], Tensor], derived: Derived | None, conv: Convolution, max_side: int | None
+) -> list[_Measured | LeftOut]:
+    """Measure each part of a tensor; what is beyond the budget is not even made."""
     items: list[_Measured | LeftOut] = []
-    for part, matrices in matrices_of(weight, tensor, conv):
-        shape = (matrices.shape[0], matrices.shape[1], matrices.shape[2])
-        name = f"{weight.name}[{part}]" if part else weight.name
-        too_large = why_too_large(shape, max_side)
-        if too_large:
-            items.append(LeftOut(name, too_large))
-            continue
-        values, status = _eigenvalues(matrices)
-        row = weight_spectrum(weight, shape, values, status, part)
-        items.append((replace(row, read_as=convolution_read_as(weight, conv)), values))
+    shapes = matrix_shapes(weight, conv)
+    beyond = {part: why for part, shape in shapes.items() if (why := why_too_large(shape, max_side))}
+    for part, matrices in matrices_of(weight, read(), conv) if len(beyond) < len(shapes) else ():
+        if part not in beyond:
+            values, status = _eigenvalues(matrices)
+            row = weight_spectrum(weight, shapes[part], values, status, part)
+            items.append((replace(row, read_as=read_as(weight, conv, derived)), values))
+    items += [LeftOut(f"{weight.name}[{part}]" if part else weight.name, why) for part, why in beyond.items()]
     return [*items, *ledger_of_parts(weight)]
 
 
@@ -232,13 +244,16 @@ def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Spectrum:
 
 def _expected_cost(subject: Subject, *, conv: Convolution = "slices", max_side: int | None = None) -> str:
     n_measured, operations = 0, 0.0
-    for weight in subject.weights():
-        shapes = [] if why_no_spectrum(weight) else matrix_shapes(weight, conv).values()
-        within = [shape for shape in shapes if not why_too_large(shape, max_side)]
+    for stored in subject.weights():
+        measured = [] if why_no_spectrum(stored) else [stored]
+        measured += [handle for handle, _ in made_of(stored)]
+        shapes = [(weight, shape) for weight in measured for shape in matrix_shapes(weight, conv).values()]
+        within = [(weight, shape) for weight, shape in shapes if not why_too_large(shape, max_side)]
         n_measured += bool(within)
-        for n_matrices, rows, cols in within:
+        for weight, (n_matrices, rows, cols) in within:
             short, long = sorted((rows, cols))
-            operations += n_matrices * (short**2 * long + 4 / 3 * short**3)
+            times = 4 if read_as(weight, conv).startswith("circulant") else 1
+            operations += times * n_matrices * (short**2 * long + 4 / 3 * short**3)
     return f"eigenvalues of {n_measured} {'tensor' if n_measured == 1 else 'tensors'}, {operations:.1e} operations"
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal, get_args
 
 from torch import Tensor
 
 from deepscope.core import LeftOut, UsageError
 from deepscope.instruments._spectrum_circulant import CirculantMatrices
-from deepscope.subject import Role, Weight
+from deepscope.subject import Derived, LowRank, Role, Weight
 
 #: How a convolution [out, in, *kernel] is read: a matrix [out, in] per kernel position, one matrix [out, in·kernel], or
 #: the operator on a periodic grid.
@@ -31,6 +32,8 @@ def why_no_spectrum(weight: Weight) -> str:
     """Say why a tensor has no spectrum; empty where it has one."""
     if weight.why_not_measured:
         return weight.why_not_measured
+    if weight.layout.factor_of:
+        return f"a factor of {weight.layout.factor_of}, which is measured"
     if len(weight.shape) < 2:
         return "a vector has no spectrum" if weight.shape else "a number has no spectrum"
     if weight.role is Role.BUFFER:
@@ -98,8 +101,18 @@ def ledger_of_parts(weight: Weight) -> list[LeftOut]:
     return []
 
 
-def convolution_read_as(weight: Weight, conv: Convolution) -> str:
-    """Say how a convolution is read, the circulant operator's grid included; empty for other tensors."""
+def made_of(weight: Weight) -> Iterator[tuple[Weight, Derived]]:
+    """Yield the matrices that the network makes of a tensor and others, each with a handle that describes it."""
+    for derived in weight.layout.derived:
+        handle = derived.handle(weight)
+        # The factors of a convolution's update make up a matrix, not a kernel.
+        yield (replace(handle, role=Role.LINEAR) if isinstance(derived, LowRank) else handle), derived
+
+
+def read_as(weight: Weight, conv: Convolution, derived: Derived | None = None) -> str:
+    """Say how a convolution is read, with a circulant operator's grid, or that a low-rank update is; else empty."""
+    if isinstance(derived, LowRank):
+        return "low-rank core"
     if not _is_kernel(weight):
         return ""
     return f"circulant {'×'.join(map(str, circulant_grid(weight)))}" if conv == "circulant" else conv

@@ -34,7 +34,8 @@ class WeightSpectrum:
     part
         What that part does, such as ``query``; empty for a whole tensor.
     read_as
-        For a convolution ``slices``, ``flattened`` or ``circulant`` with its grid; empty for other tensors.
+        For a convolution ``slices``, ``flattened`` or ``circulant`` with its grid; ``low-rank core`` for an update of
+        rank r, whose matrix [r, r] has its singular values other than 0; empty for other tensors.
     rows, cols, n_matrices
         Sides of its matrices as stored, and how many there are.
     status

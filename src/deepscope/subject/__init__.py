@@ -5,6 +5,7 @@ from deepscope.subject._activations import Watch, watch_layers
 from deepscope.subject._batches import Batch, call, move, n_batches
 from deepscope.subject._checkpoint import Checkpoint, read_checkpoint
 from deepscope.subject._columns import layer_of, most_telling
+from deepscope.subject._derived import Derived, LowRank
 from deepscope.subject._generators import (
     GeneratorStates,
     capture_generators,
@@ -26,9 +27,11 @@ __all__ = [
     "Activation",
     "Batch",
     "Checkpoint",
+    "Derived",
     "GeneratorStates",
     "LayerOutput",
     "Layout",
+    "LowRank",
     "ModuleWeight",
     "Part",
     "Role",

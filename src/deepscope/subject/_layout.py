@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from deepscope.subject._derived import Derived
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +56,17 @@ class Layout:
         Why a tensor that stacks several matrices cannot be split.
     groups
         Groups of a convolution, along its first dimension; 1 also where they are not known.
+    factor_of
+        Name of the matrix of which the tensor is only a factor; empty where the network uses the tensor itself.
+    derived
+        Matrices that the network makes of this tensor and of others.
     """
 
     parts: tuple[Part, ...] = ()
     why_whole: str = ""
     groups: int = 1
+    factor_of: str = ""
+    derived: tuple[Derived, ...] = ()
 
 
 #: One matrix, as far as is known.
