@@ -4,6 +4,8 @@ Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues`
 tensors too; the first works on the tensor's own device. Nothing here knows a subject.
 """
 
+from deepscope.linalg._alpha_interval import AlphaInterval, bootstrap_alpha
+from deepscope.linalg._goodness_of_fit import goodness_of_fit
 from deepscope.linalg._marchenko_pastur import (
     mp_cdf,
     mp_edges,
@@ -14,19 +16,33 @@ from deepscope.linalg._marchenko_pastur import (
 )
 from deepscope.linalg._power_law import MIN_VALUES, PowerLawFit, fit_power_law
 from deepscope.linalg._power_law_weightwatcher import WEIGHTWATCHER_CUT, fit_power_law_weightwatcher
+from deepscope.linalg._power_laws import PowerLawFits, fit_power_laws
 from deepscope.linalg._quality import log_alpha_norm, matrix_entropy, unit_determinant_tail
 from deepscope.linalg._spectra import effective_rank, gram_eigenvalues, stable_rank
+from deepscope.linalg._tail_comparison import TailAlternative, TailComparison, compare_tails
+from deepscope.linalg._tail_estimators import MomentAlpha, hill_estimates, moment_alpha
 
 __all__ = [
     "MIN_VALUES",
     "WEIGHTWATCHER_CUT",
+    "AlphaInterval",
+    "MomentAlpha",
     "PowerLawFit",
+    "PowerLawFits",
+    "TailAlternative",
+    "TailComparison",
+    "bootstrap_alpha",
+    "compare_tails",
     "effective_rank",
     "fit_power_law",
     "fit_power_law_weightwatcher",
+    "fit_power_laws",
+    "goodness_of_fit",
     "gram_eigenvalues",
+    "hill_estimates",
     "log_alpha_norm",
     "matrix_entropy",
+    "moment_alpha",
     "mp_cdf",
     "mp_edges",
     "mp_median",

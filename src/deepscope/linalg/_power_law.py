@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepscope.core import UsageError
+
 Floats = NDArray[np.float64]
 
 #: Fewer values get no exponent: even with all of them in the tail its standard error would exceed (α − 1) / √8,
@@ -21,7 +23,7 @@ MIN_SPREAD = 1e-3
 
 # Rounding of a distance: the exponent (α − 1)·ln(x_j/x_i) is good to about n·eps. A bound within this slack of the
 # best distance is evaluated in full, so that pruning can never change which tail wins.
-_SLACK = 1e-9
+SLACK = 1e-9
 
 # Entries of one block of the table of bounds (16 MB).
 _BLOCK = 2_000_000
@@ -93,29 +95,60 @@ def fit_power_law(x: NDArray[Any] | Tensor) -> PowerLawFit:
     >>> fit.status, round(fit.alpha, 1)
     ('ok', 3.0)
     """
-    values = np.asarray(x.detach().cpu().double() if isinstance(x, Tensor) else x, dtype=np.float64).ravel()
+    values = as_sorted(x)
     n = values.size
-    if n < MIN_VALUES:
-        return PowerLawFit(f"too few values for a fit ({n}, at least {MIN_VALUES} are needed)", n)
-    if not np.isfinite(values).all():
-        return PowerLawFit("some values are not finite", n)
-    values = np.sort(values)
-    if values[0] <= 0:
-        return PowerLawFit("some values are not positive", n)
-    if values[-1] - values[0] <= MIN_SPREAD * values[0]:
-        return PowerLawFit("all values are equal to within 0.1 %: they have no tail", n)
-    steps = _log_steps(values)
-    # Heights are measured down from the largest value, so that a tail's own small differences keep their precision.
-    heights = np.append(np.cumsum(steps[::-1])[::-1], 0.0)
-    slopes = _slopes(steps)
+    status = fit_status(values)
+    if status != "ok":
+        return PowerLawFit(status, n)
+    heights, slopes = heights_and_slopes(values)
     best, distance = _scan(heights, slopes)
     alpha, m = 1 + float(slopes[best]), n - best
     return PowerLawFit("ok", n, alpha, (alpha - 1) / math.sqrt(m), float(values[best]), distance, m)
 
 
+def as_sorted(x: NDArray[Any] | Tensor) -> Floats:
+    """Return all values in ascending order, in float64."""
+    return np.sort(np.asarray(x.detach().cpu().double() if isinstance(x, Tensor) else x, dtype=np.float64).ravel())
+
+
+def split_at_tail(x: NDArray[Any] | Tensor, fit: PowerLawFit) -> tuple[Floats, Floats]:
+    """Return the values below the tail of their fit and those in it, ascending, in units of x_min."""
+    values = as_sorted(x)
+    if fit.n_tail is None or fit.x_min is None:
+        raise UsageError("there is no fit of these values", where=fit.status, todo="Use only fits whose status is ok.")
+    if fit.n_values != values.size or values[-fit.n_tail] != fit.x_min:
+        raise UsageError("the fit is not one of these values", todo="Pass the values that fit_power_law was given.")
+    with np.errstate(over="ignore"):
+        values = values / fit.x_min
+    return values[: -fit.n_tail], values[-fit.n_tail :]
+
+
+def fit_status(values: Floats) -> str:
+    """Return "ok" if sorted values can be fitted, or the reason why not."""
+    if values.size < MIN_VALUES:
+        return f"too few values for a fit ({values.size}, at least {MIN_VALUES} are needed)"
+    # Sorting puts NaN last and −∞ first.
+    if not (np.isfinite(values[0]) and np.isfinite(values[-1])):
+        return "some values are not finite"
+    if values[0] <= 0:
+        return "some values are not positive"
+    if values[-1] - values[0] <= MIN_SPREAD * values[0]:
+        return "all values are equal to within 0.1 %: they have no tail"
+    return "ok"
+
+
+def heights_and_slopes(values: Floats) -> tuple[Floats, Floats]:
+    """Return ln(x_n / x_j) [..., n] and α_i − 1 [..., n − 1] of values that ascend along the last axis."""
+    steps = _log_steps(values)
+    heights = np.zeros(values.shape)
+    # Heights are measured down from the largest value, so that a tail's own small differences keep their precision.
+    heights[..., :-1] = np.cumsum(steps[..., ::-1], axis=-1)[..., ::-1]
+    return heights, _slopes(steps)
+
+
 def _log_steps(values: Floats) -> Floats:
     """Return ln(x_{k+1} / x_k), with full relative precision for near-equal neighbours too."""
-    low, high = values[:-1], values[1:]
+    low, high = values[..., :-1], values[..., 1:]
     with np.errstate(over="ignore"):
         steps = np.log1p((high - low) / low)
     wide = ~np.isfinite(steps)
@@ -127,8 +160,8 @@ def _slopes(steps: Floats) -> Floats:
     """Return α_i − 1 for every start of the tail; infinite where all of the tail is equal."""
     # Σ_{j≥i} ln(x_j/x_i) counts the step from k to k+1 once for each value above it: a sum of terms ≥ 0, which
     # loses nothing to cancellation, unlike Σ ln x_j − m ln x_i.
-    above = np.arange(steps.size, 0, -1, dtype=np.float64)
-    totals = np.cumsum((steps * above)[::-1])[::-1]
+    above = np.arange(steps.shape[-1], 0, -1, dtype=np.float64)
+    totals = np.cumsum((steps * above)[..., ::-1], axis=-1)[..., ::-1]
     with np.errstate(divide="ignore"):
         return np.asarray((above + 1) / totals)
 
@@ -144,10 +177,10 @@ def _scan(heights: Floats, slopes: Floats) -> tuple[int, float]:
         candidate = _distance(heights, slopes, first)
         if (candidate, first) < (distance, best):
             best, distance = first, candidate
-        kept = bounds <= distance + _SLACK
+        kept = bounds <= distance + SLACK
         starts, bounds = starts[kept], bounds[kept]
     for index in np.argsort(bounds, kind="stable"):
-        if bounds[index] > distance + _SLACK:
+        if bounds[index] > distance + SLACK:
             break
         start = int(starts[index])
         candidate = _distance(heights, slopes, start)
