@@ -83,14 +83,26 @@ def test_many_spikes_do_not_hide_one_another(n_spikes, times):
     values = gram_eigenvalues(planted(300, 200, [times] * n_spikes, 0, sigma=0.1))
     spikes = count_spikes(values, 300, 200)
     assert spikes.count == n_spikes
+    assert spikes.p_value <= 0.01
     # √(2/(110·210)) is 1 %; the estimate's own bias for so many is as large. The median's is 7 to 90 % above.
     assert spikes.variance == pytest.approx(0.01, rel=0.03)
     assert mp_variance(values, 300, 200) > 0.0105
 
 
+def test_spikes_take_a_part_of_the_noise_with_them():
+    values = [gram_eigenvalues(planted(300, 200, [2.0] * 10, seed)) for seed in range(20)]
+    variances = [count_spikes(each, 300, 200).variance for each in values]
+    # √(2/60,000) is 0.6 % a draw, 0.13 % for the mean of 20. The spikes' own part is 10/(2²·√60,000), 1 %: without it
+    # the variance would come out that much too small.
+    assert np.mean(variances) == pytest.approx(1.0, abs=0.004)
+
+
 def test_a_huge_spike_does_not_hide_a_small_one():
-    spikes = count_spikes(gram_eigenvalues(planted(300, 200, [1e5, 3.0], 0)), 300, 200)
+    values = random_gram_eigenvalues(300, 200, np.random.default_rng(0)).ravel()
+    values[-2:] = 2000.0, 1e22
+    spikes = count_spikes(values, 300, 200)
     assert spikes.count == 2
+    # The noise's own sum, 6e4, is lost beside 1e22.
     assert spikes.variance == pytest.approx(1.0, rel=0.03)
 
 
