@@ -5,12 +5,14 @@ tensors too; the first works on the tensor's own device. Nothing here knows a su
 """
 
 from deepscope.linalg._alpha_interval import AlphaInterval, bootstrap_alpha
+from deepscope.linalg._bbp import bbp_eigenvalue, bbp_threshold, spike_overlap, spike_strength
 from deepscope.linalg._goodness_of_fit import goodness_of_fit
 from deepscope.linalg._marchenko_pastur import (
     mp_cdf,
     mp_edges,
     mp_median,
     mp_variance,
+    tracy_widom_centre,
     tracy_widom_scale,
     tracy_widom_threshold,
 )
@@ -18,9 +20,12 @@ from deepscope.linalg._power_law import MIN_VALUES, PowerLawFit, fit_power_law
 from deepscope.linalg._power_law_weightwatcher import WEIGHTWATCHER_CUT, fit_power_law_weightwatcher
 from deepscope.linalg._power_laws import PowerLawFits, fit_power_laws
 from deepscope.linalg._quality import log_alpha_norm, matrix_entropy, unit_determinant_tail
+from deepscope.linalg._random_gram import random_gram_eigenvalues
 from deepscope.linalg._spectra import effective_rank, gram_eigenvalues, stable_rank
+from deepscope.linalg._spikes import Spikes, count_spikes
 from deepscope.linalg._tail_comparison import TailAlternative, TailComparison, compare_tails
 from deepscope.linalg._tail_estimators import MomentAlpha, hill_estimates, moment_alpha
+from deepscope.linalg._tracy_widom import tracy_widom_cdf, tracy_widom_quantile, tracy_widom_sf
 
 __all__ = [
     "MIN_VALUES",
@@ -29,10 +34,14 @@ __all__ = [
     "MomentAlpha",
     "PowerLawFit",
     "PowerLawFits",
+    "Spikes",
     "TailAlternative",
     "TailComparison",
+    "bbp_eigenvalue",
+    "bbp_threshold",
     "bootstrap_alpha",
     "compare_tails",
+    "count_spikes",
     "effective_rank",
     "fit_power_law",
     "fit_power_law_weightwatcher",
@@ -47,8 +56,15 @@ __all__ = [
     "mp_edges",
     "mp_median",
     "mp_variance",
+    "random_gram_eigenvalues",
+    "spike_overlap",
+    "spike_strength",
     "stable_rank",
+    "tracy_widom_cdf",
+    "tracy_widom_centre",
+    "tracy_widom_quantile",
     "tracy_widom_scale",
+    "tracy_widom_sf",
     "tracy_widom_threshold",
     "unit_determinant_tail",
 ]
