@@ -33,10 +33,14 @@ class PerWeight:
         none. ``tensor`` is None where the weight's dtype cannot be measured.
     gather
         ``gather(subject, items, cost)``: the reading made of all results, in the order of the weights.
+    seeded
+        Whether ``step`` takes a ``seed`` as well, from which it draws whatever is random; the same for all tensors, so
+        that it derives one for each.
     """
 
     step: Callable[..., Any]
     gather: Callable[..., Reading]
+    seeded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

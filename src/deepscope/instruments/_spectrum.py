@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepscope.core import Cost, Finding, Instrument, LeftOut, MeasurementError, Needs, PerWeight, Reading, Track
+from deepscope.core import (
+    Cost,
+    Finding,
+    Instrument,
+    LeftOut,
+    MeasurementError,
+    Needs,
+    PerWeight,
+    Reading,
+    Track,
+    UsageError,
+    derive_seed,
+    nearest,
+)
 from deepscope.instruments._spectrum_circulant import CirculantMatrices
 from deepscope.instruments._spectrum_findings import spectrum_findings
 from deepscope.instruments._spectrum_known import KNOWN
@@ -28,8 +41,8 @@ from deepscope.instruments._spectrum_matrices import (
     why_no_spectrum,
     why_too_large,
 )
-from deepscope.instruments._spectrum_row import WeightSpectrum, weight_spectrum
-from deepscope.linalg import gram_eigenvalues
+from deepscope.instruments._spectrum_row import Asked, Convention, Null, WeightSpectrum, weight_spectrum
+from deepscope.linalg import MIN_BOOTSTRAP, gram_eigenvalues, hill_estimates
 from deepscope.subject import Derived, Subject, Weight, measure_alone, most_telling, split_ledger
 
 if TYPE_CHECKING:
@@ -37,8 +50,11 @@ if TYPE_CHECKING:
 
 # The columns of the table; mp_distance stays in the record, for findings.
 _COLUMNS = (
-    "name", "rows", "cols", "n_matrices", "alpha", "alpha_stderr", "ks_distance", "x_min", "n_tail", "status",
-    "stable_rank", "effective_rank", "log_norm", "log_spectral_norm", "mp_lower", "mp_upper", "n_spikes", "rank",
+    "name", "rows", "cols", "n_matrices", "phase", "alpha", "alpha_low", "alpha_high", "alpha_stderr", "ks_distance",
+    "x_min", "n_tail", "status", "fit_p_value", "best_alternative", "alternative_ratio", "alternative_p_value",
+    "alpha_moment", "null_alpha_low", "null_alpha_high", "n_spikes", "spike_p_value", "mp_lower", "mp_upper",
+    "mp_soft_rank", "n_traps", "shuffled_alpha", "stable_rank", "effective_rank", "matrix_entropy", "rank", "log_norm",
+    "log_spectral_norm", "log_alpha_norm", "alpha_weighted", "n_unit_determinant",
 )  # fmt: skip
 
 
@@ -62,7 +78,7 @@ class Spectrum(Reading):
     def table(self) -> pd.DataFrame:
         """One row per tensor; a number that does not exist is missing, and ``status`` says why."""
         frame = pd.DataFrame([asdict(each) for each in self.weights], columns=list(_COLUMNS))
-        numbers = [column for column in _COLUMNS if column not in ("name", "status")]
+        numbers = [column for column in _COLUMNS if column not in ("name", "phase", "status", "best_alternative")]
         # A column of None alone would otherwise not count as numeric.
         return frame.astype({name: float for name in numbers if frame[name].dtype == object})
 
@@ -78,24 +94,35 @@ class Spectrum(Reading):
 
     def glance(self) -> tuple[Track, ...]:
         """Exponent with its 95 % interval, and stable rank: the smallest of a layer's matrices stands for it."""
-        ends = most_telling(
-            (
-                (each.tensor, (each.alpha, 1.96 * each.alpha_stderr))
-                for each in self.weights
-                if each.alpha is not None and each.alpha_stderr is not None
-            ),
-            rank=lambda fit: fit[0],
-        )
+        fits = ((each.tensor, (each.alpha, *each.interval)) for each in self.weights if each.alpha is not None)
+        smallest = most_telling(fits, rank=lambda fit: fit[0])
         alpha = Track(
             "tail exponent α",
-            {layer: a for layer, (a, _) in ends.items()},
-            {layer: a - s for layer, (a, s) in ends.items()},
-            {layer: a + s for layer, (a, s) in ends.items()},
+            {layer: alpha for layer, (alpha, _, _) in smallest.items()},
+            {layer: low for layer, (_, low, _) in smallest.items()},
+            {layer: high for layer, (_, _, high) in smallest.items()},
             band=(2.0, 6.0),
         )
         known = ((each.tensor, each.stable_rank) for each in self.weights if each.stable_rank is not None)
         ranks = most_telling(known, rank=float)
         return alpha, Track("stable rank", ranks, scale="log")
+
+    def hill(self, name: str) -> pd.DataFrame:
+        """Return the Hill plot of a matrix: by the number k of its largest eigenvalues, the exponent that they give.
+
+        Columns ``k``, ``eigenvalue`` (the k-th largest) and ``alpha``; a power law shows as a level stretch.
+
+        Raises
+        ------
+        UsageError
+            No matrix of this name has eigenvalues above 0.
+        """
+        positive = self.eigenvalues.get(name, np.empty(0))
+        positive = positive[positive > 0]
+        if positive.size < 2:
+            raise UsageError("no eigenvalues of this name", where=name, todo=nearest(name, self.eigenvalues))
+        alpha = hill_estimates(positive)
+        return pd.DataFrame({"k": np.arange(1, alpha.size + 1), "eigenvalue": positive[:0:-1], "alpha": alpha})
 
     def summary(self) -> str:
         """One sentence with the main numbers."""
@@ -115,7 +142,11 @@ class Spectrum(Reading):
 def spectrum(
     subject: Subject,
     *,
+    convention: Convention = "deepscope",
     conv: Convolution = "slices",
+    null: Null | None = "analytic",
+    bootstrap: int = 200,
+    alternatives: bool = True,
     generator: torch.Generator | None = None,
     max_side: int | None = None,
 ) -> Spectrum:
@@ -130,42 +161,52 @@ def spectrum(
 
         α_i = 1 + m / Σ_{j≥i} ln(x_j / x_i),  D_i = max_j |1 − (x_j / x_i)^(1 − α_i) − (j − i) / m|
 
-    at the first smallest D_i, with standard error (α − 1) / √m. Random-matrix null: the Marchenko–Pastur edges
-    σ²(√rows ∓ √cols)² with σ² from the median eigenvalue; a spike lies above the upper edge plus the 99 % quantile of
-    the Tracy–Widom law. Were σ² known, one random matrix in a hundred would show one; with σ² estimated it is one to
-    six.
+    at the first smallest D_i, with standard error (α − 1) / √m, which takes x_min as known; the bootstrap interval does
+    not. Beside it stands what noise of the same shape gives, for it gets an exponent too: the band of α, the
+    Marchenko–Pastur edges σ²(√rows ∓ √cols)², and the number of spikes, eigenvalues that noise does not make (one
+    random matrix in a hundred shows one). ``phase`` sums up these tests.
 
     Parameters
     ----------
     subject
         A model or the weights of a checkpoint.
+    convention
+        Whose estimator of the exponent: ``"deepscope"``, or ``"weightwatcher"`` for comparison with published numbers:
+        squared singular values above 1e-5 whatever the scale, kernel slices scaled by √½, and a rule of its own for
+        fewer than 20 values. Only slices of kernels are read so.
     conv
         How a convolution [out, in, *kernel] is read: ``"slices"``, a matrix [out, in] per kernel position;
         ``"flattened"``, one matrix [out, in·kernel]; ``"circulant"``, the operator of stride 1 that it is on a periodic
         grid of 16 points a dimension (8 in three dimensions, the kernel's size where that is larger): a matrix per
         frequency, and as many eigenvalues as the operator has. A transposed convolution is stored [in, out, *kernel]
         and read so. Groups are matrices of their own.
+    null
+        ``"analytic"``: the laws of random matrices; ``"permutation"``: these, and each matrix again with its entries
+        shuffled once, which leaves what single large entries make (``n_traps``, ``shuffled_alpha``); None for neither.
+        Operators on a grid and low-rank updates have no null, for their entries are not independent.
+    bootstrap
+        Resamples for the interval of α, and samples for its goodness of fit; at least 40, or 0 for neither.
+    alternatives
+        Whether other laws are compared with the power law.
     generator
-        Not used: nothing here is random. Every instrument takes one.
+        Its initial seed determines resamples and permutations; that of 0 unless given.
     max_side
         Matrices whose smaller side is larger go to the ledger; all are measured unless given.
 
     Returns
     -------
     Spectrum
-        With the columns ``name, rows, cols, n_matrices``; ``alpha, alpha_stderr, ks_distance, x_min, n_tail,
-        status``; ``stable_rank`` Σλ/λ_max, ``effective_rank`` exp(entropy of σ/Σσ), ``log_norm`` log₁₀ ‖W‖_F²,
-        ``log_spectral_norm`` log₁₀ λ_max; ``mp_lower, mp_upper, n_spikes``; ``rank``, the eigenvalues that can be told
-        from 0. Eigenvalues below max(rows, cols) · 2.2e-16 · λ_max are rounding: they count as 0 and in no fit.
-        Multiplying a matrix by a constant moves only ``x_min``, the norms and the edges. For pooled matrices the
-        ranks are those of the block-diagonal matrix made of all of them.
+        Its table has a row per matrix, with the columns that ``WeightSpectrum`` describes. Eigenvalues below
+        max(rows, cols) · 2.2e-16 · λ_max are rounding: they count as 0 and in no fit. Multiplying a matrix by a
+        constant moves only ``x_min``, the norms, ``alpha_weighted`` and the edges. For pooled matrices the ranks are
+        those of the block-diagonal matrix made of all of them.
 
     Notes
     -----
     Cost: no pass over data; s²·l + 4/3·s³ operations for a matrix of sides s ≤ l, four times that for each frequency
-    of a circulant operator.
-    Sources: ``martin2021implicit``, ``clauset2009power``, ``marchenko1967distribution``,
-    ``johnstone2001distribution``, ``gavish2014optimal``, ``roy2007effective``, ``sedghi2019singular``.
+    of a circulant operator and for singular values, twice for the permutation; and 2 · ``bootstrap`` fits.
+    Sources: ``martin2021implicit``, ``martin2021predicting``, ``clauset2009power``, ``marchenko1967distribution``,
+    ``johnstone2001distribution``, ``roy2007effective``, ``sedghi2019singular``, and those of ``deepscope.linalg``.
 
     Examples
     --------
@@ -175,57 +216,139 @@ def spectrum(
     [['weight', 32.0, 32]]
     """
     check_convolution(conv)
-    reading: Spectrum = measure_alone(subject, _step, _gather, conv=conv, max_side=max_side)
+    _check(convention, conv, null, bootstrap)
+    reading: Spectrum = measure_alone(
+        subject,
+        _step,
+        _gather,
+        convention=convention,
+        conv=conv,
+        null=null,
+        bootstrap=bootstrap,
+        alternatives=alternatives,
+        max_side=max_side,
+        seed=generator.initial_seed() if generator is not None else 0,
+    )
     return reading
+
+
+def _check(convention: str, conv: str, null: str | None, bootstrap: int) -> None:
+    for name, value, known in (("convention", convention, get_args(Convention)), ("null", null, get_args(Null))):
+        if value not in known and not (name == "null" and value is None):
+            raise UsageError(f"unknown {name}", where=str(value), todo=nearest(str(value), known))
+    if convention == "weightwatcher" and conv != "slices":
+        raise UsageError(
+            "WeightWatcher reads kernels in slices", where=f"conv={conv!r}", todo='Leave out conv, or give "slices".'
+        )
+    if bootstrap and bootstrap < MIN_BOOTSTRAP:
+        raise UsageError(
+            f"{bootstrap} resamples are too few for an interval", where="bootstrap", todo=f"Give {MIN_BOOTSTRAP}, or 0."
+        )
 
 
 _Measured = tuple[WeightSpectrum, NDArray[np.float64] | None]
 
 
 def _step(
-    weight: Weight, tensor: Tensor | None, *, conv: Convolution = "slices", max_side: int | None = None
+    weight: Weight,
+    tensor: Tensor | None,
+    *,
+    convention: Convention = "deepscope",
+    conv: Convolution = "slices",
+    null: Null | None = "analytic",
+    bootstrap: int = 200,
+    alternatives: bool = True,
+    max_side: int | None = None,
+    seed: int = 0,
 ) -> list[_Measured | LeftOut]:
     reason = why_no_spectrum(weight)
     if tensor is None:
         return [LeftOut(weight.name, reason or "its values cannot be read")]
-    items = _spectra(weight, lambda: tensor, None, conv, max_side) if not reason else []
-    items += [LeftOut(weight.name, reason)] if reason else []
+    asked = Asked(convention=convention, null=null, bootstrap=bootstrap, alternatives=alternatives)
+    measure = partial(_spectra, conv=conv, max_side=max_side, asked=asked, seed=seed)
+    items: list[_Measured | LeftOut] = [LeftOut(weight.name, reason)] if reason else measure(weight, lambda: tensor, None)
     for handle, derived in made_of(weight):
-        items += _spectra(handle, partial(derived.of, tensor), derived, conv, max_side)
+        items += measure(handle, partial(derived.of, tensor), derived)
         items += [LeftOut(f"{handle.name}[scale]", derived.caveat)] if derived.caveat else []
     return items
 
 
 def _spectra(
-    weight: Weight, read: Callable[[], Tensor], derived: Derived | None, conv: Convolution, max_side: int | None
+    weight: Weight,
+    read: Callable[[], Tensor],
+    derived: Derived | None,
+    *,
+    conv: Convolution,
+    max_side: int | None,
+    asked: Asked,
+    seed: int,
 ) -> list[_Measured | LeftOut]:
     """Measure each part of a tensor; what is beyond the budget is not even made."""
     items: list[_Measured | LeftOut] = []
     shapes = matrix_shapes(weight, conv)
     beyond = {part: why for part, shape in shapes.items() if (why := why_too_large(shape, max_side))}
+    read_so = read_as(weight, conv, derived)
     for part, matrices in matrices_of(weight, read(), conv) if len(beyond) < len(shapes) else ():
         if part not in beyond:
-            values, status = _eigenvalues(matrices)
-            row = weight_spectrum(weight, shapes[part], values, status, part)
-            items.append((replace(row, read_as=read_as(weight, conv, derived)), values))
+            rng = np.random.default_rng(derive_seed(seed, weight.name, part))
+            row, values = _measured(matrices, weight, part, shapes[part], read_so, asked, rng)
+            items.append((row, values))
     items += [LeftOut(f"{weight.name}[{part}]" if part else weight.name, why) for part, why in beyond.items()]
     return [*items, *ledger_of_parts(weight)]
 
 
-def _eigenvalues(matrices: Iterable[Tensor]) -> tuple[NDArray[np.float64] | None, str]:
+def _measured(
+    matrices: Tensor | CirculantMatrices,
+    weight: Weight,
+    part: str,
+    shape: tuple[int, int, int],
+    read_so: str,
+    asked: Asked,
+    rng: np.random.Generator,
+) -> _Measured:
+    theirs = asked.convention == "weightwatcher"
+    eigenvalues = _squared_singular_values if theirs else _told_from_zero
+    scale = 0.5 if theirs and read_so == "slices" else 1.0
+    if not isinstance(matrices, Tensor) or read_so == "low-rank core":
+        # Their entries are not independent: the laws of random matrices say nothing of them.
+        asked = replace(asked, null=None)
+    values, status = _eigenvalues(matrices, eigenvalues, scale)
+    shuffled = None
+    if asked.null == "permutation" and values is not None and isinstance(matrices, Tensor):
+        order = torch.from_numpy(rng.permutation(matrices.numel())).to(matrices.device)
+        shuffled, _ = _eigenvalues(matrices.flatten()[order].view_as(matrices), eigenvalues, scale)
+    row = weight_spectrum(weight, shape, values, status, part, read_so, asked=asked, shuffled=shuffled, rng=rng)
+    return row, values
+
+
+def _squared_singular_values(matrix: Tensor) -> NDArray[np.float64]:
+    """Return eigenvalues as WeightWatcher computes them, those that are rounding included."""
+    array = matrix.detach().cpu().double().numpy()
+    if not np.isfinite(array).all():
+        raise MeasurementError("the matrix holds values that are not finite")
+    return np.asarray(np.linalg.svd(array, compute_uv=False)[::-1] ** 2)
+
+
+def _eigenvalues(
+    matrices: Iterable[Tensor], of_one: Callable[[Tensor], NDArray[np.float64]], scale: float
+) -> tuple[NDArray[np.float64] | None, str]:
     """Return the eigenvalues of all matrices, ascending, or why there are none."""
     try:
-        parts = [_told_from_zero(gram_eigenvalues(matrix), max(matrix.shape)) for matrix in matrices]
+        parts = [scale * of_one(matrix) for matrix in matrices]
     except MeasurementError as error:
         return None, error.what
     pooled = np.sort(np.concatenate(parts)) if len(parts) > 1 else parts[0]
     if isinstance(matrices, CirculantMatrices):
         # All are blocks of one operator: a frequency at which it vanishes is rounding beside the others.
-        pooled = _told_from_zero(pooled, max(matrices.shape[1:]))
+        pooled = _cut(pooled, max(matrices.shape[1:]))
     return pooled, ""
 
 
-def _told_from_zero(eigenvalues: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+def _told_from_zero(matrix: Tensor) -> NDArray[np.float64]:
+    return _cut(gram_eigenvalues(matrix), max(matrix.shape))
+
+
+def _cut(eigenvalues: NDArray[np.float64], side: int) -> NDArray[np.float64]:
     cut = side * float(np.finfo(np.float64).eps) * eigenvalues[-1]
     return np.where(eigenvalues > cut, eigenvalues, 0.0)
 
@@ -242,7 +365,7 @@ def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Spectrum:
     )
 
 
-def _expected_cost(subject: Subject, *, conv: Convolution = "slices", max_side: int | None = None) -> str:
+def _expected_cost(subject: Subject, *, conv: Convolution = "slices", max_side: int | None = None, **_: object) -> str:
     n_measured, operations = 0, 0.0
     for stored in subject.weights():
         measured = [] if why_no_spectrum(stored) else [stored]
@@ -277,7 +400,7 @@ SPECTRUM = Instrument(
     ),
     source="martin2021predicting",
     efforts={"quick": {"max_side": 2048}, "standard": {"max_side": 8192}, "deep": {}},
-    per_weight=PerWeight(step=_step, gather=_gather),
+    per_weight=PerWeight(step=_step, gather=_gather, seeded=True),
     expected_cost=_expected_cost,
     rows=("alpha-hat",),
     pinned_by="tests/verify/test_spectrum_exponent.py::test_planted_exponents_are_recovered_without_bias",

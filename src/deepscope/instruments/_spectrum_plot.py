@@ -61,13 +61,12 @@ def _telling(weights: Sequence[WeightSpectrum]) -> list[WeightSpectrum]:
 def _exponents(ax: Axes, weights: Sequence[WeightSpectrum]) -> None:
     figures.layer_axis(ax, [each.name for each in weights])
     ax.set_ylabel("tail exponent α")
-    fitted = [(x, w.alpha, w.alpha_stderr) for x, w in enumerate(weights) if w.alpha is not None]
+    fitted = [(x, w.alpha, *w.interval) for x, w in enumerate(weights) if w.alpha is not None]
     if not fitted:
         ax.set_yticks([])
         ax.text(0.5, 0.5, "no tail could be fitted", ha="center", va="center", transform=ax.transAxes)
         return
-    x, alpha, stderr = np.array(fitted, dtype=float).T
-    low, high = alpha - 1.96 * stderr, alpha + 1.96 * stderr
+    x, alpha, low, high = np.array(fitted, dtype=float).T
     if alpha.max() > 12:
         # Matrices of noise have exponents in the tens; a log axis keeps the small ones apart.
         ax.set_yscale("log")
@@ -98,7 +97,8 @@ def _tail(ax: Axes, weight: WeightSpectrum, eigenvalues: NDArray[Any]) -> None:
     ax.set_ylim(0.5 / n, 2.0)
     _plain_ticks(ax)
     title = weight.name if len(weight.name) <= 26 else f"…{weight.name[-25:]}"
-    ax.set_title(f"{title}\nα = {weight.alpha:.2f} ± {1.96 * (weight.alpha_stderr or 0):.2f}", parse_math=False)
+    low, high = weight.interval
+    ax.set_title(f"{title}\nα = {weight.alpha:.2f} ({low:.2f} to {high:.2f})", parse_math=False)
 
 
 def _plain_ticks(ax: Axes) -> None:

@@ -194,10 +194,7 @@ class _Session:
         if not instruments:
             return
         by_name = {instrument.name: instrument for instrument in instruments}
-        steps = {
-            name: partial(_per_weight(instrument).step, **instrument.effort(self.budget))
-            for name, instrument in by_name.items()
-        }
+        steps = {name: self._step(instrument) for name, instrument in by_name.items()}
         total = sum(weight.count for weight in self.subject.weights()) or 1
         seen = 0
 
@@ -210,6 +207,11 @@ class _Session:
         for name, (items, cost) in results.items():
             gather = _per_weight(by_name[name]).gather
             self._attempt(by_name[name], partial(gather, self.subject, items, cost))
+
+    def _step(self, instrument: Instrument) -> Callable[..., Any]:
+        per_weight, effort = _per_weight(instrument), instrument.effort(self.budget)
+        seed = {"seed": derive_seed(self.seed, instrument.name)} if per_weight.seeded else {}
+        return partial(per_weight.step, **effort, **seed)
 
     def _measure(self, instrument: Instrument) -> Reading:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, instrument.name))

@@ -4,11 +4,13 @@ Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues`
 tensors too; the first works on the tensor's own device. Nothing here knows a subject.
 """
 
-from deepscope.linalg._alpha_interval import AlphaInterval, bootstrap_alpha
+from deepscope.linalg._alpha_interval import MIN_BOOTSTRAP, AlphaInterval, bootstrap_alpha
 from deepscope.linalg._bbp import bbp_eigenvalue, bbp_threshold, spike_overlap, spike_strength
 from deepscope.linalg._goodness_of_fit import goodness_of_fit
 from deepscope.linalg._marchenko_pastur import (
     mp_cdf,
+    mp_distance,
+    mp_distance_limit,
     mp_edges,
     mp_median,
     mp_variance,
@@ -16,6 +18,7 @@ from deepscope.linalg._marchenko_pastur import (
     tracy_widom_scale,
     tracy_widom_threshold,
 )
+from deepscope.linalg._null_alpha import NullBand, null_alpha_band
 from deepscope.linalg._power_law import MIN_VALUES, PowerLawFit, fit_power_law
 from deepscope.linalg._power_law_weightwatcher import WEIGHTWATCHER_CUT, fit_power_law_weightwatcher
 from deepscope.linalg._power_laws import PowerLawFits, fit_power_laws
@@ -28,10 +31,12 @@ from deepscope.linalg._tail_estimators import MomentAlpha, hill_estimates, momen
 from deepscope.linalg._tracy_widom import tracy_widom_cdf, tracy_widom_quantile, tracy_widom_sf
 
 __all__ = [
+    "MIN_BOOTSTRAP",
     "MIN_VALUES",
     "WEIGHTWATCHER_CUT",
     "AlphaInterval",
     "MomentAlpha",
+    "NullBand",
     "PowerLawFit",
     "PowerLawFits",
     "Spikes",
@@ -53,9 +58,12 @@ __all__ = [
     "matrix_entropy",
     "moment_alpha",
     "mp_cdf",
+    "mp_distance",
+    "mp_distance_limit",
     "mp_edges",
     "mp_median",
     "mp_variance",
+    "null_alpha_band",
     "random_gram_eigenvalues",
     "spike_overlap",
     "spike_strength",
