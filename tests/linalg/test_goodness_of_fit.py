@@ -33,6 +33,22 @@ def test_p_agrees_with_the_definition():
     assert abs(p - 0.5) <= 0.09
 
 
+def test_samples_are_the_body_and_the_fitted_tail():
+    from deepscope.linalg._goodness_of_fit import _samples
+
+    body = np.array([0.2, 0.5, 0.7])
+    drawn = _samples(body, 3.0, 7, 4000, np.random.default_rng(0))
+    tail = drawn[drawn >= 1]
+    # 40,000 values, each in the tail with probability 0.7: a standard deviation of 92; four of them.
+    assert abs(tail.size - 28_000) <= 370
+    # P(x > 2) = 2^−2; a quarter of 28,000 with a standard deviation of 72.
+    assert abs((tail > 2).sum() - tail.size / 4) <= 290
+    values, counts = np.unique(drawn[drawn < 1], return_counts=True)
+    assert values.tolist() == body.tolist()
+    # 4,000 each, with a standard deviation of 63.
+    assert abs(counts - counts.mean()).max() <= 250
+
+
 def test_scale_and_order_change_nothing():
     x = spliced(0)
     one, other = (

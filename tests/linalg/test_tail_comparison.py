@@ -13,6 +13,7 @@ from scipy.special import expn, log_ndtr
 from deepscope.core import UsageError
 from deepscope.linalg import _truncated_power_law as cutoff
 from deepscope.linalg import compare_tails, fit_power_law
+from deepscope.linalg._tail_families import lognormal
 
 
 def pareto(alpha, n, seed):
@@ -104,6 +105,22 @@ def test_truncated_power_law_is_at_its_maximum(tail):
     if one.status == "ok":
         assert one.parameters["alpha"] >= 1
         assert one.parameters["rate"] > 0
+
+
+def test_lognormal_close_to_the_power_law():
+    # Quantiles of ln z lack the exponential's end, as a lognormal with its mode far below x_min does.
+    logs = -np.log(np.arange(1, 10_001) / 10_001)
+    law = lognormal(np.expm1(logs))
+    assert law.status == "ok"
+    mu, sigma = law.parameters["mu"], law.parameters["sigma"]
+    assert mu / sigma < -20
+    # Moments of the normal law cut at 0, integrated, are those of the values: the maximum's own condition.
+    t = np.linspace(0, 60, 600_001)
+    density = np.exp(-(t**2) / (2 * sigma**2) + mu * t / sigma**2)
+    for power in (1, 2):
+        # The trapezoids' error is h²/12 = 1e-9.
+        moment = np.trapezoid(t**power * density, t) / np.trapezoid(density, t)
+        assert moment == pytest.approx(np.mean(logs**power), rel=1e-7)
 
 
 @pytest.mark.parametrize("alpha", [1, 2, 3, 5, 50])

@@ -1,7 +1,7 @@
 """Numerics that instruments share: spectra, power-law tails, random-matrix nulls.
 
-Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues`` and ``fit_power_law`` take torch
-tensors too; the first works on the tensor's own device. Nothing here knows a subject.
+Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues`` and whatever measures the tail of one
+sample take torch tensors too; the first works on the tensor's own device. Nothing here knows a subject.
 """
 
 from deepscope.linalg._alpha_interval import MIN_BOOTSTRAP, AlphaInterval, bootstrap_alpha

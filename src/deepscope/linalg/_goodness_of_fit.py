@@ -66,6 +66,7 @@ def goodness_of_fit(
     True
     """
     body, tail = split_at_tail(x, fit)
+    body = body / tail[0]
     # A fit that has a tail has all numbers.
     alpha, distance = cast(float, fit.alpha), cast(float, fit.ks_distance)
     if n_samples < 1:

@@ -112,14 +112,12 @@ def as_sorted(x: NDArray[Any] | Tensor) -> Floats:
 
 
 def split_at_tail(x: NDArray[Any] | Tensor, fit: PowerLawFit) -> tuple[Floats, Floats]:
-    """Return the values below the tail of their fit and those in it, ascending, in units of x_min."""
+    """Return the values below the tail of their fit and those in it, ascending."""
     values = as_sorted(x)
     if fit.n_tail is None or fit.x_min is None:
         raise UsageError("there is no fit of these values", where=fit.status, todo="Use only fits whose status is ok.")
     if fit.n_values != values.size or values[-fit.n_tail] != fit.x_min:
         raise UsageError("the fit is not one of these values", todo="Pass the values that fit_power_law was given.")
-    with np.errstate(over="ignore"):
-        values = values / fit.x_min
     return values[: -fit.n_tail], values[-fit.n_tail :]
 
 

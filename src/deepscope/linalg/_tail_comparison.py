@@ -118,16 +118,19 @@ def compare_tails(x: NDArray[Any] | Tensor, fit: PowerLawFit) -> TailComparison:
     """
     if fit.alpha is None:
         return TailComparison(fit.status)
-    z = split_at_tail(x, fit)[1]
-    if z.size < MIN_VALUES:
-        return TailComparison(f"too few values in the tail ({z.size}, at least {MIN_VALUES} are needed)")
-    if not np.isfinite(z[-1]):
+    tail = split_at_tail(x, fit)[1]
+    if tail.size < MIN_VALUES:
+        return TailComparison(f"too few values in the tail ({tail.size}, at least {MIN_VALUES} are needed)")
+    with np.errstate(over="ignore"):
+        # z − 1, where z = x / x_min: for values close to x_min it has digits that z has not.
+        excess = (tail - tail[0]) / tail[0]
+    if not np.isfinite(excess[-1]):
         return TailComparison("the tail spans more than 308 decades")
-    power = math.log(fit.alpha - 1) - fit.alpha * np.log(z)
+    power = math.log(fit.alpha - 1) - fit.alpha * np.log1p(excess)
     alternatives = (
-        _against("truncated_power_law", power, truncated_power_law(z, fit.alpha)),
-        _against("lognormal", power, lognormal(z)),
-        _against("exponential", power, exponential(z)),
+        _against("truncated_power_law", power, truncated_power_law(excess, fit.alpha)),
+        _against("lognormal", power, lognormal(excess)),
+        _against("exponential", power, exponential(excess)),
     )
     # Of equals the first: min keeps it.
     compared = [(one.log_likelihood_ratio, one.name) for one in alternatives if one.log_likelihood_ratio is not None]

@@ -1,6 +1,6 @@
 """Maximum-likelihood exponential and lognormal laws of a tail.
 
-In units of the start of the tail: z = x / x_min ≥ 1, and every density is one of z on [1, ∞).
+In units of the start of the tail: every density is one of z = x / x_min on [1, ∞), and is given z − 1.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class TailLaw:
     log_density: Floats | None = None
 
 
-def exponential(z: Floats) -> TailLaw:
+def exponential(excess: Floats) -> TailLaw:
     """Fit λ e^(−λ (z − 1)); λ = 1 / mean(z − 1)."""
-    rate = 1 / float((z - 1).mean())
-    return TailLaw("ok", {"rate": rate}, math.log(rate) - rate * (z - 1))
+    rate = 1 / float(excess.mean())
+    return TailLaw("ok", {"rate": rate}, math.log(rate) - rate * excess)
 
 
-def lognormal(z: Floats) -> TailLaw:
+def lognormal(excess: Floats) -> TailLaw:
     """Fit ln z ~ N(μ, σ²) given ln z ≥ 0."""
-    logs = np.log(z)
+    logs = np.log1p(excess)
     mean = float(logs.mean())
     # Where the threshold lies, in σ from μ, alone decides E[ln² z] / E[ln z]²: from 1 far below the mode up to the 2 of
     # a power law, which is the limit far above it.

@@ -27,20 +27,20 @@ _MAX_STEPS = 100
 _DOWN = 0.99
 
 
-def truncated_power_law(z: Floats, alpha: float) -> TailLaw:
-    """Fit z^−α e^(−λz), α ≥ 1 and λ ≥ 0, to z = x / x_min ≥ 1; ``alpha`` is the exponent of the power law alone.
+def truncated_power_law(excess: Floats, alpha: float) -> TailLaw:
+    """Fit z^−α e^(−λz), α ≥ 1 and λ ≥ 0, to z = 1 + excess; ``alpha`` is the exponent of the power law alone.
 
     The log-likelihood is concave in (α, λ): a point where no direction within the bounds rises is the best.
     """
-    logs, excess = np.log(z), z - 1
+    logs = np.log1p(excess)
     mean_log, mean_excess = float(logs.mean()), float(excess.mean())
     slope = alpha - 1
     # At λ = 0 the law's own mean of z − 1 is 1 / (α − 2), or infinite; no cutoff helps values whose mean is above it.
     if slope > 1 and mean_excess >= 1 / (slope - 1):
         return TailLaw(LIMIT)
-    best = _climb(_law(0.0, -math.log(mean_excess)), mean_log, mean_excess, z.size)
+    best = _climb(_law(0.0, -math.log(mean_excess)), mean_log, mean_excess, logs.size)
     if best is not None and best.mean_log > mean_log:
-        best = _climb(_law(slope, best.log_rate), mean_log, mean_excess, z.size)
+        best = _climb(_law(slope, best.log_rate), mean_log, mean_excess, logs.size)
     if best is None:
         return TailLaw("the maximum of its likelihood was not found")
     log_density = -best.log_norm - (best.slope + 1) * logs - best.rate * excess
