@@ -266,7 +266,9 @@ def _step(
         return [LeftOut(weight.name, reason or "its values cannot be read")]
     asked = Asked(convention=convention, null=null, bootstrap=bootstrap, alternatives=alternatives)
     measure = partial(_spectra, conv=conv, max_side=max_side, asked=asked, seed=seed)
-    items: list[_Measured | LeftOut] = [LeftOut(weight.name, reason)] if reason else measure(weight, lambda: tensor, None)
+    items: list[_Measured | LeftOut] = (
+        [LeftOut(weight.name, reason)] if reason else measure(weight, lambda: tensor, None)
+    )
     for handle, derived in made_of(weight):
         items += measure(handle, partial(derived.of, tensor), derived)
         items += [LeftOut(f"{handle.name}[scale]", derived.caveat)] if derived.caveat else []

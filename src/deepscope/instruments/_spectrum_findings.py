@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from deepscope.core import Finding
+from deepscope.instruments._spectrum_phase import GOOD_FIT, UNLIKELY, a_likelier_law
 from deepscope.instruments._spectrum_row import WeightSpectrum
 
 #: Below this smaller side a lost rank, or a likeness to noise, is not judged.
 SMALLEST_JUDGED = 32
 
-#: A spectrum whose distribution function stays this near to the Marchenko–Pastur law counts as random. Eigenvalues
-#: of a random matrix repel each other, so that its own distance is of order 1/n: 0.05 is generous at every n judged.
-RANDOM_DISTANCE = 0.05
+#: A power law of exponent 2 or less has no finite mean: its largest value makes up a share of the sum that does not
+#: shrink with the size of the matrix.
+NO_MEAN = 2.0
 
 
 def spectrum_findings(weights: Sequence[WeightSpectrum]) -> tuple[Finding, ...]:
-    """Return at most one finding per tensor, warnings first."""
-    warnings = tuple(finding for each in weights for finding in _collapsed(each))
-    warned = {finding.where for finding in warnings}
-    rest = [each for each in weights if each.tensor not in warned]
-    random = [each for each in rest if looks_random(each)]
-    noted = {each.name for each in random}
-    unfitted = [each for each in rest if each.alpha is None and each.rank and each.name not in noted]
-    return (*warnings, *_random(random), *_unfitted(unfitted))
+    """Return at most one finding per matrix, warnings first."""
+    warned = {each.name: next(chain(_collapsed(each), _trapped(each), _no_mean(each)), None) for each in weights}
+    warnings = tuple(finding for finding in warned.values() if finding)
+    rest = [each for each in weights if not warned[each.name]]
+    random = [each for each in rest if each.phase == "random-like" and min(each.rows, each.cols) >= SMALLEST_JUDGED]
+    heavy = [each for each in rest if each.phase == "heavy-tailed"]
+    noted = {each.name for each in (*random, *heavy)}
+    others = [each for each in rest if each.name not in noted]
+    doubtful = [each for each in others if each.alpha is not None and _is_doubtful(each)]
+    unfitted = [each for each in others if each.alpha is None and each.rank]
+    return (*warnings, *_random(random), *_heavy(heavy), *_doubtful(doubtful), *_unfitted(unfitted))
 
 
-def looks_random(weight: WeightSpectrum) -> bool:
-    """Whether a spectrum cannot be told from that of a random matrix."""
-    return (
-        min(weight.rows, weight.cols) >= SMALLEST_JUDGED
-        and weight.n_spikes == 0
-        and weight.mp_distance is not None
-        and weight.mp_distance < RANDOM_DISTANCE
-    )
+def _is_doubtful(weight: WeightSpectrum) -> bool:
+    return (weight.fit_p_value is not None and weight.fit_p_value < GOOD_FIT) or a_likelier_law(weight)
 
 
 def _collapsed(weight: WeightSpectrum) -> Iterator[Finding]:
@@ -62,6 +61,37 @@ def _collapsed(weight: WeightSpectrum) -> Iterator[Finding]:
     )
 
 
+def _trapped(weight: WeightSpectrum) -> Iterator[Finding]:
+    if not weight.n_traps:
+        return
+    yield Finding(
+        severity="warning",
+        instrument="spectrum",
+        where=weight.tensor,
+        message=f"Single large entries of {weight.name} make eigenvalues of their own, whatever else was learned.",
+        evidence=f"{weight.n_traps} of its eigenvalues stand out of the noise even when its entries are shuffled; of "
+        "shuffled noise one matrix in a hundred shows one.",
+        source="martin2021implicit",
+        action="Look at the largest entries: a step that was too large leaves them, and so do outlier features.",
+    )
+
+
+def _no_mean(weight: WeightSpectrum) -> Iterator[Finding]:
+    if weight.phase != "heavy-tailed" or weight.alpha_high is None or weight.alpha_high >= NO_MEAN:
+        return
+    yield Finding(
+        severity="warning",
+        instrument="spectrum",
+        where=weight.tensor,
+        message=f"{weight.name} has a tail so heavy that a few directions hold most of its norm.",
+        evidence=f"α = {_alpha(weight)}, all of it below {NO_MEAN:g}, where the mean of the law does not exist; the "
+        f"power law is not rejected (p = {weight.fit_p_value:.2g}), and noise of this shape has "
+        f"{weight.null_alpha_low:.1f} to {weight.null_alpha_high:.1f}.",
+        source="martin2025setol",
+        action="Such layers are read as over-trained. Compare test accuracy with that of earlier checkpoints.",
+    )
+
+
 def _random(weights: Sequence[WeightSpectrum]) -> Iterator[Finding]:
     if not weights:
         return
@@ -72,11 +102,49 @@ def _random(weights: Sequence[WeightSpectrum]) -> Iterator[Finding]:
         where=_where(weights),
         message=f"The spectrum of {_list(weights)} cannot be told from that of a random matrix: training has left no "
         "trace in the eigenvalues.",
-        evidence="no eigenvalue above the Marchenko–Pastur edge plus the Tracy–Widom 99 % quantile; the distribution "
-        f"is within {largest:.2g} of the Marchenko–Pastur law (random: below {RANDOM_DISTANCE}).",
+        evidence="no eigenvalue beyond what one noise matrix in a hundred shows; the distribution is within "
+        f"{largest:.2g} of the Marchenko–Pastur law, as noise of this size is.",
         source="martin2021implicit",
         action="Expected right after initialisation. In a trained network, check that gradients reach these layers.",
     )
+
+
+def _heavy(weights: Sequence[WeightSpectrum]) -> Iterator[Finding]:
+    if not weights:
+        return
+    shown = sorted(weights, key=lambda each: each.alpha or 0.0)
+    first = shown[0]
+    more = f"; {len(shown) - 1} more, up to {shown[-1].alpha:.1f}" if len(shown) > 1 else ""
+    yield Finding(
+        severity="note",
+        instrument="spectrum",
+        where=_where(weights),
+        message=f"{_list(weights)} {'has' if len(weights) == 1 else 'have'} a heavy tail, as well-trained layers do.",
+        evidence=f"{first.name}: α = {_alpha(first)}, while noise of its shape has {first.null_alpha_low:.1f} to "
+        f"{first.null_alpha_high:.1f}; a power law is not rejected (p = {first.fit_p_value:.2g}){more}.",
+        source="martin2021predicting",
+        action="Nothing to do. A smaller α, down to 2, goes with better generalisation among networks of one kind.",
+    )
+
+
+def _doubtful(weights: Sequence[WeightSpectrum]) -> Iterator[Finding]:
+    if not weights:
+        return
+    yield Finding(
+        severity="note",
+        instrument="spectrum",
+        where=_where(weights),
+        message=f"The exponent of {_list(weights)} says little: a power law does not describe "
+        f"{'its tail' if len(weights) == 1 else 'their tails'}.",
+        evidence=f"the goodness of fit has p below {GOOD_FIT}, or another law is likelier (p below {UNLIKELY}).",
+        source="clauset2009power",
+        action="Compare spikes, ranks and norms instead.",
+    )
+
+
+def _alpha(weight: WeightSpectrum) -> str:
+    low, high = weight.interval
+    return f"{weight.alpha:.2f} (95 % interval {low:.2f} to {high:.2f})"
 
 
 def _unfitted(weights: Sequence[WeightSpectrum]) -> Iterator[Finding]:

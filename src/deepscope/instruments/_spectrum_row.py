@@ -248,7 +248,7 @@ def _tail(positive: Floats, fit: PowerLawFit, asked: Asked, rng: np.random.Gener
     }
     if fit.alpha is None or fit.n_tail is None:
         return found
-    found["alpha_moment"] = moment_alpha(positive, fit.n_tail).alpha
+    found["alpha_moment"] = moment_alpha(positive, min(fit.n_tail, positive.size - 1)).alpha
     if asked.bootstrap:
         interval = bootstrap_alpha(positive, n_bootstrap=asked.bootstrap, rng=rng)
         found |= {"alpha_low": interval.low, "alpha_high": interval.high}
@@ -284,7 +284,7 @@ def _null(eigenvalues: Floats, row: WeightSpectrum) -> dict[str, Any]:
     band = null_alpha_band(rows, cols, n_matrices)
     found: dict[str, Any] = {"null_alpha_low": band.alpha_low, "null_alpha_high": band.alpha_high}
     spikes = count_spikes(eigenvalues, rows, cols, n_matrices)
-    if spikes.variance is None or spikes.count is None:
+    if not spikes.variance or spikes.count is None:
         return found
     lower, upper = mp_edges(rows, cols, spikes.variance)
     bulk = eigenvalues[: eigenvalues.size - spikes.count]
