@@ -14,6 +14,7 @@ from deepscope.linalg._marchenko_pastur import (
     tracy_widom_scale,
     tracy_widom_threshold,
 )
+from deepscope.linalg._null_alpha import NullBand, null_alpha_band
 from deepscope.linalg._power_law import MIN_VALUES, PowerLawFit, fit_power_law
 from deepscope.linalg._random_gram import random_gram_eigenvalues
 from deepscope.linalg._spectra import effective_rank, gram_eigenvalues, stable_rank
@@ -22,6 +23,7 @@ from deepscope.linalg._tracy_widom import tracy_widom_cdf, tracy_widom_quantile,
 
 __all__ = [
     "MIN_VALUES",
+    "NullBand",
     "PowerLawFit",
     "Spikes",
     "bbp_eigenvalue",
@@ -34,6 +36,7 @@ __all__ = [
     "mp_edges",
     "mp_median",
     "mp_variance",
+    "null_alpha_band",
     "random_gram_eigenvalues",
     "spike_overlap",
     "spike_strength",
