@@ -64,7 +64,7 @@ def null_alpha_band(rows: int, cols: int, n_matrices: int = 1) -> NullBand:
 
     Notes
     -----
-    Cost: tens of microseconds.
+    Cost: a tenth of a millisecond.
 
     Examples
     --------
