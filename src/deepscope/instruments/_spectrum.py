@@ -390,15 +390,16 @@ SPECTRUM = Instrument(
     needs=Needs.WEIGHTS,
     formula=(
         "λ: eigenvalues of WᵀW. Tail p(λ) ∝ λ^−α from x_min up, by maximum likelihood, x_min where the "
-        "Kolmogorov–Smirnov distance is smallest; standard error (α − 1)/√n_tail. Random-matrix edges "
-        "σ²(√rows ∓ √cols)², σ² from the median eigenvalue; spikes lie above the upper edge plus the Tracy–Widom 99 % "
-        "quantile. Stable rank Σλ/λ_max; effective rank exp(entropy of σ/Σσ)."
+        "Kolmogorov–Smirnov distance is smallest; its interval by resampling all λ, x_min chosen anew. Random-matrix "
+        "edges σ²(√rows ∓ √cols)², σ² from the eigenvalues below the spikes; a spike is larger than all but one noise "
+        "matrix in a hundred has. Stable rank Σλ/λ_max; effective rank exp(entropy of σ/Σσ)."
     ),
     how_to_read=(
         "Each point is the exponent α of a layer's largest eigenvalues with its 95 % interval: the smaller, the "
-        "heavier the tail; the band from 2 to 6 is where Martin & Mahoney (2021) find well-trained layers, but a "
-        "matrix of noise gets an exponent too, a small matrix often one inside the band. Below, the share of "
-        "eigenvalues above λ for a handful of layers, with the fitted tail and the edge that noise does not pass."
+        "heavier the tail; the band from 2 to 6 is where Martin & Mahoney (2021) find well-trained layers. Noise gets "
+        "an exponent too: where the thin grey line stands, 95 % of matrices of noise of that shape lie, and only an "
+        "interval below it tells of training. Below, the share of eigenvalues above λ for a handful of layers, with "
+        "the fitted tail and the edge that noise does not pass."
     ),
     source="martin2021predicting",
     efforts={"quick": {"max_side": 2048}, "standard": {"max_side": 8192}, "deep": {}},

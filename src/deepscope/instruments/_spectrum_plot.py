@@ -67,7 +67,7 @@ def _exponents(ax: Axes, weights: Sequence[WeightSpectrum]) -> None:
         ax.text(0.5, 0.5, "no tail could be fitted", ha="center", va="center", transform=ax.transAxes)
         return
     x, alpha, low, high = np.array(fitted, dtype=float).T
-    if alpha.max() > 12:
+    if max(alpha.max(), high.max()) > 12:
         # Matrices of noise have exponents in the tens; a log axis keeps the small ones apart.
         ax.set_yscale("log")
         low = np.maximum(low, 1.0)
@@ -75,7 +75,19 @@ def _exponents(ax: Axes, weights: Sequence[WeightSpectrum]) -> None:
         ax.set_yticks(ticks, [str(t) for t in ticks])
         ax.minorticks_off()
     figures.band(ax, 2.0, 6.0)
+    # Beside the exponent, where that of noise of the same shape lies.
+    ax.plot(*_nulls(weights), color=figures.COLORS.muted, linewidth=0.8, zorder=1)
     figures.interval(ax, x, alpha, low, high)
+
+
+def _nulls(weights: Sequence[WeightSpectrum]) -> NDArray[np.float64]:
+    """Return all lines as one path, [2, 3 n], with gaps: a thousand layers stay a small picture."""
+    lines = [
+        ([at + 0.18] * 2 + [np.nan], [w.null_alpha_low, w.null_alpha_high, np.nan])
+        for at, w in enumerate(weights)
+        if w.alpha is not None and w.null_alpha_low is not None
+    ]
+    return np.hstack([np.empty((2, 0)), *(np.array(line, dtype=float) for line in lines)])
 
 
 def _tail(ax: Axes, weight: WeightSpectrum, eigenvalues: NDArray[Any]) -> None:
