@@ -126,3 +126,17 @@ def test_rows_keep_the_order_of_the_networks() -> None:
     layers = [nn.Linear(10, 10) for _ in range(12)]
     table = deepscope.compare(nn.Sequential(*layers), nn.Sequential(*layers[:11])).tables["spectrum"]
     assert list(table["name"]) == [f"{index}.weight" for index in range(12)]
+
+
+def test_exponents_stand_beside_their_intervals_and_phases_beside_each_other():
+    torch.manual_seed(0)
+    before = torch.nn.Linear(96, 64, bias=False)
+    after = torch.nn.Linear(96, 64, bias=False)
+    after.load_state_dict(before.state_dict())
+    with torch.no_grad():
+        after.weight += 0.5 * torch.outer(torch.randn(64), torch.randn(96))
+    (row,) = compare(before, after, instruments=["spectrum"]).tables["spectrum"].to_dict("records")
+    assert (row["phase_a"], row["phase_b"]) == ("random-like", "bulk+spikes")
+    assert row["n_spikes_change"] == 1
+    for side in ("a", "b"):
+        assert row[f"alpha_low_{side}"] <= row[f"alpha_{side}"] <= row[f"alpha_high_{side}"]

@@ -25,6 +25,8 @@ from deepscope.subject import Subject, Weight
 
 SCHEMA = "deepscope.comparison/1"
 _CHUNK = 2**20
+#: Columns of text that can change as a network is trained.
+_SAID = ("status", "phase")
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,8 +205,8 @@ def _aligned(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     out: dict[str, Any] = {"name": joined["name"]}
     for column in [each for each in a.columns if each != "name" and each in b.columns]:
         before, after = joined[f"{column}_a"], joined[f"{column}_b"]
-        if column == "status":
-            out |= {"status_a": before, "status_b": after}
+        if column in _SAID:
+            out |= {f"{column}_a": before, f"{column}_b": after}
         elif _numeric(a[column], b[column]):
             before, after = (pd.to_numeric(side).astype(float) for side in (before, after))
             out |= {f"{column}_a": before, f"{column}_b": after, f"{column}_change": after - before}
