@@ -173,4 +173,9 @@ def test_reading_finds_accents_and_says_when_it_finds_nothing(deepscope: Callabl
     nothing = deepscope("reading", "no such thing anywhere")
     assert nothing.code == 0
     assert nothing.out.strip() == "Nothing that is cited or on the map has all of: no such thing anywhere"
-    assert deepscope("reading", "two", "texts").code == 2
+
+
+def test_several_words_are_one_search(deepscope: Callable[..., Any]) -> None:
+    one, several = deepscope("reading", "saxe exact", "--json"), deepscope("reading", "saxe", "exact", "--json")
+    assert json.loads(several.out)["text"] == "saxe exact"
+    assert (several.code, several.out) == (0, one.out)

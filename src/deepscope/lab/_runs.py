@@ -104,6 +104,10 @@ class Run:
         """Return the figures that were drawn, as SVG by name: the instrument's, or ``"study"``."""
         return {file.stem: file.read_text(encoding="utf-8") for file in sorted((self.path / FIGURES).glob("*.svg"))}
 
+    def unreadable(self, lines: int) -> str:
+        """Say how many of its trials cannot be read; ``""`` where none is lost."""
+        return f"{lines} of the stored trials cannot be read: {self.path / TRIALS}" if lines else ""
+
     def trials(self) -> tuple[list[TrialRecord], int]:
         """Return the trials of a study's run, and the number of lines that are no trial: see ``read_trials``.
 
@@ -128,6 +132,11 @@ def runs_folder() -> Path:
 
 def runs() -> tuple[list[Run], list[str]]:
     """List stored runs, newest first, and directories that are not readable runs, with the reason.
+
+    Raises
+    ------
+    UsageError
+        The store itself cannot be read.
 
     Notes
     -----
@@ -160,17 +169,22 @@ def find_run(name: str) -> Run:
     ------
     UsageError
         None, or more than one, matches.
+    DeepscopeError
+        The one that matches cannot be read, or was written by a newer deepscope.
     """
     stored, _ = runs()
     if name == "last" and stored:
         return stored[0]
-    exact = [run for run in stored if run.id == name]
-    matching = exact or [run for run in stored if run.id.startswith(name) or run.id.endswith(name)]
+    folder = runs_folder()
+    # Also those that are not readable: what is wrong with the one that was meant says more than that there is none.
+    ids = sorted(_directories(folder), reverse=True)
+    exact = [each for each in ids if each == name] or (ids[:1] if name == "last" else [])
+    matching = exact or [each for each in ids if each.startswith(name) or each.endswith(name)]
     if len(matching) == 1:
-        return matching[0]
+        return Run(matching[0], *_head_of(folder / matching[0], "")[1:], folder)
     if matching:
-        raise UsageError("several runs match", where=name, todo=f"Say which: {', '.join(r.id for r in matching[:5])}.")
-    todo = nearest(name, [run.id for run in stored[:5]]) if stored else "Nothing is stored yet: run deepscope examine."
+        raise UsageError("several runs match", where=name, todo=f"Say which: {', '.join(matching[:5])}.")
+    todo = nearest(name, ids[:5]) if ids else "Nothing is stored yet: run deepscope examine."
     raise UsageError("no such run", where=name, todo=todo)
 
 
@@ -212,6 +226,12 @@ def _directories(folder: Path) -> list[str]:
             found = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise UsageError(
+            f"the store cannot be read ({error.strerror or error})",
+            where=str(folder),
+            todo="Set DEEPSCOPE_HOME to a folder that can be read.",
+        ) from error
     return [name for name in found if not name.startswith(".")]
 
 
