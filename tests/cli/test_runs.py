@@ -83,6 +83,22 @@ def test_what_is_wrong_with_the_run_that_was_meant_is_said(deepscope: Callable, 
     assert deepscope("runs", "show", "last").code == (0 if others else 2)
 
 
+def test_a_damaged_record_is_one_clear_error(deepscope: Callable, study: Callable) -> None:
+    deepscope("study", "run", study(), *INLINE)
+    deepscope("study", "run", study(), *INLINE)
+    file = Path("../home/runs") / ids(deepscope)[0] / "record.json"
+    record = json.loads(file.read_text())
+    low = [{**record["criteria"][0], "low": "none"}]
+    for text in ("[" * 100_000, json.dumps({**record, "criteria": 5}), json.dumps({**record, "criteria": low})):
+        file.write_text(text)
+        for words in (["show"], ["compare", *ids(deepscope)]):
+            done = deepscope("runs", *words)
+            assert (done.code, done.out) == (2, "")
+            assert "the run cannot be read (it" in done.err
+            assert "judge them again with: deepscope study run gain.py" in done.err
+    assert deepscope("study", "run", study(), *INLINE).code == 0
+
+
 @pytest.mark.parametrize("words", [["list"], ["show"], ["compare", "a", "b"], ["export", "--csv", "t.csv"], ["gc"]])
 def test_a_store_that_is_no_folder(deepscope: Callable, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
     monkeypatch.setenv("DEEPSCOPE_HOME", os.devnull)

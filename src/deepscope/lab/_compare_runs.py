@@ -32,9 +32,10 @@ def compare_runs(a: Run, b: Run) -> dict[str, Any]:
     dict
         Plain JSON. ``kind``; ``a`` and ``b``: id, name, date, outcome; ``differences``: what they were made with, where
         it differs, as ``{"what", "a", "b"}``; ``left_out``: how many of their trials cannot be read, in words. For
-        studies ``criteria``: each by name as ``a`` and ``b`` have it (None where one does not), and ``trials``: how many they have in common by case and seed (``common``), how many of
-        these returned the same bits (``identical``), how many only one has (``only_a``, ``only_b``), and in
-        ``numbers``, for each value that differs, in how many trials, and the largest relative difference
+        studies ``criteria``: each by name as ``a`` and ``b`` have it (None where one does not), and ``trials``: how
+        many they have in common by case and seed (``common``), how many of these returned the same bits
+        (``identical``), how many only one has (``only_a``, ``only_b``), and in ``numbers``, for each value that
+        differs, in how many trials, and the largest relative difference
         |b − a| / max(|a|, |b|) (None where one is no number, not finite, or of another shape). For examinations
         ``findings_gone``, ``findings_new`` (which do not count as new where only their numbers differ), and
         ``changes``: by instrument, the columns whose numbers differ, the largest relative difference first, with

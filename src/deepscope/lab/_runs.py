@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepscope.core import DeepscopeError, UsageError, home, nearest
+from deepscope.core import DeepscopeError, UsageError, first_line, home, nearest
 from deepscope.lab import _index
+from deepscope.lab._fitting import NewerError, misfit, read_fitting, read_json
 from deepscope.lab._index import Head
+from deepscope.lab._stored import ExaminationFields, HeadFields, Layout, StudyFields
 from deepscope.lab._trial_log import read_trials
 from deepscope.lab._trial_record import TrialRecord
 
 #: Version of the layout of a run's directory. 1: examinations. 2: studies too.
 LAYOUT = 2
+_REMOVE = "Remove its directory."
 #: The outcome of a study's run that goes on, or was killed.
 NOT_FINISHED = "not finished"
 HEAD, RECORD, TRIALS, FIGURES = "run.json", "record.json", "trials.jsonl", "figures"
-_PARTS = {
-    "examination": ("schema", "readings", "findings", "subject"),
-    "study": ("schema", "study", "verdict", "criteria"),
-}
+_FIELDS: Mapping[str, Any] = {"examination": ExaminationFields, "study": StudyFields}
 
 
 @dataclass(frozen=True)
@@ -79,26 +78,33 @@ class Run:
         Raises
         ------
         DeepscopeError
-            It is not there or cannot be read.
+            It is not there, cannot be read, or was written by a newer deepscope.
         """
         file = self.path / RECORD
         if not self.finished and not file.exists():
             raise DeepscopeError(
                 "the run was not finished; its trials are stored",
                 where=self.id,
-                todo=f"Go on with: {self.head().get('command') or f'deepscope study run {self.name}'}",
+                todo=f"Go on with: {self._again()}",
             )
         try:
-            record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            for part in _PARTS.get(self.kind, ()):
-                record[part]
-            if self.kind == "examination":
-                record["subject"]["name"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return read_fitting(file, _FIELDS[self.kind])
+        except NewerError as error:
             raise DeepscopeError(
-                f"the run cannot be read ({error})", where=str(file), todo="Remove its directory."
+                f"written by a newer deepscope ({error})", where=str(file), todo="Update deepscope."
             ) from error
-        return record
+        except (OSError, ValueError) as error:
+            # Whatever became of the record, it follows from the trials.
+            stored = (self.path / TRIALS).exists()
+            raise DeepscopeError(
+                f"the run cannot be read ({first_line(error)})",
+                where=str(file),
+                todo=f"Its trials are stored; judge them again with: {self._again()}" if stored else _REMOVE,
+            ) from error
+
+    def _again(self) -> str:
+        command = self.head().get("command") or f"deepscope study run {self.name}"
+        return " ".join(word for word in command.split(" ") if word != "--fresh")
 
     def figures(self) -> dict[str, str]:
         """Return the figures that were drawn, as SVG by name: the instrument's, or ``"study"``."""
@@ -197,20 +203,16 @@ def read_head(path: Path) -> dict[str, Any]:
         It cannot be read, or was written by a newer deepscope.
     """
     try:
-        head: dict[str, Any] = json.loads((path / HEAD).read_text(encoding="utf-8"))
-        newer = head["layout"] > LAYOUT
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DeepscopeError(
-            f"not a readable run ({type(error).__name__}: {error})", where=str(path), todo="Remove its directory."
-        ) from error
-    if newer:
+        head: dict[str, Any] = read_json(path / HEAD)
+        fault = misfit(head, Layout) or ("" if head["layout"] > LAYOUT else misfit(head, HeadFields))
+    except (OSError, ValueError) as error:
+        fault = first_line(error)
+    if fault:
+        todo = f"Mend it, or move it away: {TRIALS} holds its trials." if (path / TRIALS).exists() else _REMOVE
+        raise DeepscopeError(f"not a readable run ({fault})", where=str(path), todo=todo)
+    if head["layout"] > LAYOUT:
         raise DeepscopeError(
             f"written by a newer deepscope (layout {head['layout']})", where=str(path), todo="Update deepscope."
-        )
-    missing = [part for part in ("kind", "name", "date", "outcome") if not isinstance(head.get(part), str)]
-    if missing:
-        raise DeepscopeError(
-            f"not a readable run (no {', '.join(missing)})", where=str(path), todo="Remove its directory."
         )
     return head
 
