@@ -66,7 +66,7 @@ def of_no_study(folder: Path) -> None:
     [
         (torn, "a record cannot be read"),
         (without_figure, "the figure of a record is missing"),
-        (of_no_study, "it is that of 'resnet-euler'"),
+        (of_no_study, "a record is that of no study"),
     ],
 )
 def test_damaged_records_are_said_and_nothing_is_written(
@@ -78,6 +78,7 @@ def test_damaged_records_are_said_and_nothing_is_written(
         done = deepscope("atlas", *words, "--records", tmp_path / "records")
         assert (done.code, done.out) == (2, "")
         assert said in done.err
+        assert "record gone" not in done.err
     assert not (tmp_path / "site").exists()
 
 
@@ -173,4 +174,9 @@ def test_reading_finds_accents_and_says_when_it_finds_nothing(deepscope: Callabl
     nothing = deepscope("reading", "no such thing anywhere")
     assert nothing.code == 0
     assert nothing.out.strip() == "Nothing that is cited or on the map has all of: no such thing anywhere"
-    assert deepscope("reading", "two", "texts").code == 2
+
+
+def test_several_words_are_one_search(deepscope: Callable[..., Any]) -> None:
+    one, several = deepscope("reading", "saxe exact", "--json"), deepscope("reading", "saxe", "exact", "--json")
+    assert json.loads(several.out)["text"] == "saxe exact"
+    assert (several.code, several.out) == (0, one.out)

@@ -67,6 +67,46 @@ def test_a_newer_store_is_said_and_the_rest_is_listed(deepscope: Callable, study
     assert deepscope("study", "run", study(), *INLINE, lines=4).code == 0
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_is_wrong_with_the_run_that_was_meant_is_said(deepscope: Callable, study: Callable, others: int) -> None:
+    for _ in range(others + 1):
+        deepscope("study", "run", study(), *INLINE)
+    newest = ids(deepscope)[0]
+    head = Path("../home/runs") / newest / "run.json"
+    head.write_text(json.dumps({**json.loads(head.read_text()), "layout": 9}))
+    for name in (newest, newest[-4:], *(["last"] if not others else [])):
+        done = deepscope("runs", "show", name)
+        assert (done.code, done.out) == (2, "")
+        assert "written by a newer deepscope (layout 9)" in done.err
+    head.write_text("{")
+    assert "not a readable run" in deepscope("runs", "show", newest).err
+    assert deepscope("runs", "show", "last").code == (0 if others else 2)
+
+
+def test_a_damaged_record_is_one_clear_error(deepscope: Callable, study: Callable) -> None:
+    deepscope("study", "run", study(), *INLINE)
+    deepscope("study", "run", study(), *INLINE)
+    file = Path("../home/runs") / ids(deepscope)[0] / "record.json"
+    record = json.loads(file.read_text())
+    low = [{**record["criteria"][0], "low": "none"}]
+    for text in ("[" * 100_000, json.dumps({**record, "criteria": 5}), json.dumps({**record, "criteria": low})):
+        file.write_text(text)
+        for words in (["show"], ["compare", *ids(deepscope)]):
+            done = deepscope("runs", *words)
+            assert (done.code, done.out) == (2, "")
+            assert "the run cannot be read (it" in done.err
+            assert "judge them again with: deepscope study run gain.py" in done.err
+    assert deepscope("study", "run", study(), *INLINE).code == 0
+
+
+@pytest.mark.parametrize("words", [["list"], ["show"], ["compare", "a", "b"], ["export", "--csv", "t.csv"], ["gc"]])
+def test_a_store_that_is_no_folder(deepscope: Callable, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    monkeypatch.setenv("DEEPSCOPE_HOME", os.devnull)
+    done = deepscope("runs", *words)
+    assert (done.code, done.out) == (2, "")
+    assert "the store cannot be read (Not a directory): /dev/null/runs\nSet DEEPSCOPE_HOME" in done.err
+
+
 def test_a_study_is_shown_again(deepscope: Callable, study: Callable) -> None:
     record = json.loads(deepscope("study", "run", study(), *INLINE, "--json").out)
     assert json.loads(deepscope("runs", "show", "--json").out) == record
@@ -128,6 +168,18 @@ def test_trials_are_exported(deepscope: Callable, study: Callable) -> None:
     assert pd.read_csv("both.csv")["study"].value_counts().to_dict() == {"gain": 6, "other": 6}
     assert deepscope("runs", "export", oldest, "--csv", "one.csv").code == 0
     assert set(pd.read_csv("one.csv")["study"]) == {"gain"}
+
+
+def test_trials_that_cannot_be_read_are_said_and_the_rest_is_there(deepscope: Callable, study: Callable) -> None:
+    deepscope("study", "run", study(), *INLINE)
+    log = Path("../home/runs") / ids(deepscope)[0] / "trials.jsonl"
+    log.write_bytes(b"garbage\n" + b"".join(log.read_bytes().splitlines(keepends=True)[1:]))
+    for words in (["export", "--csv", "t.csv"], ["compare", "last", "last"], ["compare", "last", "last", "--json"]):
+        done = deepscope("runs", *words)
+        assert done.code == 3
+        assert "1 of the stored trials cannot be read: " in done.err
+    assert len(pd.read_csv("t.csv")) == 5
+    assert len(json.loads(done.out)["left_out"]) == 1
 
 
 def test_parquet(deepscope: Callable, study: Callable) -> None:

@@ -90,6 +90,15 @@ def test_a_trial_that_fails_costs_only_itself(deepscope: Callable, study: Callab
     assert "planted" in deepscope("study", "run", path, *INLINE).out
 
 
+def test_a_figure_that_cannot_be_drawn_is_partly_done(deepscope: Callable, study: Callable) -> None:
+    for name, effect, code in (("good.py", 1.0, 3), ("bad.py", 0.1, 1)):
+        path = study(name, effect=effect)
+        path.write_text(path.read_text().replace("    figure, axes = new()", "    raise ValueError('planted')"))
+        done = deepscope("study", "run", path, *INLINE, "--json")
+        assert done.code == code
+        assert "planted" in json.loads(done.out)["notes"][0]
+
+
 def test_finished_trials_are_not_run_again_unless_asked(deepscope: Callable, study: Callable) -> None:
     path = study(trial="open('count', 'a').write('x')")
     for flags, count in (((), 6), ((), 6), (("--fresh",), 12)):
@@ -181,6 +190,8 @@ def test_the_pool_gives_the_same_numbers(deepscope: Callable, study: Callable) -
         (["gain.py", "--set", "width=wide"], "does not fit"),
         (["gain.py", "--set", "width=1", "--set", "width=2"], "twice"),
         (["gain.py", "--seeds", "0"], "0 seeds"),
+        (["gain.py", "--seeds", "50001"], "50,001 seeds of 2 cases are more than 100,000 trials"),
+        (["gain.py", "--seeds", "30000000"], "Give at most 50,000."),
         (["gain.py", "--timeout", "0"], "time-out"),
         (["gain.py", "--timeout", "nan"], "time-out"),
         (["gain.py", "--memory", "0"], "memory"),

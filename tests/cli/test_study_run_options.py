@@ -21,10 +21,13 @@ class Lab:
 
     def __call__(self, name: str, **options: Any) -> Any:
         self.calls.append((name, options))
-        result = {"verdict": "reproduced", "stored": True, "raises": None, **self.results.get(name, {})}
+        whole = {"verdict": "reproduced", "stored": True, "figure": "<svg/>", "raises": None}
+        result = {**whole, **self.results.get(name, {})}
         if result["raises"]:
             raise result["raises"]
-        return SimpleNamespace(record={"study": name, "verdict": result["verdict"]}, stored=result["stored"])
+        return SimpleNamespace(
+            record={"study": name, "verdict": result["verdict"]}, stored=result["stored"], figure=result["figure"]
+        )
 
 
 @pytest.fixture

@@ -97,6 +97,13 @@ def test_an_identity_on_one_or_two_seeds_is_open(values: dict[int, float]) -> No
     assert Criterion.exact("x", values, within=1.0).holds is None
 
 
+@pytest.mark.parametrize("none", [None, [], [math.nan]])
+@pytest.mark.parametrize("value", [0.5, 5.0])
+def test_seeds_without_a_number_do_not_help_an_identity_to_decide(none: object, value: float) -> None:
+    criterion = Criterion.exact("x", {0: value, 1: none, 2: none}, below=1.0)
+    assert (criterion.holds, criterion.seeds, criterion.missing) == (None, 1, 2)
+
+
 def test_no_effect_is_on_neither_side_of_nothing() -> None:
     nothing = {0: 0.0, 1: 0.0, 2: 0.0}
     assert Criterion.effect("x", nothing, above=0.0).holds is None
@@ -122,8 +129,8 @@ def test_an_exact_identity_is_judged_by_its_worst_case() -> None:
 
 
 def test_a_missing_number_leaves_an_identity_open_but_not_a_counterexample() -> None:
-    assert Criterion.exact("x", {0: 0.0, 1: None, 2: 0.0}, within=1.0).holds is None
-    assert Criterion.exact("x", {0: 5.0, 1: None, 2: 0.0}, within=1.0).holds is False
+    assert Criterion.exact("x", {0: 0.0, 1: None, 2: 0.0, 3: 0.0}, within=1.0).holds is None
+    assert Criterion.exact("x", {0: 5.0, 1: None, 2: 0.0, 3: 0.0}, within=1.0).holds is False
     assert Criterion.exact("x", {}, within=1.0).holds is None
 
 

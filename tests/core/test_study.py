@@ -40,7 +40,18 @@ def test_values_of_different_kinds_are_different_cases() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"seed": 1}, {"keys": 1}, {"_x": 1}, {"a b": 1}, {"x": None}, {"x": float("nan")}, {"x": (1,)}]
+    "fields",
+    [
+        {"seed": 1},
+        {"keys": 1},
+        {"key": 1},
+        {"replace": 1},
+        {"_x": 1},
+        {"a b": 1},
+        {"x": None},
+        {"x": float("nan")},
+        {"x": (1,)},
+    ],
 )
 def test_what_no_case_can_hold_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(UsageError):

@@ -493,3 +493,34 @@ def test_editing_deepscope_changes_what_uses_the_edited(
     # Another size: the file is read again even where the clock is coarse.
     (own_copy / file).write_text(text.replace(old, new) + "# edited\n")
     assert (walked() != before) == changed
+
+
+def test_modules_that_python_finds_elsewhere_are_followed_but_for_installed_ones(
+    taken: Taken, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    installed = tmp_path_factory.mktemp("environment") / "site-packages"
+    (elsewhere / "mine").mkdir()
+    (elsewhere / "mine" / "__init__.py").write_text("")
+    (elsewhere / "mine" / "deep.py").write_text(HELPER)
+    (elsewhere / "single.py").write_text(HELPER)
+    installed.mkdir()
+    (installed / "theirs.py").write_text(HELPER)
+    for folder in (elsewhere, installed):
+        monkeypatch.syspath_prepend(str(folder))
+    use = "import theirs, single, math\nfrom mine.deep import f\n"
+    found = taken(f"{use}def trial(case, run): return f() + single.g() + theirs.f() + math.pi")
+    assert found == {"study:trial", "mine.deep:f", "mine.deep:A", "single:g", "single:B"}
+
+
+def test_a_module_elsewhere_that_is_edited_while_python_runs_the_old_one_is_refused(
+    taken: Taken, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "edited.py").write_text(HELPER)
+    monkeypatch.syspath_prepend(str(elsewhere))
+    trial = "from edited import f\ndef trial(case, run): return f()"
+    assert "edited:f" in taken(trial)
+    (elsewhere / "edited.py").write_text(HELPER.replace("A = 1", "A = 100"))
+    with pytest.raises(UsageError, match="edited while this process runs the old one"):
+        taken(trial)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from atlas_runs import study_run
 from rich.cells import cell_len
 from rich.console import Console
 from torch import nn
@@ -35,11 +36,7 @@ def trial(seed: int, *, width: int | float = 3, status: Any = "finished", **valu
 
 
 HEAD = {"scale": "quick", "modified": False, "settings": {}, "seeds": 5}
-RECORD = {
-    "schema": 1, "kind": "study", "study": "s", "verdict": "reproduced", "scale": "quick", "modified": False,
-    "settings": {}, "seeds": 5, "code": "abc", "device": "cpu", "commit": "1", "versions": {"torch": "2.13.0"},
-    "hardware": {"cpu": "a processor", "cores": 2},
-}  # fmt: skip
+RECORD = study_run("s", code="abc", hardware={"cpu": "a processor", "cores": 2})
 
 
 def store(*trials: TrialRecord, finished: bool = True, criteria: Any = (), **record: Any) -> Run:
@@ -178,7 +175,8 @@ def changed(run: Run, change: Any) -> Run:
 
 
 def finding(message: str, where: str = "0.weight") -> dict[str, str]:
-    return {"severity": "warning", "instrument": "anatomy", "where": where, "message": message}
+    known = {"severity": "warning", "instrument": "anatomy", "where": where, "message": message}
+    return {**known, "evidence": "", "source": "", "action": ""}
 
 
 def test_two_examinations() -> None:

@@ -54,7 +54,7 @@ def read(path: Path, exact: tuple[str, ...]) -> pd.DataFrame:
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_numbers_are_exact(tmp_path: Path, suffix: str) -> None:
     run = numbers()
-    table = read(export_runs([run], tmp_path / f"table{suffix}"), ("loss", "wall_seconds"))
+    table = read(export_runs([run], tmp_path / f"table{suffix}").path, ("loss", "wall_seconds"))
     assert list(table.columns) == [
         "run", "study", "scale", "modified", "identity", "status", "seed", "width", "loss", "cpu_seconds",
         "wall_seconds", "error",
@@ -82,7 +82,7 @@ CURVES = {
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 @pytest.mark.parametrize("kind", CURVES)
 def test_curves_are_exact(tmp_path: Path, suffix: str, kind: str) -> None:
-    path = export_runs([store(trial(0, {}, {"curve": CURVES[kind]}))], tmp_path / f"table{suffix}")
+    path = export_runs([store(trial(0, {}, {"curve": CURVES[kind]}))], tmp_path / f"table{suffix}").path
     if suffix == ".csv":
         found = json.loads(pd.read_csv(path)["curve"][0])
     else:
@@ -102,7 +102,7 @@ def test_text_and_missing_values_come_back(tmp_path: Path, suffix: str) -> None:
         trial(0, {"name": strange, "on": True}, {"loss": None, "found": 0.5}),
         trial(1, {"name": "b", "on": False}, {}, status="failed", error="ValueError: no, really"),
     )
-    path = export_runs([run], tmp_path / f"table{suffix}")
+    path = export_runs([run], tmp_path / f"table{suffix}").path
     table = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
     assert table["name"].tolist() == [strange, "b"]
     assert table["on"].tolist() == [True, False]
@@ -115,7 +115,7 @@ def test_text_and_missing_values_come_back(tmp_path: Path, suffix: str) -> None:
 def test_several_studies_have_the_columns_of_all(tmp_path: Path) -> None:
     one = store(trial(0, {"width": 2}, {"loss": 0.5}))
     other = store(trial(0, {"depth": 3}, {"accuracy": 0.25}, study="t"), study="t")
-    table = pd.read_parquet(export_runs([one, other], tmp_path / "table.parquet"))
+    table = pd.read_parquet(export_runs([one, other], tmp_path / "table.parquet").path)
     assert list(table.columns)[7:] == ["width", "loss", "depth", "accuracy", "cpu_seconds", "wall_seconds", "error"]
     assert table["study"].tolist() == ["s", "t"]
     assert table["width"].isna().tolist() == [False, True]
@@ -124,11 +124,35 @@ def test_several_studies_have_the_columns_of_all(tmp_path: Path) -> None:
 
 def test_a_value_with_the_name_of_another_column_is_renamed(tmp_path: Path) -> None:
     run = store(trial(0, {"scale": 3.0}, {"error": 0.5, "loss": 1.0}))
-    table = pd.read_csv(export_runs([run], tmp_path / "table.csv"))
+    table = pd.read_csv(export_runs([run], tmp_path / "table.csv").path)
     assert table["scale"].tolist() == ["quick"]
     assert table["value_scale"].tolist() == [3.0]
     assert table["value_error"].tolist() == [0.5]
     assert table["error"].isna().all()
+
+
+def test_a_renamed_value_never_takes_the_place_of_another(tmp_path: Path) -> None:
+    one = store(
+        trial(0, {}, {"status": "s", "value_status": "v", "value_value_status": "w"}), trial(1, {}, {"loss": 1})
+    )
+    other = store(trial(0, {}, {"status": "t"}))
+    table = pd.read_csv(export_runs([one, other], tmp_path / "table.csv").path)
+    assert table["status"].tolist() == ["finished"] * 3
+    found = table[["value_status", "value_value_status", "value_value_value_status"]].astype(object)
+    assert found.where(found.notna(), None).to_numpy().tolist() == [["v", "w", "s"], [None] * 3, [None, None, "t"]]
+
+
+def test_trials_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+    run, whole = numbers(), numbers()
+    log = run.path / "trials.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    lines[1] = lines[1].replace(b'"version":1', b'"version":2')
+    lines[4] = b"garbage\n"
+    log.write_bytes(b"".join(lines))
+    made = export_runs([whole, run], tmp_path / "table.csv")
+    assert made.left_out == (f"2 of the stored trials cannot be read: {log}",)
+    assert len(pd.read_csv(made.path)) == 2 * len(NUMBERS) - 2
+    assert export_runs([whole], tmp_path / "table.csv").left_out == ()
 
 
 def test_columns_of_mixed_kinds_are_text_in_parquet(tmp_path: Path) -> None:
@@ -136,7 +160,7 @@ def test_columns_of_mixed_kinds_are_text_in_parquet(tmp_path: Path) -> None:
         trial(0, {"width": 3, "big": 2**70}, {"loss": 1, "late": np.arange(2)}),
         trial(1, {"width": "all", "big": 1}, {"loss": 0.5, "late": 7}),
     )
-    table = pd.read_parquet(export_runs([run], tmp_path / "table.parquet"))
+    table = pd.read_parquet(export_runs([run], tmp_path / "table.parquet").path)
     assert [json.loads(value) for value in table["width"]] == [3, "all"]
     assert [json.loads(value) for value in table["big"]] == [2**70, 1]
     assert [json.loads(value) for value in table["late"]] == [[0, 1], 7]
@@ -150,7 +174,7 @@ def examination() -> deepscope.Examination:
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_an_examination_has_one_row_per_instrument_and_item(tmp_path: Path, suffix: str) -> None:
-    path = export_runs([keep(examination()), keep(examination())], tmp_path / f"table{suffix}")
+    path = export_runs([keep(examination()), keep(examination())], tmp_path / f"table{suffix}").path
     table = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
     readings = {name: reading.table() for name, reading in examination().readings.items()}
     assert list(table.columns)[:4] == ["run", "subject", "instrument", "name"]
@@ -164,8 +188,8 @@ def test_an_examination_has_one_row_per_instrument_and_item(tmp_path: Path, suff
 
 
 def test_a_run_without_trials_is_a_table_without_rows(tmp_path: Path) -> None:
-    assert (export_runs([store()], tmp_path / "table.csv")).read_text() == "\n"
-    assert len(pd.read_parquet(export_runs([store()], tmp_path / "table.parquet"))) == 0
+    assert export_runs([store()], tmp_path / "table.csv").path.read_text() == "\n"
+    assert len(pd.read_parquet(export_runs([store()], tmp_path / "table.parquet").path)) == 0
 
 
 def test_wrong_calls_are_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,6 +216,25 @@ def test_trials_made_with_other_versions_are_said(short: Path, monkeypatch: pyte
     assert third.record["reused"] == 20
 
 
+def test_a_line_that_is_no_trial_stops_no_later_run(short: Path) -> None:
+    log = run(short, scale="smoke").path / "trials.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    line = json.loads(lines[0])
+    log.write_bytes(json.dumps({**line, "case": {"keys": 1}}).encode() + b"\n" + b"".join(lines[1:]))
+    assert plan_study(short)["stored"] == len(lines) - 1
+    again = run(short)
+    assert again.record["failed"] == 0
+    assert f"1 of the stored trials cannot be read: {log}" in again.record["notes"]
+
+
+def test_trials_made_on_another_device_are_said(short: Path) -> None:
+    run(short, scale="smoke")
+    second = run(short, device="cpu:0")
+    assert second.record["device"] == "cpu:0"
+    assert second.record["notes"] == ["4 stored trials were made on cpu; here is cpu:0."]
+    assert run(short).record["notes"] == ["16 stored trials were made on cpu:0; here is cpu."]
+
+
 def test_a_plan_says_what_would_run_and_writes_nothing(short: Path, own_home: Path) -> None:
     plan = plan_study(short)
     assert (plan["to_run"], plan["stored"], plan["expected_cpu_seconds"]) == (20, 0, None)

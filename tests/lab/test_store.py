@@ -15,6 +15,7 @@ from typing import Any, Literal, NoReturn
 import filelock
 import numpy as np
 import pytest
+from atlas_runs import study_run
 from torch import nn
 
 import deepscope
@@ -81,9 +82,9 @@ def test_a_broken_run_is_reported_and_the_others_are_listed() -> None:
     found, broken = runs()
     assert [run.id for run in found] == [good.id]
     assert len(broken) == 3
-    assert "no kind, outcome" in broken[0]
+    assert "its kind is None, not one of 'examination', 'study'" in broken[0]
     assert "newer deepscope" in broken[1]
-    assert "JSONDecodeError" in broken[2]
+    assert "Expecting property name" in broken[2]
 
 
 def test_listing_and_showing_never_load_torch() -> None:
@@ -100,7 +101,7 @@ def test_listing_and_showing_never_load_torch() -> None:
 
 def test_nothing_of_the_store_loads_torch(tmp_path: Path) -> None:
     program = """
-import sys
+import json, sys
 from pathlib import Path
 import numpy as np
 from deepscope.lab import (TrialRecord, collect_garbage, compare_runs, earlier_trials, export_runs, find_run,
@@ -109,7 +110,7 @@ record = TrialRecord(identity="a", study="s", case={"n": 1}, seed=0, status="fin
 for _ in range(2):
     with open_run("study", "s", {}) as run:
         run.log.append(record)
-        run.close("done", {"schema": 1, "study": "s", "verdict": "inconclusive", "criteria": []}, {})
+        run.close("done", json.loads(sys.argv[2]), {})
 trials_table(earlier_trials("s")[0]["a"])
 found, _ = runs()
 compare_runs(*found)
@@ -118,7 +119,8 @@ export_runs(found, Path(sys.argv[1]) / "t.parquet")
 collect_garbage()
 sys.exit('torch' in sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
+    call = [sys.executable, "-c", program, str(tmp_path), json.dumps(RECORD)]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -137,7 +139,7 @@ def seeds_of(run: Run) -> list[int]:
     return [each.seed for each in records]
 
 
-RECORD = {"schema": 1, "kind": "study", "study": "s", "verdict": "reproduced", "criteria": []}
+RECORD = study_run("s")
 
 
 def test_a_study_is_listed_as_not_finished_until_it_is_closed() -> None:
@@ -159,6 +161,76 @@ def test_a_study_is_listed_as_not_finished_until_it_is_closed() -> None:
     assert sorted(path.name for path in after.path.iterdir()) == [
         "figures", "record.json", "run.json", "trials.jsonl",
     ]  # fmt: skip
+
+
+def damaged(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize("name", ["examination", "study"])
+def test_a_newer_record_is_said_so(name: str) -> None:
+    with open_run("study", "s", {}) as run:
+        run.close("Reproduced.", RECORD, {})
+    found = find_run("last") if name == "study" else keep(examined())
+    damaged(found.path / "record.json", schema="deepscope.examination/99" if name == "examination" else 99)
+    with pytest.raises(DeepscopeError, match=r"newer deepscope .its schema is .*99.*, this deepscope reads") as caught:
+        found.record()
+    assert caught.value.todo == "Update deepscope."
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"criteria": 5}, "its criteria is 5, not a list"),
+        ({"criteria": [{**RECORD["criteria"][0], "low": "x"}]}, r"its criteria\[0\].low is 'x', not a number"),
+        ({"cost": None}, "its cost is None, not an object"),
+        ({"failures": [3]}, r"its failures\[0\] is 3, not an object"),
+        ({"schema": None}, "its schema is None, this deepscope reads 1"),
+    ],
+)
+def test_a_record_that_is_damaged_or_gone_follows_from_its_trials(changes: dict[str, Any], said: str) -> None:
+    with open_run("study", "s", {"command": "deepscope study run s.py --fresh --seeds 4"}) as run:
+        run.log.append(trial(0))
+        run.close("Reproduced.", RECORD, {})
+    again = "Its trials are stored; judge them again with: deepscope study run s.py --seeds 4"
+    found = find_run("last")
+    damaged(found.path / "record.json", **changes)
+    with pytest.raises(DeepscopeError, match=said) as caught:
+        found.record()
+    assert caught.value.todo == again
+    (found.path / "record.json").unlink()
+    with pytest.raises(DeepscopeError, match="No such file") as caught:
+        found.record()
+    assert caught.value.todo == again
+    (found.path / "run.json").write_text("{")
+    with pytest.raises(DeepscopeError, match="not a readable run") as caught:
+        find_run(found.id)
+    assert caught.value.todo == "Mend it, or move it away: trials.jsonl holds its trials."
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"readings": []}, r"its readings is \[\], not an object"),
+        ({"findings": [5]}, r"its findings\[0\] is 5, not an object"),
+        ({"subject": {"name": 3}}, "its subject.name is 3, not text"),
+        ({"readings": {"anatomy": {"table": 3}}}, "its readings.anatomy.table is 3, not a list"),
+    ],
+)
+def test_a_damaged_examination_is_said_so(changes: dict[str, Any], said: str) -> None:
+    found = keep(examined())
+    damaged(found.path / "record.json", **changes)
+    with pytest.raises(DeepscopeError, match=said) as caught:
+        found.record()
+    assert caught.value.todo == "Remove its directory."
+
+
+@pytest.mark.parametrize("environments", [5, {"earlier": 3}, {"earlier": {"versions": []}}])
+def test_what_is_known_of_earlier_runs_is_read_as_strictly(environments: Any) -> None:
+    with open_run("study", "s", {}) as run:
+        run.log.append(trial(0))
+    damaged(run.path / "run.json", environments=environments)
+    assert "its environments" in runs()[1][0]
 
 
 def test_a_block_that_ends_with_an_error_leaves_what_was_done() -> None:
@@ -360,23 +432,23 @@ def test_a_removal_that_was_interrupted_is_finished_and_shows_no_half(monkeypatc
 
 
 _WRITER = """
-import sys
+import json, sys
 import numpy as np
 from deepscope.lab import TrialRecord, open_run
-study = sys.argv[1]
+study, record = sys.argv[1], json.loads(sys.argv[2])
 for index in range(50):
     with open_run("study", study, {"index": index}) as run:
         for seed in range(4):
             values = {"curve": np.arange(20.0) + seed}
             run.log.append(TrialRecord(identity=f"{study}-{index}-{seed}", study=study, case={"index": index},
                                        seed=seed, status="finished", values=values, run=run.id))
-        run.close(f"{study} {index}", {"schema": 1, "study": study, "verdict": "", "criteria": [], "index": index}, {})
+        run.close(f"{study} {index}", {**record, "index": index}, {})
 """
 
 
 def test_several_processes_write_and_list_at_once_and_nothing_is_lost_or_mixed() -> None:
     studies = ["s", "s", "t"]
-    writers = [subprocess.Popen([sys.executable, "-c", _WRITER, study]) for study in studies]
+    writers = [subprocess.Popen([sys.executable, "-c", _WRITER, study, json.dumps(RECORD)]) for study in studies]
     try:
         while any(writer.poll() is None for writer in writers):
             _, broken = runs()

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from deepscope.core import UsageError
+from deepscope.lab._closure import Walk
+from deepscope.lab._followed import JUDGING_PARTS, Modules
 from deepscope.lab._identity import study_code
 
 STUDY = '''\
@@ -102,6 +104,19 @@ def test_an_edit(study: Path, file: str, old: str, new: str, changed: bool) -> N
     before = study_code("study", study).identity
     edit(study.parent / file, old, new)
     assert (study_code("study", study).identity != before) == changed
+
+
+@pytest.mark.parametrize("name", ["deepscope.core.criterion:interval", "deepscope.core.study:per_seed"])
+def test_how_criteria_decide_counts_for_a_study_but_not_for_its_trials(study: Path, name: str) -> None:
+    assert name in Walk(Modules("study", study, JUDGING_PARTS), ["judge"]).result()
+    assert name not in Walk(Modules("study", study), ["judge"]).result()
+
+
+def test_how_figures_look_counts_for_a_study(study: Path) -> None:
+    edit(study.parent / "beside.py", "return None", "return figures.new()")
+    edit(study.parent / "beside.py", "from far", "from deepscope import figures\nfrom far")
+    found = Walk(Modules("study", study, JUDGING_PARTS), ["draw"]).result()
+    assert any(label.startswith("deepscope.figures") for label in found)
 
 
 def test_the_files_of_a_study_are_its_own_and_those_beside_it_that_it_uses(study: Path) -> None:

@@ -248,7 +248,7 @@ def test_a_row_of_the_map_says_everything_about_itself():
         for key in ("name", "claim", "source", "kind"):
             assert spaced(row[key]) in said
     text = made.of("row-resnet-euler")
-    assert "demonstrated by study resnet-euler, instrument spectrum" in text
+    assert "demonstrated by study resnet-euler (reproduced), instrument spectrum" in text
     assert "open" in made.of("row-perceptron-limits")
     assert "named in resources" in made.of("row-perceptron-limits")
     assert f"demonstrated by row {rows()['resnet-euler']['name']}" in made.of("row-mcculloch-pitts")

@@ -6,12 +6,14 @@ import json as json_module
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from deepscope._terminal import console, forget_stdout
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_Written = TypeVar("_Written")
 
 
 def show(
@@ -66,8 +68,8 @@ def check_folder(path: Path, what: str, todo: str) -> None:
         raise UsageError(f"the {what} cannot be written", where=str(path), todo=todo)
 
 
-def save(write: Callable[[Path], object], path: Path, what: str = "report") -> None:
-    """Write a file.
+def save(write: Callable[[Path], _Written], path: Path, what: str = "report") -> _Written:
+    """Write a file, and return what its writer returns.
 
     Raises
     ------
@@ -77,7 +79,7 @@ def save(write: Callable[[Path], object], path: Path, what: str = "report") -> N
     from deepscope.core import UsageError
 
     try:
-        write(path)
+        return write(path)
     except OSError as error:
         raise UsageError(
             f"the {what} cannot be written ({error.strerror or error})",

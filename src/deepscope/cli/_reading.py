@@ -6,7 +6,7 @@ from deepscope.cli._options import DONE, Json
 from deepscope.cli._output import show
 
 
-def reading(text: str = "", /, *, json: Json = False) -> int:
+def reading(*text: str, json: Json = False) -> int:
     """Search the literature that deepscope cites and the map of the field, and show what of it runs here.
 
     Parameters
@@ -17,5 +17,5 @@ def reading(text: str = "", /, *, json: Json = False) -> int:
     from deepscope.lab import reading_list
     from deepscope.report import reading_text
 
-    show(reading_list(text), reading_text, json=json, out=None)
+    show(reading_list(" ".join(text)), reading_text, json=json, out=None)
     return DONE

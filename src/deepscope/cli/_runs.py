@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,8 +78,9 @@ def runs_compare(a: str, b: str, *, json: Json = False) -> int:
     from deepscope.lab import compare_runs, find_run
     from deepscope.report import compare_runs_text
 
-    show(compare_runs(find_run(a), find_run(b)), compare_runs_text, json=json, out=None)
-    return DONE
+    compared = compare_runs(find_run(a), find_run(b))
+    show(compared, compare_runs_text, json=json, out=None)
+    return _code(compared["left_out"])
 
 
 @runs_app.command(name="export")
@@ -98,9 +100,9 @@ def runs_export(
 
     path = _table(csv, parquet)
     found: list[Run] = [find_run(run) for run in dict.fromkeys(runs or ("last",))]
-    save(lambda target: export_runs(found, target), path, "table")
+    made = save(lambda target: export_runs(found, target), path, "table")
     print(f"Table: {path}")
-    return DONE
+    return _code(made.left_out)
 
 
 @runs_app.command(name="gc")
@@ -121,6 +123,13 @@ def runs_gc(
     total = sum(size for _, size, _ in removed) / 1e6
     print(f"{len(removed):,} {'would be ' if dry_run else ''}removed, {total:,.1f} MB")
     return DONE
+
+
+def _code(left_out: Sequence[str]) -> int:
+    """Say what of the runs could not be read, and return the exit code."""
+    for reason in left_out:
+        say(reason)
+    return PARTLY if left_out else DONE
 
 
 def _table(csv: Path | None, parquet: Path | None) -> Path:

@@ -29,7 +29,10 @@ Settings = Annotated[
         help="name=value: fix a field in all cases (repeatable). The result says that the protocol was modified.",
     ),
 ]
-Seeds = Annotated[int | None, Parameter(help="Number of seeds instead of the study's; a modified protocol as well.")]
+Seeds = Annotated[
+    int | None,
+    Parameter(help="Number of seeds instead of the study's, at most 100,000 trials in all; a modified protocol too."),
+]
 Timeout = Annotated[float | None, Parameter(help="Seconds after which a trial is stopped; the study's by default.")]
 Memory = Annotated[float | None, Parameter(help="GiB that one trial may allocate.")]
 Device = Annotated[str, Parameter(help='Where trials compute: "cpu", "cuda", "cuda:1" ….')]

@@ -65,7 +65,7 @@ def study_run(
 ) -> int:
     """Put claims to the test: run the trials that are not stored yet, judge, draw, store.
 
-    Exit code 0: all claims are reproduced. 1: one is not. 3: one is left open, or a trial failed.
+    Exit code 0: all claims are reproduced. 1: one is not. 3: one is left open, or a trial or a figure failed.
 
     Parameters
     ----------
@@ -189,5 +189,5 @@ def _code(results: Sequence[StudyRun], named: int) -> int:
         return USAGE
     if "not reproduced" in outcomes:
         return PROBLEM
-    whole = len(results) == named and all(result.stored for result in results)
+    whole = len(results) == named and all(result.stored and result.figure for result in results)
     return DONE if whole and outcomes == {"reproduced"} else PARTLY

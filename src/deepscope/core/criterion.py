@@ -227,16 +227,20 @@ class Criterion:
         """
         side, threshold = _threshold(name, above, below, within)
         series = _by_seed(values)
-        flat = np.array([each for value in series for each in np.ravel(value)], dtype=float)
+        # A seed without any number lacks one.
+        rows = [
+            row if row.size else np.array([math.nan]) for row in (np.ravel(value).astype(float) for value in series)
+        ]
+        flat = np.concatenate(rows) if rows else np.empty(0)
         finite = flat[np.isfinite(flat)]
         worst = None
         if len(finite):
             distance = {"above": -finite, "below": finite, "within": np.abs(finite - target)}[side]
             worst = float(finite[int(np.argmax(distance))])
         missing = len(flat) - len(finite)
-        seeds = series.index.nunique()
+        seeds = series.index[[bool(np.isfinite(row).any()) for row in rows]].nunique()
         note = f"{missing} of {len(flat)} values are missing" if missing else ""
-        if 0 < seeds < FEWEST_SEEDS:
+        if len(flat) and seeds < FEWEST_SEEDS:
             note = "; ".join(filter(None, [note, few_seeds(seeds)]))
         return cls(
             name=name,

@@ -39,7 +39,7 @@ class Case(Mapping[str, Value]):
 
     def __init__(self, **fields: Value) -> None:
         for name, value in fields.items():
-            if not _NAME.fullmatch(name) or name.startswith("_") or name in RESERVED or hasattr(Mapping, name):
+            if not _NAME.fullmatch(name) or name.startswith("_") or name in RESERVED or hasattr(Case, name):
                 raise UsageError("a case cannot have a field of this name", where=name, todo="Choose another name.")
             if type(value) not in (bool, int, float, str) or (isinstance(value, float) and not math.isfinite(value)):
                 raise UsageError(

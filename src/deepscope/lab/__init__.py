@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from deepscope.lab._demo import train_demo
     from deepscope.lab._examination import Examination
     from deepscope.lab._examine import Progress, examine
-    from deepscope.lab._export import export_runs
+    from deepscope.lab._export import Exported, export_runs
     from deepscope.lab._gc import collect_garbage
     from deepscope.lab._machine import hardware, versions
     from deepscope.lab._protocol import parse_settings
@@ -34,6 +34,7 @@ _HOME = {
     "Comparison": "_compare",
     "EXECUTORS": "_choose_executor",
     "Examination": "_examination",
+    "Exported": "_export",
     "OpenRun": "_store",
     "Progress": "_examine",
     "Recorded": "_record_study",
@@ -78,6 +79,7 @@ __all__ = [
     "EXECUTORS",
     "Comparison",
     "Examination",
+    "Exported",
     "OpenRun",
     "Progress",
     "Recorded",

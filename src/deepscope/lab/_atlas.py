@@ -40,9 +40,9 @@ def atlas(records: Path | None = None) -> dict[str, Any]:
     if records is not None and not records.is_dir():
         raise UsageError("there is no such folder of records", where=str(records), todo="Leave --records away.")
     folder = records or records_folder()
-    found = read_records(folder)
     headings = catalog()
-    _require_studies(found, headings, folder)
+    _require_studies(folder, headings)
+    found = read_records(folder)
     studies = [_study(heading, found.get(heading.id)) for heading in headings]
     pinned = {kind: [_pinned(each) for each in listed()] for kind, listed in _PINNED.items()}
     evidence = evidence_by_row(rows(), studies, **pinned)
@@ -112,10 +112,13 @@ def _pinned(declared: Mapping[str, Any]) -> dict[str, Any]:
     return {**declared, "rows": list(declared["rows"]), "demonstrates": list(found.rows), "fault": found.fault}
 
 
-def _require_studies(found: Mapping[str, AtlasRecord], headings: tuple[Heading, ...], folder: Path) -> None:
-    for name in found.keys() - {heading.id for heading in headings}:
-        raise DeepscopeError(
-            "a record is that of no study",
-            where=str(folder / f"{name}.json"),
-            todo="Remove it with its figure, or bring back the study.",
-        )
+def _require_studies(folder: Path, headings: tuple[Heading, ...]) -> None:
+    """Refuse a file that is named for no study before it is read: it could not be made again."""
+    known = {heading.id for heading in headings}
+    for path in sorted(folder.glob("*.json")):
+        if path.stem not in known:
+            raise DeepscopeError(
+                "a record is that of no study",
+                where=str(path),
+                todo="Remove it with its figure, or bring back the study or the name.",
+            )

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepscope.core import SCALES, Criterion, DeepscopeError, Verdict, first_line, write_atomically
+from deepscope.core import SCALES, Criterion, DeepscopeError, Verdict, first_line, references, rows, write_atomically
+from deepscope.lab._fitting import NewerError, read_fitting
+from deepscope.lab._stored import AtlasFields, ResultFields
 
 SCHEMA = 1
 #: What is kept of a study's run. Its protocol and caption stand in its file.
-_KEPT = (
-    "study", "claim", "source", "rows", "scale", "verdict", "reasons", "criteria", "cases", "seeds", "trials", "notes",
-    "device", "versions", "hardware", "commit", "command", "date",
-)  # fmt: skip
+_KEPT = tuple(name for name in ResultFields.__annotations__ if name != "schema")
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,12 @@ def read_record(path: Path) -> AtlasRecord:
     """
     again = f"Make it again: deepscope atlas record {path.stem}"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_fitting(path, AtlasFields)
         fault = _fault(record, path.stem)
+    except NewerError as error:
+        raise DeepscopeError(
+            f"a record was written by a newer deepscope ({error})", where=str(path), todo="Update deepscope."
+        ) from error
     except (OSError, ValueError) as error:
         raise DeepscopeError(f"a record cannot be read ({first_line(error)})", where=str(path), todo=again) from error
     if fault:
@@ -106,22 +109,20 @@ def read_record(path: Path) -> AtlasRecord:
     return AtlasRecord(record, figure)
 
 
-def _fault(record: Any, study: str) -> str:
-    """Say what keeps a record from being shown; ``""`` where nothing does."""
-    if not isinstance(record, dict):
-        return "it is not an object"
-    if record.get("schema") != SCHEMA:
-        return f"its schema is {record.get('schema')!r}, this deepscope reads {SCHEMA}"
-    missing = [name for name in (*_KEPT, "cost", "identity", "figure_sha256") if name not in record]
-    if missing:
-        return f"it has no {missing[0]}"
+def _fault(record: Mapping[str, Any], study: str) -> str:
+    """Say what keeps a record whose fields are of the right kinds from being shown; ``""`` where nothing does."""
     if record["scale"] not in SCALES[1:]:
         return f"it is of the scale {record['scale']!r}, which judges nothing"
     if record["study"] != study:
         return f"it is that of {record['study']!r}"
+    if record["source"] not in references():
+        return f"its source {record['source']!r} is no reference"
+    unknown = [key for key in record["rows"] if key not in rows()]
+    if unknown:
+        return f"there is no row {unknown[0]!r}"
     try:
         derived = Verdict.of([Criterion.from_dict(each) for each in record["criteria"]], seeds=record["seeds"])
-    except (AttributeError, KeyError, TypeError, ValueError, DeepscopeError) as error:
+    except DeepscopeError as error:
         return f"its criteria: {first_line(error)}"
     if derived.outcome != record["verdict"]:
         return f"its criteria say {derived.outcome!r}, it says {record['verdict']!r}"

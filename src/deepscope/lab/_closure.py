@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 
 from deepscope.core import UsageError
-from deepscope.lab._followed import PACKAGE, PARTS, Modules
+from deepscope.lab._followed import PACKAGE, Modules
 from deepscope.lab._module_source import Imported, ModuleSource
 from deepscope.lab._statement import Statement, labelled
 from deepscope.lab._syntax import Chain
@@ -122,7 +122,7 @@ class Walk:
             return
         self._whole.add(source)
         if self._modules.is_entrance(source):
-            for part in PARTS:
+            for part in self._modules.parts:
                 self._reach(f"{PACKAGE}.{part}", ())
         for statement in source.statements:
             if source.apart.isdisjoint(statement.binds):

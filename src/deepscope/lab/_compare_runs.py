@@ -31,10 +31,11 @@ def compare_runs(a: Run, b: Run) -> dict[str, Any]:
     -------
     dict
         Plain JSON. ``kind``; ``a`` and ``b``: id, name, date, outcome; ``differences``: what they were made with, where
-        it differs, as ``{"what", "a", "b"}``. For studies ``criteria``: each by name as ``a`` and ``b`` have it (None
-        where one does not), and ``trials``: how many they have in common by case and seed (``common``), how many of
-        these returned the same bits (``identical``), how many only one has (``only_a``, ``only_b``), and in
-        ``numbers``, for each value that differs, in how many trials, and the largest relative difference
+        it differs, as ``{"what", "a", "b"}``; ``left_out``: how many of their trials cannot be read, in words. For
+        studies ``criteria``: each by name as ``a`` and ``b`` have it (None where one does not), and ``trials``: how
+        many they have in common by case and seed (``common``), how many of these returned the same bits
+        (``identical``), how many only one has (``only_a``, ``only_b``), and in ``numbers``, for each value that
+        differs, in how many trials, and the largest relative difference
         |b − a| / max(|a|, |b|) (None where one is no number, not finite, or of another shape). For examinations
         ``findings_gone``, ``findings_new`` (which do not count as new where only their numbers differ), and
         ``changes``: by instrument, the columns whose numbers differ, the largest relative difference first, with
@@ -63,10 +64,12 @@ def compare_runs(a: Run, b: Run) -> dict[str, Any]:
 def _studies(a: Run, b: Run) -> dict[str, Any]:
     # A run that was not finished has trials, but no record.
     one, other = ({**run.head(), "study": run.name, **(run.record() if run.finished else {})} for run in (a, b))
+    (mine, bad), (theirs, also_bad) = a.trials(), b.trials()
     return {
         "differences": list(_differences(one, other, _STUDY)),
+        "left_out": [reason for reason in dict.fromkeys((a.unreadable(bad), b.unreadable(also_bad))) if reason],
         "criteria": _criteria(one.get("criteria", ()), other.get("criteria", ())),
-        "trials": _trials(a.trials()[0], b.trials()[0]),
+        "trials": _trials(mine, theirs),
     }
 
 
@@ -101,6 +104,7 @@ def _trials(a: Iterable[TrialRecord], b: Iterable[TrialRecord]) -> dict[str, Any
 def _examinations(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "differences": list(_differences(a, b, _EXAMINATION)),
+        "left_out": [],
         "findings_gone": _missing_from(b["findings"], a["findings"]),
         "findings_new": _missing_from(a["findings"], b["findings"]),
         "changes": {

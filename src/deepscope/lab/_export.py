@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,39 @@ Row = dict[str, Any]
 _LAST = ("cpu_seconds", "wall_seconds", "error")
 
 
-def export_runs(runs: Sequence[Run], path: str | PathLike[str]) -> Path:
+@dataclass(frozen=True)
+class Exported:
+    """A table that was written.
+
+    Attributes
+    ----------
+    path
+        Its file.
+    left_out
+        What of the runs is not in it, and why: one sentence for each run with trials that cannot be read.
+    """
+
+    path: Path
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A row to be: the columns that all such rows have before and behind those of its own."""
+
+    first: Row
+    own: Mapping[str, Any]
+    last: Row = field(default_factory=dict)
+
+
+def export_runs(runs: Sequence[Run], path: str | PathLike[str]) -> Exported:
     """Write runs of one kind as one table, whole or not at all.
 
     Studies: one row per trial, with ``run``, ``study``, ``scale``, ``modified``, ``identity``, ``status``, ``seed``,
     the fields of the case, the values, ``cpu_seconds``, ``wall_seconds``, ``error``. Examinations: one row per
     instrument and item, with ``run``, ``subject``, ``instrument`` and the instrument's own columns. Where runs have
     different columns, the table has all of them; a field or value that is named like one of the above is called
-    ``value_…``.
+    ``value_…``, with as many of these as make it a name of its own.
 
     Parameters
     ----------
@@ -55,10 +81,11 @@ def export_runs(runs: Sequence[Run], path: str | PathLike[str]) -> Path:
             where=str(path),
             todo="Name runs of one kind; deepscope runs list shows them.",
         )
-    rows_of = _trials if kinds[0] == "study" else _readings
-    content = write([row for run in runs for row in rows_of(run)])
+    items_of = _trials if kinds[0] == "study" else _readings
+    read = [items_of(run) for run in runs]
+    content = write(_rows([item for items, _ in read for item in items]))
     try:
-        return write_atomically(target, content)
+        return Exported(write_atomically(target, content), tuple(reason for _, reason in read if reason))
     except OSError as error:
         raise UsageError(
             f"the table cannot be written ({error.strerror or error})",
@@ -67,10 +94,11 @@ def export_runs(runs: Sequence[Run], path: str | PathLike[str]) -> Path:
         ) from error
 
 
-def _trials(run: Run) -> list[Row]:
+def _trials(run: Run) -> tuple[list[_Item], str]:
+    """Return its trials, and how many cannot be read."""
     head = run.head()
-    records, _ = run.trials()
-    rows = []
+    records, bad = run.trials()
+    items = []
     for record in records:
         first = {
             "run": run.id,
@@ -82,21 +110,39 @@ def _trials(run: Run) -> list[Row]:
             "seed": record.seed,
         }
         last = {name: getattr(record, name) for name in _LAST}
-        rows.append({**first, **_named({**record.case, **record.values}, (*first, *_LAST)), **last})
-    return rows
+        items.append(_Item(first, {**record.case, **record.values}, last))
+    return items, run.unreadable(bad)
 
 
-def _readings(run: Run) -> list[Row]:
+def _readings(run: Run) -> tuple[list[_Item], str]:
     record = run.record()
-    rows = []
+    items = []
     for instrument, reading in record["readings"].items():
         first = {"run": run.id, "subject": record["subject"]["name"], "instrument": instrument}
-        rows += [{**first, **_named(item, first)} for item in reading["table"]]
-    return rows
+        items += [_Item(first, item) for item in reading["table"]]
+    return items, ""
 
 
-def _named(values: Mapping[str, Any], taken: Iterable[str]) -> Row:
-    return {f"value_{name}" if name in taken else name: _as_list(value) for name, value in values.items()}
+def _rows(items: Sequence[_Item]) -> list[Row]:
+    # One name for a value in all rows: those of other runs may have what would be its new name.
+    names = _names({name for item in items for name in item.own}, {n for i in items for n in (*i.first, *i.last)})
+    return [
+        {**item.first, **{names[name]: _as_list(value) for name, value in item.own.items()}, **item.last}
+        for item in items
+    ]
+
+
+def _names(own: set[str], taken: set[str]) -> dict[str, str]:
+    """Return by name what a column is called: itself, where it is not taken."""
+    used = own | taken
+    names = {name: name for name in own - taken}
+    for name in sorted(own & taken):
+        new = f"value_{name}"
+        while new in used:
+            new = f"value_{new}"
+        used.add(new)
+        names[name] = new
+    return names
 
 
 def _as_list(value: Any) -> Any:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pkgutil
+import sys
+import sysconfig
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from deepscope.core import UsageError
@@ -18,12 +23,21 @@ def _stamps() -> dict[Path, Stamp]:
     return {path: stamp(path) for part in PARTS for path in (FOLDER / part).rglob("*.py")}
 
 
-#: deepscope's files as they were when this process began to use them: what it has imported.
+#: Further parts that change what becomes of a study's trials: how criteria decide, and how figures look.
+JUDGING_PARTS = (*PARTS, "core", "figures")
+
+_INSTALLED = ("site-packages", "dist-packages")
+
+#: deepscope's files as they were when this process began to use them, and a user's where they were first found: what
+#: it has imported.
 _IMPORTED = _stamps()
 
 
 class Modules:
-    """The modules that count for one function: deepscope's parts, its own file, and what lies in that file's folder.
+    """The modules that count for one function: deepscope's parts, its own file, and what else is not installed.
+
+    That is what lies in that file's folder, and what Python finds elsewhere but in its own library and where packages
+    are installed; versions are recorded of those.
 
     Parameters
     ----------
@@ -31,9 +45,12 @@ class Modules:
         The module of the function: the dotted name under which it was imported.
     path
         Its file.
+    parts
+        Which of deepscope's parts count.
     """
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path, parts: Iterable[str] = PARTS) -> None:
+        self.parts = tuple(parts)
         is_package = path.name == "__init__.py"
         # A file that stands alone is called by its own name, however it was imported: from its path, or as __main__.
         alone = "." not in name and not is_package
@@ -54,6 +71,8 @@ class Modules:
             elif path.is_dir():
                 self._found[name] = ModuleSource(name, None, ())
             else:
+                if name.partition(".")[0] != PACKAGE and self._folder not in path.parents:
+                    _IMPORTED.setdefault(path, stamp(path))
                 _require_as_imported(path)
                 self._found[name] = read_module(name, path)
         return self._found[name]
@@ -74,23 +93,42 @@ class Modules:
     def _file(self, name: str) -> Path | None:
         top, *below = name.split(".")
         if top == PACKAGE:
-            return _below(FOLDER, below) if not below or below[0] in PARTS else None
-        if self._folder.name in ("site-packages", "dist-packages") and top != self._top:
+            return _below(FOLDER, below) if not below or below[0] in self.parts else None
+        if self._folder.name in _INSTALLED and top != self._top:
             return None
-        return _below(self._folder / top, below)
+        return _below(self._folder / top, below) or _elsewhere(name, tuple(sys.path))
 
 
 def _require_as_imported(path: Path) -> None:
-    """Refuse a file of deepscope that was edited while this process ran: what runs is still what was imported.
+    """Refuse a file that was edited while this process ran: what runs is still what was imported.
 
-    Studies, and the modules of a user, are imported anew for each run and need no such check.
+    Studies, and the modules in their folder, are imported anew for each run and need no such check.
     """
     if FOLDER / "studies" not in path.parents and _IMPORTED.get(path, stamp(path)) != stamp(path):
         raise UsageError(
-            "a file of deepscope was edited while this process runs the old one",
+            "a file was edited while this process runs the old one",
             where=str(path),
             todo="Start Python anew, and run the study again.",
         )
+
+
+@lru_cache(maxsize=4096)
+def _elsewhere(name: str, _path: tuple[str, ...]) -> Path | None:
+    """Return the file of a module that is neither beside the study nor Python's own nor installed, or None."""
+    top, *below = name.split(".")
+    if top in sys.stdlib_module_names:
+        return None
+    try:
+        found = find_spec(top)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    places = [] if found is None else [*(found.submodule_search_locations or ()), found.origin or ""]
+    place = Path(places[0]) if places and places[0] else None
+    if place is None or not set(_INSTALLED).isdisjoint(place.parts) or place.suffix not in ("", ".py"):
+        return None
+    if not place.is_absolute() or place.is_relative_to(sysconfig.get_path("stdlib")):
+        return None
+    return _below(place.with_suffix(""), below)
 
 
 def _below(folder: Path, names: list[str]) -> Path | None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from deepscope.core import UsageError, Value
 from deepscope.lab._closure import Walk
-from deepscope.lab._followed import Modules
+from deepscope.lab._followed import JUDGING_PARTS, Modules
 from deepscope.lab._syntax import content
 
 # Fields of a study that say what it does, and change nothing that it does.
@@ -54,9 +54,10 @@ def closure(function: Callable[..., Any], texts: Iterable[str] = ()) -> dict[str
     """Return what ``code_of`` hashes: every definition that a function leads to, by module and name.
 
     Followed are names, imports and attributes of modules, through deepscope's ``linalg``, ``subject``, ``data``,
-    ``models``, ``training``, ``instruments`` and ``studies``, and through modules in the folder of the function's file.
-    Not seen are files that the function reads, environment variables, and code that is found by a text made when it
-    runs, unless it is in the same module.
+    ``models``, ``training``, ``instruments`` and ``studies``, and through a user's modules: those in the folder of the
+    function's file, and those that Python finds elsewhere but where packages are installed. Not seen are files that the
+    function reads, environment variables, and code that is found by a text made when it runs, unless it is in the same
+    module.
 
     Parameters
     ----------
@@ -90,7 +91,8 @@ class StudyCode(NamedTuple):
 def study_code(module: str, path: Path) -> StudyCode:
     """Find everything in code that can change what a study finds, or how its figure shows it.
 
-    That is what ``closure`` says of its trial, ``judge`` and ``draw``, and its claim, rows, scales and defaults. How
+    That is what ``closure`` says of its trial, ``judge`` and ``draw``, and its claim, rows, scales and defaults,
+    followed through ``core`` and ``figures`` as well: how criteria decide, and how figures look. How
     the claim is explained (protocol, caption, topics, source) makes no difference. Nothing is imported.
 
     Parameters
@@ -110,7 +112,7 @@ def study_code(module: str, path: Path) -> StudyCode:
     UsageError
         The file holds no study, or a file that it needs cannot be read.
     """
-    modules = Modules(module, path)
+    modules = Modules(module, path, JUDGING_PARTS)
     study = modules.root.study
     if study is None:
         raise UsageError("the file holds no study", where=str(path), todo="Write STUDY = Study(…) in it.")

@@ -6,9 +6,10 @@ import os
 import resource
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from deepscope.lab._machine import peak_memory_bytes
 
@@ -22,25 +23,28 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
 )
 
+#: What a process that runs trials is started with. With a fixed seed of text's hashes, sets are gone through in one
+#: order in every worker.
+CHILD_ENVIRONMENT = {**dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONHASHSEED": "0"}
+
 
 @contextmanager
 def same_conditions() -> Iterator[None]:
     """Compute as in a fresh process with one thread, whatever the caller or an earlier trial has set.
 
     One thread of BLAS, OpenMP and torch: the order of a sum, and so its last bit, is then always the same. torch's
-    default type is float32, gradients are on, NumPy only warns. Afterwards all is as it was, the working folder, the
-    environment and the filters of warnings too.
+    default type is float32 and its device the CPU, gradients are on, its switches of precision and of algorithms are
+    as they come, NumPy only warns. Afterwards all is as it was, the working folder, the environment and the filters of
+    warnings too.
     """
     import numpy as np
     import torch
     from threadpoolctl import threadpool_limits
 
     folder, environment = Path.cwd(), dict(os.environ)
-    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(1)
-    torch.set_default_dtype(torch.float32)
-    _set_deterministic(False)
+    settings = _torch_settings()
+    before = [setting.get() for setting in settings]
+    _put(settings, [setting.fresh for setting in settings])
     try:
         with (
             threadpool_limits(1),
@@ -50,28 +54,64 @@ def same_conditions() -> Iterator[None]:
         ):
             yield
     finally:
-        torch.set_num_threads(threads)
-        torch.set_default_dtype(dtype)
-        _set_deterministic(deterministic)
+        _put(settings, before)
         os.chdir(folder)
         if dict(os.environ) != environment:
             os.environ.clear()
             os.environ.update(environment)
 
 
-def _set_deterministic(wanted: bool) -> None:
-    import torch
+class _Setting(NamedTuple):
+    get: Callable[[], Any]
+    put: Callable[[Any], object]
+    fresh: Any
 
-    # Only where it changes something: torch then loads its compiler, which takes seconds.
-    if torch.are_deterministic_algorithms_enabled() != wanted:
-        torch.use_deterministic_algorithms(wanted)
+
+def _torch_settings() -> list[_Setting]:
+    """Return torch's settings of a whole process that change numbers, and what they are in a fresh one."""
+    import torch
+    from torch.backends import cudnn, mkldnn
+
+    def flag(module: Any, name: str, fresh: bool) -> _Setting:
+        return _Setting(lambda: getattr(module, name), lambda value: setattr(module, name, value), fresh)
+
+    def set_device(device: torch.device) -> None:
+        # None rather than the CPU: a default device that was given slows down every call.
+        torch.set_default_device(None if device == torch.device("cpu") else device)
+
+    return [
+        _Setting(torch.get_num_threads, torch.set_num_threads, 1),
+        _Setting(torch.get_default_dtype, torch.set_default_dtype, torch.float32),
+        _Setting(torch.get_default_device, set_device, torch.device("cpu")),
+        _Setting(torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, False),
+        _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
+        _Setting(_flushes_denormals, torch.set_flush_denormal, False),
+        flag(cudnn, "enabled", True),
+        flag(cudnn, "benchmark", False),
+        flag(cudnn, "deterministic", False),
+        flag(mkldnn, "enabled", True),
+    ]
+
+
+def _put(settings: list[_Setting], values: list[Any]) -> None:
+    for setting, value in zip(settings, values, strict=True):
+        # Only where it changes something: deterministic algorithms load torch's compiler, which takes seconds.
+        if setting.get() != value:
+            setting.put(value)
+
+
+def _flushes_denormals() -> bool:
+    """Whether numbers too small to be normal count as 0; torch does not say, so a sum of such is asked."""
+    import numpy as np
+
+    return not np.float32(1e-39) * np.float32(0.5)
 
 
 @contextmanager
 def one_thread_for_children() -> Iterator[None]:
-    """Let processes started meanwhile load BLAS and OpenMP with one thread."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    """Let processes started meanwhile load BLAS and OpenMP with one thread, and hash text alike."""
+    before = {name: os.environ.get(name) for name in CHILD_ENVIRONMENT}
+    os.environ.update(CHILD_ENVIRONMENT)
     try:
         yield
     finally:

@@ -12,6 +12,9 @@ from deepscope.lab._identity import code_of, trial_identity
 from deepscope.lab._task import StudyReference
 from deepscope.studies import catalog, study_id
 
+#: Trials that a protocol with another number of seeds may have: their plan is held in memory, and stays readable.
+MOST_TRIALS = 100_000
+
 
 @dataclass(frozen=True)
 class PlannedTrial:
@@ -116,18 +119,17 @@ def protocol_of(
     settings
         Fields to fix in every case; text is read as the field's own kind of value.
     seeds
-        Number of seeds, instead of the study's.
+        Number of seeds, instead of the study's; at most so many that there are ``MOST_TRIALS`` trials.
 
     Raises
     ------
     UsageError
-        Unknown study, scale or field, a value that does not fit, fewer seeds than 1.
+        Unknown study, scale or field, a value that does not fit, fewer seeds than 1 or too many.
     """
     reference, found = find_study(study)
     grid = found.grid(scale)
     fixed = {name: _value(name, value, grid.cases) for name, value in (settings or {}).items()}
-    if seeds is not None and seeds < 1:
-        raise UsageError(f"{seeds} seeds", where="seeds", todo="Give at least 1; at least 3 give a verdict.")
+    _check_seeds(seeds, len(grid.cases))
     bent = grid.bent(fixed, seeds)
     codes: dict[tuple[str, ...], str] = {}
     planned = []
@@ -147,6 +149,17 @@ def protocol_of(
         trials=tuple(planned),
         code=code_of(found.trial),
     )
+
+
+def _check_seeds(seeds: int | None, cases: int) -> None:
+    if seeds is not None and seeds < 1:
+        raise UsageError(f"{seeds} seeds", where="seeds", todo="Give at least 1; at least 3 give a verdict.")
+    if seeds is not None and seeds * cases > MOST_TRIALS:
+        raise UsageError(
+            f"{seeds:,} seeds of {cases:,} cases are more than {MOST_TRIALS:,} trials",
+            where="seeds",
+            todo=f"Give at most {MOST_TRIALS // cases:,}.",
+        )
 
 
 def parse_settings(texts: Iterable[str]) -> dict[str, str]:

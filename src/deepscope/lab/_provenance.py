@@ -35,9 +35,9 @@ def environments(study: str, records: Iterable[TrialRecord]) -> dict[str, dict[s
 
 
 def differences(
-    records: Iterable[TrialRecord], origins: Mapping[str, Mapping[str, Any]], here: Mapping[str, str]
+    records: Iterable[TrialRecord], origins: Mapping[str, Mapping[str, Any]], here: Mapping[str, str], device: str
 ) -> list[str]:
-    """Say which stored trials were made with other versions than are here: their last digits may differ.
+    """Say which stored trials were made with other versions, or on another device: their last digits may differ.
 
     Parameters
     ----------
@@ -47,19 +47,26 @@ def differences(
         What ``environments`` returned.
     here
         Version by package.
+    device
+        What new trials compute on.
 
     Returns
     -------
     list of str
-        One sentence for each other version of a package.
+        One sentence for each other version of a package, and for each other device.
     """
     counted: Counter[tuple[str, str]] = Counter()
+    elsewhere: Counter[str] = Counter()
     for record in records:
+        elsewhere[record.device] += record.device != device
         versions = origins.get(record.run, {}).get("versions", {})
         counted.update((package, was) for package, was in versions.items() if here.get(package, was) != was)
     return [
-        f"{_many(count)} made with {package} {was}; here is {here[package]}."
-        for (package, was), count in sorted(counted.items())
+        *(
+            f"{_many(count)} made with {package} {was}; here is {here[package]}."
+            for (package, was), count in sorted(counted.items())
+        ),
+        *(f"{_many(count)} made on {was}; here is {device}." for was, count in sorted(elsewhere.items()) if count),
     ]
 
 

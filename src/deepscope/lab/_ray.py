@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from deepscope.core import UsageError, first_line
-from deepscope.lab._limits import THREAD_VARIABLES
+from deepscope.lab._limits import CHILD_ENVIRONMENT
 from deepscope.lab._task import Overdue, TrialTask, took_too_long
 from deepscope.lab._trial_record import TrialRecord
 
@@ -172,7 +172,7 @@ def _connected(address: str | None) -> Any:
         _require_answer(address)
         ray.init(
             address=address,
-            runtime_env={"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")},
+            runtime_env={"env_vars": CHILD_ENVIRONMENT},
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level=logging.ERROR,

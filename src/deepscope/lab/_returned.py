@@ -17,7 +17,7 @@ def plain_values(returned: Any, *, where: str, taken: Mapping[str, Any] | None =
     Parameters
     ----------
     returned
-        A mapping from names to numbers, text, None, or arrays, tensors and lists of numbers.
+        A mapping from names to numbers, text, None, or arrays, tensors and lists of numbers. What is masked is missing.
     where
         What returned it, for the message.
     taken
@@ -56,6 +56,10 @@ def _plain(name: str, value: Any, where: str) -> Any:
         # numpy has no bfloat16.
         value = value.detach().cpu()
         value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+    if value is np.ma.masked:
+        return None
+    if isinstance(value, np.ma.MaskedArray):
+        value = np.where(np.ma.getmaskarray(value), math.nan, np.ma.getdata(value))
     if not isinstance(value, (int, float)):
         try:
             array = np.asarray(value)

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepscope.core import DeepscopeError, UsageError, home, nearest
+from deepscope.core import DeepscopeError, UsageError, first_line, home, nearest
 from deepscope.lab import _index
+from deepscope.lab._fitting import NewerError, misfit, read_fitting, read_json
 from deepscope.lab._index import Head
+from deepscope.lab._stored import ExaminationFields, HeadFields, Layout, StudyFields
 from deepscope.lab._trial_log import read_trials
 from deepscope.lab._trial_record import TrialRecord
 
 #: Version of the layout of a run's directory. 1: examinations. 2: studies too.
 LAYOUT = 2
+_REMOVE = "Remove its directory."
 #: The outcome of a study's run that goes on, or was killed.
 NOT_FINISHED = "not finished"
 HEAD, RECORD, TRIALS, FIGURES = "run.json", "record.json", "trials.jsonl", "figures"
-_PARTS = {
-    "examination": ("schema", "readings", "findings", "subject"),
-    "study": ("schema", "study", "verdict", "criteria"),
-}
+_FIELDS: Mapping[str, Any] = {"examination": ExaminationFields, "study": StudyFields}
 
 
 @dataclass(frozen=True)
@@ -79,30 +78,41 @@ class Run:
         Raises
         ------
         DeepscopeError
-            It is not there or cannot be read.
+            It is not there, cannot be read, or was written by a newer deepscope.
         """
         file = self.path / RECORD
         if not self.finished and not file.exists():
             raise DeepscopeError(
                 "the run was not finished; its trials are stored",
                 where=self.id,
-                todo=f"Go on with: {self.head().get('command') or f'deepscope study run {self.name}'}",
+                todo=f"Go on with: {self._again()}",
             )
         try:
-            record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            for part in _PARTS.get(self.kind, ()):
-                record[part]
-            if self.kind == "examination":
-                record["subject"]["name"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return read_fitting(file, _FIELDS[self.kind])
+        except NewerError as error:
             raise DeepscopeError(
-                f"the run cannot be read ({error})", where=str(file), todo="Remove its directory."
+                f"written by a newer deepscope ({error})", where=str(file), todo="Update deepscope."
             ) from error
-        return record
+        except (OSError, ValueError) as error:
+            # Whatever became of the record, it follows from the trials.
+            stored = (self.path / TRIALS).exists()
+            raise DeepscopeError(
+                f"the run cannot be read ({first_line(error)})",
+                where=str(file),
+                todo=f"Its trials are stored; judge them again with: {self._again()}" if stored else _REMOVE,
+            ) from error
+
+    def _again(self) -> str:
+        command = self.head().get("command") or f"deepscope study run {self.name}"
+        return " ".join(word for word in command.split(" ") if word != "--fresh")
 
     def figures(self) -> dict[str, str]:
         """Return the figures that were drawn, as SVG by name: the instrument's, or ``"study"``."""
         return {file.stem: file.read_text(encoding="utf-8") for file in sorted((self.path / FIGURES).glob("*.svg"))}
+
+    def unreadable(self, lines: int) -> str:
+        """Say how many of its trials cannot be read; ``""`` where none is lost."""
+        return f"{lines} of the stored trials cannot be read: {self.path / TRIALS}" if lines else ""
 
     def trials(self) -> tuple[list[TrialRecord], int]:
         """Return the trials of a study's run, and the number of lines that are no trial: see ``read_trials``.
@@ -128,6 +138,11 @@ def runs_folder() -> Path:
 
 def runs() -> tuple[list[Run], list[str]]:
     """List stored runs, newest first, and directories that are not readable runs, with the reason.
+
+    Raises
+    ------
+    UsageError
+        The store itself cannot be read.
 
     Notes
     -----
@@ -160,17 +175,22 @@ def find_run(name: str) -> Run:
     ------
     UsageError
         None, or more than one, matches.
+    DeepscopeError
+        The one that matches cannot be read, or was written by a newer deepscope.
     """
     stored, _ = runs()
     if name == "last" and stored:
         return stored[0]
-    exact = [run for run in stored if run.id == name]
-    matching = exact or [run for run in stored if run.id.startswith(name) or run.id.endswith(name)]
+    folder = runs_folder()
+    # Also those that are not readable: what is wrong with the one that was meant says more than that there is none.
+    ids = sorted(_directories(folder), reverse=True)
+    exact = [each for each in ids if each == name] or (ids[:1] if name == "last" else [])
+    matching = exact or [each for each in ids if each.startswith(name) or each.endswith(name)]
     if len(matching) == 1:
-        return matching[0]
+        return Run(matching[0], *_head_of(folder / matching[0], "")[1:], folder)
     if matching:
-        raise UsageError("several runs match", where=name, todo=f"Say which: {', '.join(r.id for r in matching[:5])}.")
-    todo = nearest(name, [run.id for run in stored[:5]]) if stored else "Nothing is stored yet: run deepscope examine."
+        raise UsageError("several runs match", where=name, todo=f"Say which: {', '.join(matching[:5])}.")
+    todo = nearest(name, ids[:5]) if ids else "Nothing is stored yet: run deepscope examine."
     raise UsageError("no such run", where=name, todo=todo)
 
 
@@ -183,20 +203,16 @@ def read_head(path: Path) -> dict[str, Any]:
         It cannot be read, or was written by a newer deepscope.
     """
     try:
-        head: dict[str, Any] = json.loads((path / HEAD).read_text(encoding="utf-8"))
-        newer = head["layout"] > LAYOUT
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DeepscopeError(
-            f"not a readable run ({type(error).__name__}: {error})", where=str(path), todo="Remove its directory."
-        ) from error
-    if newer:
+        head: dict[str, Any] = read_json(path / HEAD)
+        fault = misfit(head, Layout) or ("" if head["layout"] > LAYOUT else misfit(head, HeadFields))
+    except (OSError, ValueError) as error:
+        fault = first_line(error)
+    if fault:
+        todo = f"Mend it, or move it away: {TRIALS} holds its trials." if (path / TRIALS).exists() else _REMOVE
+        raise DeepscopeError(f"not a readable run ({fault})", where=str(path), todo=todo)
+    if head["layout"] > LAYOUT:
         raise DeepscopeError(
             f"written by a newer deepscope (layout {head['layout']})", where=str(path), todo="Update deepscope."
-        )
-    missing = [part for part in ("kind", "name", "date", "outcome") if not isinstance(head.get(part), str)]
-    if missing:
-        raise DeepscopeError(
-            f"not a readable run (no {', '.join(missing)})", where=str(path), todo="Remove its directory."
         )
     return head
 
@@ -212,6 +228,12 @@ def _directories(folder: Path) -> list[str]:
             found = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise UsageError(
+            f"the store cannot be read ({error.strerror or error})",
+            where=str(folder),
+            todo="Set DEEPSCOPE_HOME to a folder that can be read.",
+        ) from error
     return [name for name in found if not name.startswith(".")]
 
 

@@ -150,7 +150,7 @@ def earlier_trials(study: str) -> tuple[dict[str, list[TrialRecord]], list[str]]
             reasons.append(str(error).replace("\n", ". "))
             continue
         if bad:
-            reasons.append(f"{bad} of the stored trials cannot be read: {run.path / TRIALS}")
+            reasons.append(run.unreadable(bad))
         for record in records:
             copied = bool(record.run) and (record.identity, record.run) in seen
             if record.status == "finished" and not copied:

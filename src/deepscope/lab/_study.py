@@ -162,7 +162,7 @@ def run_study(
         found = {} if fresh else _stored(protocol, earlier)
         origins = environments(protocol.reference.id, found.values())
         installed = versions()
-        notes += differences(found.values(), origins, installed)
+        notes += differences(found.values(), origins, installed, device)
         head = {
             "scale": scale,
             "modified": protocol.modified,

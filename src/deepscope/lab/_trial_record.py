@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from deepscope.core import Value
+from deepscope.core import Case, UsageError, Value
+from deepscope.lab._fitting import misfit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,19 +68,19 @@ class TrialRecord:
     run: str = ""
 
 
-_TYPES: Mapping[str, type | tuple[type, ...]] = {
+_TYPES: Mapping[str, Any] = {
     "identity": str,
     "study": str,
-    "case": dict,
+    "case": dict[str, Any],
     "seed": int,
     "status": str,
-    "values": dict,
+    "values": dict[str, Any],
     "error": str,
-    "wall_seconds": (int, float),
-    "cpu_seconds": (int, float),
+    "wall_seconds": float,
+    "cpu_seconds": float,
     "peak_memory_bytes": int,
     "device": str,
-    "log": list,
+    "log": list[str],
     "run": str,
 }
 # ASCII alone: no line can be torn within a character.
@@ -114,7 +115,7 @@ def decode(line: bytes) -> TrialRecord:
         said["values"] = {name: _value(value) for name, value in said["values"].items()}
         said["log"] = tuple(said["log"])
         return TrialRecord(**said)
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError, UsageError) as error:
         raise ValueError(f"not a trial's record ({type(error).__name__}: {error})") from error
 
 
@@ -125,8 +126,11 @@ def _checked(said: Any) -> dict[str, Any]:
     if version != VERSION:
         raise ValueError(f"the line has version {version}, not {VERSION}")
     for name, kind in _TYPES.items():
-        if not isinstance(fields[name], kind):
-            raise TypeError(f"{name} is a {type(fields[name]).__name__}")
+        fault = misfit(fields[name], kind, name)
+        if fault:
+            raise ValueError(fault)
+    # What no case can be comes from no trial, and would stop every run that looks for its own.
+    Case(**fields["case"])
     if fields["status"] not in ("finished", "failed"):
         raise ValueError(f"unknown status {fields['status']}")
     return fields

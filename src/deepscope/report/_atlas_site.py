@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from deepscope.report._page import render
@@ -14,11 +15,12 @@ _FOLDERS = {"study": "studies", "instrument": "instruments", "specimen": "specim
 
 @dataclass(frozen=True)
 class Evidence:
-    """What demonstrates a row: its kind, its name, and its page from the root of the site."""
+    """What demonstrates a row: its kind, its name, and its page from the root of the site; of a study, its verdict."""
 
     kind: str
     name: str
     href: str
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,10 @@ class Site:
             rows={row["id"]: row for row in cleaned(atlas["rows"])},
         )
 
+    @cached_property
+    def _verdicts(self) -> dict[str, str]:
+        return {study["id"]: cleaned(study["record"]["verdict"]) for study in self.studies if study["record"]}
+
     @property
     def demonstrated(self) -> int:
         """How many rows anything demonstrates."""
@@ -77,7 +83,8 @@ class Site:
             if kind == "row":
                 found.append(Evidence("row", self.rows[name]["name"], row_address(name)))
             else:
-                found.append(Evidence(kind, name, page_of(kind, name)))
+                verdict = self._verdicts.get(name, "") if kind == "study" else ""
+                found.append(Evidence(kind, name, page_of(kind, name), verdict))
         return found
 
     def covered(self, kind: str, name: str, rows: Iterable[str]) -> list[RowLink]:

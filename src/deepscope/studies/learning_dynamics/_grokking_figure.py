@@ -40,6 +40,7 @@ def draw(trials: pd.DataFrame) -> Figure:
         _steps_over(by_fraction, shares)
         _name_points(by_fraction, shares)
         by_fraction.set(title="steps to 99 % accuracy", xlabel="share of the table that is trained on")
+        by_decay.set(title="steps to 99 % accuracy")
         _over_decay(by_decay, trials, known)
     return figure
 

@@ -82,7 +82,7 @@ def _spectrum(ax: Axes, trials: pd.DataFrame) -> None:
 
 
 def _distances(ax: Axes, trials: pd.DataFrame) -> None:
-    ax.set(title="Distance to the Marchenko–Pastur law", xlabel="side of the matrix", ylabel="KS distance")
+    ax.set(title="Distance to Marchenko–Pastur", xlabel="side of the matrix", ylabel="KS distance")
     ax.set_xscale("log")
     ax.set_yscale("log")
     sizes: Any = []
