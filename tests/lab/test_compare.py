@@ -135,7 +135,7 @@ def test_exponents_stand_beside_their_intervals_and_phases_beside_each_other():
     after.load_state_dict(before.state_dict())
     with torch.no_grad():
         after.weight += 0.5 * torch.outer(torch.randn(64), torch.randn(96))
-    (row,) = compare(before, after, instruments=["spectrum"]).tables["spectrum"].to_dict("records")
+    (row,) = deepscope.compare(before, after, instruments=["spectrum"]).tables["spectrum"].to_dict("records")
     assert (row["phase_a"], row["phase_b"]) == ("random-like", "bulk+spikes")
     assert row["n_spikes_change"] == 1
     for side in ("a", "b"):
