@@ -93,10 +93,10 @@ def test_an_exact_one_has_a_worst_case_instead_of_an_interval():
 
 
 def test_what_is_missing_may_be_worse():
-    values = {0: 1.0, 1: math.nan, 2: 1.0}
+    values = {0: 1.0, 1: math.nan, 2: 1.0, 3: 1.0}
     said = criteria_views([Criterion.exact("it", values, above=1.0).to_dict()])[0]
     assert (said.measured, said.interval, said.holds) == ("1", "worst known", "open")
-    assert said.note == "1 of 3 values are missing"
+    assert said.note == "1 of 4 values are missing"
     assert view([1.1, 1.2, 1.3, None], above=0.5).note == "1 of 4 seeds have no value"
     assert view([1.1, 1.2, 1.3, None], above=1.1).note == (
         "1 of 4 seeds have no value; the interval lies across the threshold"

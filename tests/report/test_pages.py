@@ -209,12 +209,13 @@ def test_a_comparison_shows_both_sides(builders):
     assert statuses == {each["name"]: each["status"] for each in record["weights"]}
 
 
-def test_both_sides_carry_their_standard_errors(builders):
+def test_both_sides_carry_their_intervals(builders):
     page = builders["page_of"]("comparison")
     section = {name: f"rows-table-of-{index}" for index, name in enumerate(builders["comparison"]()["tables"])}
     cells = next(row for row in rows_of(page, section["spectrum"]) if row[0] == "fc3.weight")
-    assert len([each for each in cells if "±" in each]) == 2
+    assert len([each for each in cells if re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\]", each)]) == 2
     assert "alpha stderr" not in page
+    assert "alpha low" not in page
 
 
 def test_a_network_compared_with_itself_has_changed_nowhere(builders):

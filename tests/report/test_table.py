@@ -77,3 +77,13 @@ def test_every_header_is_of_a_column_that_exists(builders):
     known = {key for reading in readings for row in reading["table"] for key in row}
     known |= {key for row in builders["comparison"]()["weights"] for key in row}
     assert set(_HEADERS) <= known
+
+
+def test_an_interval_stands_in_place_of_a_standard_error_where_it_was_measured():
+    row = {"name": "fc", "alpha": 2.5, "alpha_stderr": 0.1, "alpha_low": 2.25, "alpha_high": 3.0}
+    (_, column) = table([row]).columns
+    assert (column.header, column.cells) == ("tail exponent α [95 % interval]", ("2.5 [2.25, 3]",))
+    (_, column) = table([{**row, "alpha_low": None, "alpha_high": None}]).columns
+    assert "±" in column.cells[0]
+    (_, column) = table([{**row, "alpha_low": None, "alpha_high": None, "alpha_stderr": None}]).columns
+    assert (column.header, column.cells) == ("tail exponent α", ("2.5",))

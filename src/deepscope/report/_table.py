@@ -20,6 +20,20 @@ _HEADERS = {
     "ks_distance": "KS distance",
     "x_min": "tail begins at λ",
     "n_tail": "eigenvalues in tail",
+    "fit_p_value": "p of the power law",
+    "best_alternative": "likeliest other law",
+    "alternative_ratio": "its likelihood ratio (below 0: likelier)",
+    "alternative_p_value": "p of that ratio",
+    "alpha_moment": "α by moments",
+    "null_alpha_low": "α of noise, from",
+    "null_alpha_high": "α of noise, to",
+    "spike_p_value": "p of the largest spike",
+    "mp_soft_rank": "λ₊ / λ_max",
+    "n_traps": "spikes left by shuffling",
+    "shuffled_alpha": "α when shuffled",
+    "alpha_weighted": "weighted α (α log₁₀ λ_max)",
+    "log_alpha_norm": "log α-norm",
+    "n_unit_determinant": "eigenvalues of unit product",
     "mp_lower": "Marchenko–Pastur edge λ₋",
     "mp_upper": "Marchenko–Pastur edge λ₊",
     "n_spikes": "spikes above the edge",
@@ -64,15 +78,21 @@ class Table:
 def table(rows: Sequence[Record], findings: Iterable[Record] = (), limit: int = SLICE) -> Table:
     """Build a table of a record's rows.
 
-    A value and its standard error (``x``, ``x_stderr``), or its interval (``x_low``, ``x_high``), share a column; so
-    do they on both sides of a comparison (``x_a``, ``x_stderr_a``), where the change of a standard error is not shown.
+    A value and its interval (``x_low``, ``x_high``), or its standard error (``x_stderr``), share a column, the interval
+    where it was measured; so do they on both sides of a comparison (``x_a``, ``x_stderr_a``), where the change of a
+    standard error is not shown.
     """
     keys = list(dict.fromkeys(key for row in rows for key in row))
     if "name" in keys:
         keys.insert(0, keys.pop(keys.index("name")))
-    beside = {key: _beside(key, keys) for key in keys}
-    joined = {each for found in beside.values() for each in found}
-    columns = tuple(_column(key, rows, beside[key]) for key in keys if key not in joined)
+    beside = {key: [found for found in _beside(key) if set(found) <= set(keys)] for key in keys}
+    joined = {each for choices in beside.values() for found in choices for each in found}
+    measured = {key for row in rows for key, value in row.items() if value is not None}
+    columns = tuple(
+        _column(key, rows, next((found for found in beside[key] if set(found) <= measured), []))
+        for key in keys
+        if key not in joined
+    )
     return Table(columns, len(rows), _telling(rows, findings, limit))
 
 
@@ -99,14 +119,10 @@ def _split(key: str) -> tuple[str, str]:
     return key.removesuffix(side), side
 
 
-def _beside(key: str, keys: Iterable[str]) -> list[str]:
-    """Return the columns that share one with ``key``: its standard error, or both ends of its interval."""
+def _beside(key: str) -> list[list[str]]:
+    """Return the columns that share one with ``key``: both ends of its interval, or its standard error."""
     quantity, side = _split(key)
-    for endings in (("_stderr",), ("_low", "_high")):
-        found = [f"{quantity}{ending}{side}" for ending in endings]
-        if set(found) <= set(keys):
-            return found
-    return []
+    return [[f"{quantity}{end}{side}" for end in ends] for ends in (("_low", "_high"), ("_stderr",))]
 
 
 def _column(key: str, rows: Sequence[Record], beside: Sequence[str]) -> Column:
