@@ -137,7 +137,8 @@ def readings(layers, rows_each=2, seed=0):
         "spectrum": [
             like(
                 "spectrum", name=f"{layer}.weight", rows=768, cols=3072, alpha=2 + 4 * draw.random(),
-                alpha_low=None, alpha_high=None, alpha_stderr=0.05 + draw.random() / 5, ks_distance=draw.random() / 10, x_min=draw.random() * 3,
+                alpha_low=None, alpha_high=None, alpha_stderr=0.05 + draw.random() / 5,
+                ks_distance=draw.random() / 10, x_min=draw.random() * 3,
                 n_tail=draw.randrange(20, 400), status="ok", stable_rank=5 + draw.random() * 40,
                 effective_rank=50 + draw.random() * 100, mp_upper=2.4, n_spikes=draw.randrange(12),
             )
