@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from deepscope.lab import StudyRun, run_study
+from deepscope.lab._groups import WorkerGroups
 from deepscope.lab._trial_log import read_trials
 from deepscope.lab._trial_record import TrialRecord, fingerprint
+from deepscope.lab._worker import kill_group
 
 STUDIES = Path(__file__).parent / "studies"
 FAULTS = runpy.run_path(str(STUDIES / "faults.py"))
@@ -72,15 +78,84 @@ def test_no_process_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     before = set(psutil.pids())
     result = run_study(STUDIES / "children.py", timeout=3.0)
     assert result.record["failed"] == 1
-    left = [pid for pid in set(psutil.pids()) - before if "sleep" in " ".join(command_line(pid))]
+    left = [pid for pid in set(psutil.pids()) - before if sleeps_in(pid) == str(tmp_path)]
     assert left == []
 
 
-def command_line(pid: int) -> list[str]:
+WORKER = """
+import os, subprocess
+os.setpgid(0, 0)
+print(subprocess.Popen(["sleep", "1234"], stdout=subprocess.DEVNULL).pid, flush=True)
+input()
+"""
+
+
+@pytest.fixture
+def worker() -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
+    """A process that leads a group of its own, and a child that it leaves behind."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", WORKER], stdin=pipe, stdout=pipe, text=True) as leader:
+        assert leader.stdout is not None
+        child = psutil.Process(int(leader.stdout.readline()))
+        yield leader, child
+        leader.kill()
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
+def test_a_group_is_killed_when_its_worker_dies_and_then_forgotten(
+    worker: tuple[subprocess.Popen[str], psutil.Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, child = worker
+    killed: list[int] = []
+    monkeypatch.setattr("deepscope.lab._groups.kill_group", lambda pid: (killed.append(pid), kill_group(pid)))
+    groups = WorkerGroups()
+    groups.lives(leader.pid)
+    groups.bury()
+    assert killed == []
+    leader.kill()
+    leader.wait()
+    groups.bury()
+    assert killed == [leader.pid]
+    psutil.wait_procs([child], timeout=10)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    # Whoever has the number now is left alone.
+    groups.bury()
+    groups.end()
+    assert killed == [leader.pid]
+
+
+def test_what_is_killed_at_the_end_of_a_run_are_the_workers_that_live(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEEPSCOPE_HOME", str(tmp_path))
+    monkeypatch.setenv("COUNTED", str(tmp_path / "counted"))
+    ended: list[tuple[int, bool]] = []
+    began: list[None] = []
+
+    class Watched(WorkerGroups):
+        def died(self, pid: int) -> None:
+            if began:
+                ended.append((pid, psutil.pid_exists(pid)))
+            super().died(pid)
+
+        def end(self) -> None:
+            began.append(None)
+            super().end()
+
+    monkeypatch.setattr("deepscope.lab._pool.WorkerGroups", Watched)
+    assert run_study(STUDIES / "counted.py", workers=2).record["failed"] == 0
+    assert len({pid for pid, _ in ended}) == len(ended) <= 2
+    assert all(alive for _, alive in ended)
+
+
+def sleeps_in(pid: int) -> str:
+    """Return the store that a sleeping child of a trial has inherited: that of no other run at the same time."""
     try:
-        return psutil.Process(pid).cmdline()
+        process = psutil.Process(pid)
+        return process.environ().get("DEEPSCOPE_HOME", "") if process.name() == "sleep" else ""
     except psutil.Error:
-        return []
+        return ""
 
 
 def test_a_trial_is_run_once_and_only_that_of_a_dead_worker_again(

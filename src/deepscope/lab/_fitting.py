@@ -75,7 +75,7 @@ def misfit(value: Any, kind: Any, where: str = "") -> str:
         As ``json.loads`` returns it.
     kind
         ``str``, ``bool``, ``int``, ``float`` (whole numbers too), ``None``, ``Any``, a ``Literal``, a union of these,
-        ``list[…]``, ``dict[str, …]``, or a ``TypedDict``, beside whose fields there may be others. Numbers must be
+        ``list[…]``, ``dict[str, …]`` or a ``TypedDict``, beside whose fields there may be others. Numbers must be
         finite in double precision.
     where
         Its place in what is read, such as ``"cost.cpu_seconds"``.
@@ -87,9 +87,11 @@ def misfit(value: Any, kind: Any, where: str = "") -> str:
     >>> misfit({"cost": "x"}, dict[str, float | None], "spent")
     "its spent.cost is 'x', not a number"
     """
-    origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
         return ""
+    if kind in _NAMES:
+        return "" if _is_a(value, kind) else _is_not(value, _NAMES[kind], where)
+    origin, arguments = get_origin(kind), get_args(kind)
     if is_typeddict(kind):
         return _fields(value, kind, where)
     if origin in (Union, UnionType):
@@ -102,11 +104,9 @@ def misfit(value: Any, kind: Any, where: str = "") -> str:
         if not isinstance(value, list):
             return _is_not(value, "a list", where)
         return _first(misfit(each, arguments[0], f"{where}[{index}]") for index, each in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, dict):
-            return _is_not(value, "an object", where)
-        return _first(misfit(each, arguments[1], _within(where, name)) for name, each in value.items())
-    return "" if _is_a(value, kind) else _is_not(value, _NAMES[kind], where)
+    if not isinstance(value, dict):
+        return _is_not(value, "an object", where)
+    return _first(misfit(each, arguments[1], _within(where, name)) for name, each in value.items())
 
 
 def _fields(value: Any, kind: Any, where: str) -> str:

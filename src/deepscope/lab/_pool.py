@@ -18,10 +18,11 @@ from typing import Any
 import psutil
 
 from deepscope.core import DeepscopeError, one_line
+from deepscope.lab._groups import WorkerGroups
 from deepscope.lab._limits import one_thread_for_children
 from deepscope.lab._task import TrialTask, took_too_long
 from deepscope.lab._trial_record import TrialRecord
-from deepscope.lab._worker import Slots, kill_group, start_worker, work
+from deepscope.lab._worker import Slots, start_worker, work
 
 _ATTEMPTS = 2
 #: Pools that may break one after the other before a trial ends.
@@ -93,7 +94,7 @@ class PoolExecutor:
         )
         flights: dict[Any, _Flight] = {}
         free = set(range(self._slots))
-        groups: set[int] = set()
+        groups = WorkerGroups()
         try:
             while waiting or flights:
                 while waiting and free:
@@ -105,14 +106,17 @@ class PoolExecutor:
                         waiting.appendleft(task)
                         return
                 ended, _ = wait(flights, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+                groups.bury()
                 self._stop_what_takes_too_long(flights)
-                self._notice_silent_deaths(flights)
+                self._notice_silent_deaths(flights, groups)
                 for future in ended:
                     flight = flights.pop(future)
                     free.add(flight.task.slot)
-                    groups.add(self._shared.pid(flight.task.slot))
-                    if flight.timed_out or flight.died:
-                        kill_group(self._shared.pid(flight.task.slot))
+                    pid = self._shared.pid(flight.task.slot)
+                    if not _lost_its_worker(future, flight):
+                        groups.lives(pid)
+                    elif flight.gone_since is None:
+                        groups.died(pid)
                     self._shared.clear(flight.task.slot)
                     try:
                         record = self._ended(future, flight, deaths)
@@ -127,10 +131,12 @@ class PoolExecutor:
             waiting.extendleft(flight.task for flight in flights.values())
             with _uninterrupted():
                 pool.stop()  # type: ignore[no-untyped-call]
+                # Before the pool waits for its workers: after that, others may have their numbers.
+                for flight in flights.values():
+                    if flight.gone_since is None:
+                        groups.died(self._shared.pid(flight.task.slot))
+                groups.end()
                 pool.join()
-                # What trials have started and left behind ends with their workers.
-                for pid in groups | {self._shared.pid(flight.task.slot) for flight in flights.values()}:
-                    kill_group(pid)
 
     def _stop_what_takes_too_long(self, flights: dict[Any, _Flight]) -> None:
         now = time.monotonic()
@@ -141,7 +147,7 @@ class PoolExecutor:
                 flight.timed_out = True
                 future.cancel()
 
-    def _notice_silent_deaths(self, flights: dict[Any, _Flight]) -> None:
+    def _notice_silent_deaths(self, flights: dict[Any, _Flight], groups: WorkerGroups) -> None:
         """Give up trials whose worker has gone with exit code 0, as after ``os._exit(0)``: the pool would wait."""
         now = time.monotonic()
         for future, flight in flights.items():
@@ -150,6 +156,7 @@ class PoolExecutor:
                 flight.gone_since = None
             elif flight.gone_since is None:
                 flight.gone_since = now
+                groups.died(pid)
             elif now - flight.gone_since > _GONE_SECONDS and not flight.died:
                 flight.died = True
                 future.cancel()
@@ -192,6 +199,15 @@ class _Flight:
     gone_since: float | None = None
     timed_out: bool = False
     died: bool = False
+
+
+def _lost_its_worker(future: Any, flight: _Flight) -> bool:
+    """Whether the worker of a trial that has ended is dead, or being stopped."""
+    from pebble import ProcessExpired
+
+    if flight.timed_out or flight.died:
+        return True
+    return not future.cancelled() and isinstance(future.exception(), ProcessExpired)
 
 
 def _how(code: int | None) -> str:
