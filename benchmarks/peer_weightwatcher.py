@@ -1,4 +1,4 @@
-"""WeightWatcher's analysis of the linear matrices of a .npz file, with what it cost; runs in the peers' environment.
+"""WeightWatcher's analysis of the weights of a .npz file, with what it cost; runs in the peers' environment.
 
 python peer_weightwatcher.py WEIGHTS.npz ANSWER.json
 """
@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,20 @@ import torch
 import weightwatcher
 from meter import Meter
 
-COLUMNS = ("alpha", "D", "xmin", "sigma", "num_evals", "stable_rank", "log_norm", "log_spectral_norm")
+COLUMNS = (
+    "alpha", "D", "xmin", "sigma", "num_pl_spikes", "num_evals", "stable_rank", "log_norm", "log_spectral_norm",
+)  # fmt: skip
 
 
 def model_of(path: str) -> torch.nn.Module:
-    """Return a model whose linear layers hold the file's matrices."""
+    """Return a model whose linear layers and convolutions hold the file's matrices and kernels."""
     layers = torch.nn.ModuleDict()
     with np.load(path) as archive:
         for name in archive.files:
             weight = torch.from_numpy(archive[name])
-            layer = torch.nn.Linear(*reversed(weight.shape), bias=False, device="meta", dtype=weight.dtype)
+            outputs, inputs, *kernel = weight.shape
+            make = partial(torch.nn.Conv2d, kernel_size=tuple(kernel)) if kernel else torch.nn.Linear
+            layer = make(inputs, outputs, bias=False, device="meta", dtype=weight.dtype)
             layer.weight = torch.nn.Parameter(weight)
             layers[name] = layer
     return layers

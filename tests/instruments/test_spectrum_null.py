@@ -161,6 +161,30 @@ def test_weightwatchers_convention():
     assert spectrum(Subject(model)).weights[1].alpha == pytest.approx(rows["large"].alpha, rel=1e-9)
 
 
+def test_weightwatchers_convention_resamples_only_what_it_fits():
+    # Some of the eigenvalues lie between 0 and the absolute cut: they are in the ranks, and in no fit.
+    wide = nn.Linear(100, 100, bias=False, dtype=torch.float64)
+    values = np.geomspace(1e-7, 10, 100)
+    wide.weight.data = torch.diag(torch.from_numpy(values).sqrt())
+    small = nn.Linear(40, 12, bias=False)
+    large, few = spectrum(Subject(nn.ModuleDict({"wide": wide, "small": small})), convention="weightwatcher").weights
+    assert large.rank == 100
+    assert large.n_tail <= np.sum(values > 1e-5)
+    assert None not in (large.alpha_low, large.alpha_high, large.fit_p_value, large.best_alternative)
+    # Below 20 values its rule is not the one that resamples are fitted by.
+    assert few.alpha is not None
+    assert (few.alpha_low, few.alpha_high, few.fit_p_value) == (None, None, None)
+
+
+def test_weightwatcher_reads_in_float32():
+    weight = torch.randn(40, 60, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    double, single = parameters(w=weight), parameters(w=weight.float())
+    theirs = [spectrum(each, convention="weightwatcher").weights[0] for each in (double, single)]
+    ours = [spectrum(each).weights[0] for each in (double, single)]
+    assert theirs[0].alpha == theirs[1].alpha
+    assert ours[0].alpha != ours[1].alpha
+
+
 def test_operators_on_a_grid_have_no_null():
     (row,) = spectrum(Subject(nn.Conv2d(8, 16, 3, bias=False)), conv="circulant").weights
     assert row.alpha is not None

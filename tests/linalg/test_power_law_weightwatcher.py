@@ -19,8 +19,8 @@ def twin(values):
             break
         alpha = 1 + (m - 1) / sum(np.log(each / x[i]) for each in tail)
         distance = max(abs(1 - (each / x[i]) ** (1 - alpha) - j / m) for j, each in enumerate(tail))
-        found.append((distance - 0.868 / m**0.5, i, alpha, distance, m))
-    _, i, alpha, distance, m = min(found)
+        found.append((distance, i, alpha, m))
+    distance, i, alpha, m = min(found)
     return x[i], alpha, (alpha - 1) / m**0.5, distance, m
 
 

@@ -172,8 +172,9 @@ def spectrum(
         A model or the weights of a checkpoint.
     convention
         Whose estimator of the exponent: ``"deepscope"``, or ``"weightwatcher"`` for comparison with published numbers:
-        squared singular values above 1e-5 whatever the scale, kernel slices scaled by √½, and a rule of its own for
-        fewer than 20 values. Only slices of kernels are read so.
+        squared singular values, of the matrix in float32, above 1e-5 whatever the scale; kernel slices scaled by √½;
+        and a rule of its own for fewer than 20 values, which then have no bootstrap. Only slices of kernels are read
+        so.
     conv
         How a convolution [out, in, *kernel] is read: ``"slices"``, a matrix [out, in] per kernel position;
         ``"flattened"``, one matrix [out, in·kernel]; ``"circulant"``, the operator of stride 1 that it is on a periodic
@@ -324,8 +325,8 @@ def _measured(
 
 
 def _squared_singular_values(matrix: Tensor) -> NDArray[np.float64]:
-    """Return eigenvalues as WeightWatcher computes them, those that are rounding included."""
-    array = matrix.detach().cpu().double().numpy()
+    """Return eigenvalues as WeightWatcher computes them: of the matrix in float32, those that are rounding included."""
+    array = matrix.detach().cpu().float().double().numpy()
     if not np.isfinite(array).all():
         raise MeasurementError("the matrix holds values that are not finite")
     return np.asarray(np.linalg.svd(array, compute_uv=False)[::-1] ** 2)

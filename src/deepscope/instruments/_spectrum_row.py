@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from deepscope.instruments._spectrum_phase import Phase, phase_of
 from deepscope.linalg import (
+    SMALL_SAMPLE,
+    WEIGHTWATCHER_CUT,
     PowerLawFit,
     bootstrap_alpha,
     compare_tails,
@@ -222,9 +224,14 @@ def weight_spectrum(
     if eigenvalues[-1] == 0:
         return replace(row, status="all values are zero", rank=0, phase="degenerate")
     positive = eigenvalues[eigenvalues > 0]
-    estimate = fit_power_law_weightwatcher if asked.convention == "weightwatcher" else fit_power_law
+    theirs = asked.convention == "weightwatcher"
+    estimate = fit_power_law_weightwatcher if theirs else fit_power_law
     fit = estimate(positive)
-    row = replace(row, **_sizes(positive, fit), **_tail(positive, fit, asked, rng))
+    fitted = positive[positive > WEIGHTWATCHER_CUT] if theirs else positive
+    if theirs and fitted.size < SMALL_SAMPLE:
+        # Resamples are fitted by deepscope's rule, which is another one here: they say nothing of this exponent.
+        asked = replace(asked, bootstrap=0)
+    row = replace(row, **_sizes(positive, fit), **_tail(fitted, fit, asked, rng))
     if asked.null is None:
         return row
     row = replace(row, **_null(eigenvalues, row))
@@ -237,7 +244,7 @@ def weight_spectrum(
     return replace(row, phase=phase_of(row))
 
 
-def _tail(positive: Floats, fit: PowerLawFit, asked: Asked, rng: np.random.Generator) -> dict[str, Any]:
+def _tail(fitted: Floats, fit: PowerLawFit, asked: Asked, rng: np.random.Generator) -> dict[str, Any]:
     found: dict[str, Any] = {
         "status": fit.status,
         "alpha": fit.alpha,
@@ -248,13 +255,13 @@ def _tail(positive: Floats, fit: PowerLawFit, asked: Asked, rng: np.random.Gener
     }
     if fit.alpha is None or fit.n_tail is None:
         return found
-    found["alpha_moment"] = moment_alpha(positive, min(fit.n_tail, positive.size - 1)).alpha
+    found["alpha_moment"] = moment_alpha(fitted, min(fit.n_tail, fitted.size - 1)).alpha
     if asked.bootstrap:
-        interval = bootstrap_alpha(positive, n_bootstrap=asked.bootstrap, rng=rng)
+        interval = bootstrap_alpha(fitted, n_bootstrap=asked.bootstrap, rng=rng)
         found |= {"alpha_low": interval.low, "alpha_high": interval.high}
-        found["fit_p_value"] = goodness_of_fit(positive, fit, n_samples=asked.bootstrap, rng=rng)
+        found["fit_p_value"] = goodness_of_fit(fitted, fit, n_samples=asked.bootstrap, rng=rng)
     if asked.alternatives:
-        best = compare_tails(positive, fit).best
+        best = compare_tails(fitted, fit).best
         if best is not None:
             found |= {
                 "best_alternative": best.name,

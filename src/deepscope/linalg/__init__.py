@@ -20,7 +20,7 @@ from deepscope.linalg._marchenko_pastur import (
 )
 from deepscope.linalg._null_alpha import NullBand, null_alpha_band
 from deepscope.linalg._power_law import MIN_VALUES, PowerLawFit, fit_power_law
-from deepscope.linalg._power_law_weightwatcher import WEIGHTWATCHER_CUT, fit_power_law_weightwatcher
+from deepscope.linalg._power_law_weightwatcher import SMALL_SAMPLE, WEIGHTWATCHER_CUT, fit_power_law_weightwatcher
 from deepscope.linalg._power_laws import PowerLawFits, fit_power_laws
 from deepscope.linalg._quality import log_alpha_norm, matrix_entropy, unit_determinant_tail
 from deepscope.linalg._random_gram import random_gram_eigenvalues
@@ -33,6 +33,7 @@ from deepscope.linalg._tracy_widom import tracy_widom_cdf, tracy_widom_quantile,
 __all__ = [
     "MIN_BOOTSTRAP",
     "MIN_VALUES",
+    "SMALL_SAMPLE",
     "WEIGHTWATCHER_CUT",
     "AlphaInterval",
     "MomentAlpha",

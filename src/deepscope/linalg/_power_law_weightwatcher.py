@@ -16,9 +16,6 @@ WEIGHTWATCHER_CUT = 1e-5
 #: Fewer values are fitted by the rule for small samples.
 SMALL_SAMPLE = 20
 
-#: What the rule for small samples adds to the distance, over √m: the mean of Kolmogorov's distribution.
-_EXPECTED_DISTANCE = 0.868
-
 
 def fit_power_law_weightwatcher(eigenvalues: NDArray[Any]) -> PowerLawFit:
     """Fit a power law to the eigenvalues above 1e-5, by WeightWatcher's rule for small samples where they are few.
@@ -27,9 +24,9 @@ def fit_power_law_weightwatcher(eigenvalues: NDArray[Any]) -> PowerLawFit:
 
         α_i = 1 + (m − 1) / Σ_{j≥i} ln(x_j / x_i),
 
-    only tails of at least 8 values are tried, and the tail with the least D_i − 0.868 / √m wins, so that long tails are
-    preferred. Unlike all else here the result depends on the scale of the matrix, through the cut. Source: the code of
-    WeightWatcher 0.7.7.
+    only tails of at least 8 values are tried, and the first smallest D_i wins. (WeightWatcher also computes
+    D_i − 0.868 / √m, but reports the tail of the least D_i.) Unlike all else here the result depends on the scale of
+    the matrix, through the cut. Source: the code of WeightWatcher 0.7.7.
 
     Parameters
     ----------
@@ -39,7 +36,8 @@ def fit_power_law_weightwatcher(eigenvalues: NDArray[Any]) -> PowerLawFit:
     Returns
     -------
     PowerLawFit
-        A fit, or a status that says why there is none.
+        A fit, or a status that says why there is none; with fewer than 8 values above the cut WeightWatcher takes all
+        of them as the tail.
 
     Examples
     --------
@@ -53,7 +51,7 @@ def fit_power_law_weightwatcher(eigenvalues: NDArray[Any]) -> PowerLawFit:
     general = fit_power_law(values)
     if general.status != "ok" or n >= SMALL_SAMPLE:
         return general
-    best: tuple[float, int, float, float] | None = None
+    best: tuple[float, int, float] | None = None
     for start in range(n - MIN_VALUES + 1):
         tail = values[start:]
         m = tail.size
@@ -62,9 +60,9 @@ def fit_power_law_weightwatcher(eigenvalues: NDArray[Any]) -> PowerLawFit:
             continue
         slope = (m - 1) / total
         distance = float(np.max(np.abs(1 - (tail / tail[0]) ** -slope - np.arange(m) / m)))
-        found = (distance - _EXPECTED_DISTANCE / math.sqrt(m), start, slope, distance)
-        best = found if best is None or found[0] < best[0] else best
+        if best is None or distance < best[0]:
+            best = distance, start, slope
     if best is None:
         return PowerLawFit("no tail of 8 values has an exponent", n)
-    _, start, slope, distance = best
+    distance, start, slope = best
     return PowerLawFit("ok", n, 1 + slope, slope / math.sqrt(n - start), float(values[start]), distance, n - start)
