@@ -1,6 +1,8 @@
 """WeightWatcher's analysis of the weights of a .npz file, with what it cost; runs in the peers' environment.
 
-python peer_weightwatcher.py WEIGHTS.npz ANSWER.json
+python peer_weightwatcher.py WEIGHTS.npz ANSWER.json [everything]
+
+``everything`` fits the Marchenko–Pastur law and shuffles every matrix as well.
 """
 
 from __future__ import annotations
@@ -36,11 +38,12 @@ def model_of(path: str) -> torch.nn.Module:
     return layers
 
 
-def main(weights: str, answer: str) -> None:
+def main(weights: str, answer: str, what: str = "") -> None:
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     with Meter() as meter, contextlib.redirect_stdout(sys.stderr):
-        details = weightwatcher.WeightWatcher(model=model_of(weights)).analyze()
+        more = {"mp_fit": True, "randomize": True} if what == "everything" else {}
+        details = weightwatcher.WeightWatcher(model=model_of(weights)).analyze(**more)
     # In the model's order; a table without the columns asked for is an error here, not an empty answer.
     rows = {row["longname"]: {column: float(row[column]) for column in COLUMNS} for _, row in details.iterrows()}
     Path(answer).write_text(json.dumps({"rows": rows, "cost": meter.cost, "version": weightwatcher.__version__}))

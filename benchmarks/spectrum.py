@@ -10,6 +10,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +44,24 @@ def worker(what: str, path: str) -> None:
     from meter import Meter
 
     torch.set_num_threads(1)
-    action = {"spectrum": _spectrum, "eigenvalues": _eigenvalues, "examine": _examine}[what](path)
+    actions = {
+        "alpha": partial(_spectrum, bootstrap=0, null=None, alternatives=False),
+        "spectrum": _spectrum,
+        "everything": partial(_spectrum, null="permutation"),
+        "eigenvalues": _eigenvalues,
+        "examine": _examine,
+    }
+    action = actions[what](path)
     with Meter() as meter:
         action()
     print(json.dumps(meter.cost))
 
 
-def _spectrum(path: str) -> Callable[[], Any]:
+def _spectrum(path: str, **asked: Any) -> Callable[[], Any]:
     from deepscope.instruments import spectrum
     from deepscope.subject import Subject
 
-    return lambda: spectrum(Subject.from_checkpoint(path)).table()
+    return lambda: spectrum(Subject.from_checkpoint(path), **asked).table()
 
 
 def _eigenvalues(path: str) -> Callable[[], Any]:
@@ -81,9 +89,9 @@ def _ours(what: str, path: Path) -> Costs:
     return answer(OURS, "spectrum.py", what, path)
 
 
-def _theirs(path: Path) -> Costs:
+def _theirs(path: Path, *what: str) -> Costs:
     answered = path.with_suffix(".json")
-    run([THEIRS, str(HERE / "peer_weightwatcher.py"), str(path), str(answered)])
+    run([THEIRS, str(HERE / "peer_weightwatcher.py"), str(path), str(answered), *what])
     costs: Costs = json.loads(answered.read_text())["cost"]
     return costs
 
@@ -98,10 +106,12 @@ def bench(repeats: int, blocks: int = BLOCKS) -> dict[str, Any]:
         # Interleaved, so that a slow moment of the machine hits all alike.
         for _ in range(repeats):
             samples.setdefault("weightwatcher", []).append(_theirs(theirs))
-            for what in ("spectrum", "eigenvalues", "examine"):
+            for what in ("alpha", "spectrum", "everything", "eigenvalues", "examine"):
                 samples.setdefault(what, []).append(_ours(what, ours))
             for size in sizes[:-1]:
                 samples.setdefault(f"spectrum of {4 * size}", []).append(_ours("spectrum", files[size][0]))
+        # Once: it takes minutes, and its share is far from the limit.
+        samples["weightwatcher, everything"] = [_theirs(theirs, "everything")]
     costs = {what: medians(each) for what, each in samples.items()}
     cpu = {what: cost["cpu_seconds"] for what, cost in costs.items()}
     per_layer = [cpu[f"spectrum of {4 * size}"] / (4 * size) for size in sizes[:-1]] + [cpu["spectrum"] / (4 * blocks)]
@@ -109,9 +119,9 @@ def bench(repeats: int, blocks: int = BLOCKS) -> dict[str, Any]:
         "n_matrices": 4 * blocks,
         "repeats": repeats,
         "costs": costs,
-        "spectrum_to_weightwatcher": cpu["spectrum"] / cpu["weightwatcher"],
-        "examine_to_weightwatcher": cpu["examine"] / cpu["weightwatcher"],
-        "eigenvalues_to_spectrum": cpu["eigenvalues"] / cpu["spectrum"],
+        "alpha_to_weightwatcher": cpu["alpha"] / cpu["weightwatcher"],
+        "everything_to_weightwatcher": cpu["everything"] / cpu["weightwatcher, everything"],
+        "eigenvalues_to_alpha": cpu["eigenvalues"] / cpu["alpha"],
         "per_layer_spread": max(per_layer) / min(per_layer),
         "largest_matrix_bytes": 8 * max(rows * cols for rows, cols in SHAPES.values()),
     }
@@ -124,7 +134,8 @@ def broken_promises(result: dict[str, Any]) -> list[str]:
     return [
         words
         for holds, words in (
-            (result["spectrum_to_weightwatcher"] <= 0.6, "spectrum takes more than 0.6 of the peer's CPU time"),
+            (result["alpha_to_weightwatcher"] <= 0.55, "α alone takes more than 0.55 of the peer's CPU time"),
+            (result["everything_to_weightwatcher"] <= 0.3, "everything takes more than 0.3 of the peer's CPU time"),
             (extra <= limit, f"spectrum takes {extra / 1e6:.0f} MB, more than {limit / 1e6:.0f}"),
             (result["per_layer_spread"] <= 1.5, "the time is not linear in the number of layers"),
         )
@@ -137,7 +148,10 @@ def table(result: dict[str, Any]) -> str:
     count = result["n_matrices"]
     names = {
         "weightwatcher": "`weightwatcher.analyze()`",
-        "spectrum": "`deepscope.instruments.spectrum`",
+        "weightwatcher, everything": "`weightwatcher.analyze(mp_fit=True, randomize=True)`",
+        "alpha": "`spectrum`, α alone",
+        "spectrum": "`spectrum`, with interval, goodness of fit, alternatives, null and phase",
+        "everything": "`spectrum`, the shuffled matrices as well",
         "eigenvalues": "Gram matrices and LAPACK alone",
         "examine": "the whole `deepscope.examine`",
     }
