@@ -21,7 +21,7 @@ from deepscope.lab._trial_record import fingerprint
 
 pytestmark = pytest.mark.verify
 
-STUDY = Path(__file__).parents[1] / "lab" / "studies" / "short.py"
+STUDY = Path(__file__).parents[1] / "lab" / "studies" / "paused.py"
 TRIALS = 200
 
 
@@ -146,7 +146,7 @@ def test_two_runs_at_once_share_their_trials(tmp_path: Path) -> None:
     records = [json.loads(out) for out, _ in ended]
     assert found(tmp_path, records[0]) == found(tmp_path, records[1])
     assert sorted(record["reused"] for record in records) == [0, TRIALS]
-    assert any("Another run of short is at work" in err for _, err in ended)
+    assert any("Another run of paused is at work" in err for _, err in ended)
 
 
 def wait_for_workers(pid: int, home: Path) -> list[psutil.Process]:

@@ -57,12 +57,12 @@ def test_a_cluster_gives_the_numbers_of_one_process_also_when_a_node_is_killed(
 
     killer = threading.Thread(target=kill_a_node)
     killer.start()
-    on_cluster = run_study(STUDIES / "short.py", scale="full", executor="ray", address=cluster.address)
+    on_cluster = run_study(STUDIES / "paused.py", scale="full", executor="ray", address=cluster.address)
     ended = time.monotonic()
     killer.join()
     assert killed[0] < ended
     monkeypatch.setenv("DEEPSCOPE_HOME", str(tmp_path / "inline"))
-    inline = run_study(STUDIES / "short.py", scale="full", executor="inline")
+    inline = run_study(STUDIES / "paused.py", scale="full", executor="inline")
     assert found(on_cluster) == found(inline)
     assert on_cluster.record["failed"] == 0
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pandas as pd
 import torch
@@ -17,7 +15,6 @@ from deepscope.figures import interval, new
 def trial(case: Case, run: TrialRun) -> dict[str, object]:
     """Train a little, so that BLAS, torch's generators and the shared step all have a say."""
     basis = run.shared(make_basis, size=8)["basis"]
-    time.sleep(case.pause)
     model = torch.nn.Linear(8, 1)
     x = torch.randn(256, 8, generator=run.generator) @ torch.as_tensor(basis, dtype=torch.float32)
     y = case.slope * x.sum(dim=1, keepdim=True) + torch.randn(256, 1)
@@ -56,8 +53,6 @@ def draw(trials: pd.DataFrame) -> Figure:
 
 
 SLOPES = [-2.0, 0.5, 2.0, 4.0]
-#: Keeps two workers busy for two seconds at ``full``, so that a test which kills them finds them at work.
-PAUSE = 0.02
 STUDY = Study(
     claim="Larger slopes leave larger losses.",
     source="rumelhart1986learning",
@@ -65,10 +60,9 @@ STUDY = Study(
     trial=trial,
     judge=judge,
     draw=draw,
-    defaults={"pause": 0.0},
     scales={
         "smoke": Grid(seeds=1, slope=SLOPES),
         "quick": Grid(seeds=5, slope=SLOPES),
-        "full": Grid(seeds=50, slope=SLOPES, pause=PAUSE),
+        "full": Grid(seeds=50, slope=SLOPES),
     },
 )
