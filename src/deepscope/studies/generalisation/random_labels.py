@@ -347,6 +347,8 @@ STUDY = Study(
     topics=("generalisation",),
     rows=("random-labels",),
     protocol=(
+        "The claim in full: Networks that generalise on true labels also fit completely random labels, in a small "
+        "multiple of the time, and generalise without explicit regularisation.\n\n"
         "Two networks, fully connected (a perceptron with two hidden layers of 512 units) and convolutional, learn "
         "1,200 handwritten digits by stochastic gradient descent until 99.9 % of them are answered as labelled. A "
         "share of the labels, from none to all, is drawn by chance; or the pixels are put in one random order; or "
