@@ -232,8 +232,8 @@ STUDY = Study(
         "full": _grid(range(100, 110), 15_000, refining=1_000, paths=65_536, radial_paths=65_536),
     },
     defaults={"dimension": 100, "finest": 40, "refining": 100, "paths": 8192, "radial_paths": 16_384},
-    protocol="The claim in full: Networks trained along random paths find the solution of parabolic partial differential "
-    "equations in 100 dimensions to a fraction of a percent, also where the nonlinear term is strong.\n\n"
+    protocol="The claim in full: Networks trained along random paths find the solution of parabolic partial "
+    "differential equations in 100 dimensions to a fraction of a percent, also where the nonlinear term is strong.\n\n"
     "Two equations in 100 dimensions, solved at one point, u(0, 0): Allen–Cahn (a reaction with diffusion, "
     "to T = 0.3) and Hamilton–Jacobi–Bellman (HJB, the least cost of steering a diffusion, to T = 1), the latter with "
     "a nonlinear term of strength λ = 1 and λ = 20. Random paths start at 0. One trained number stands for u(0, 0), "
