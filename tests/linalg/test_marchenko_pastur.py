@@ -8,8 +8,11 @@ from scipy.integrate import quad
 
 from deepscope.core import UsageError
 from deepscope.linalg import (
+    count_spikes,
     gram_eigenvalues,
     mp_cdf,
+    mp_distance,
+    mp_distance_limit,
     mp_edges,
     mp_median,
     mp_variance,
@@ -121,6 +124,49 @@ def test_units_scale_with_the_variance():
     assert tracy_widom_threshold(30, 70, 4.0) == pytest.approx(4 * tracy_widom_threshold(30, 70, 1.0))
     assert mp_edges(30, 70, 1.0) == mp_edges(70, 30, 1.0)
     assert tracy_widom_scale(30, 70) == pytest.approx(tracy_widom_scale(70, 30))
+
+
+def distances(rows, cols, n_matrices, draws):
+    """How far the noise below its spikes is from the law, in units of the limit."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(draws):
+        values = np.sort(random_gram_eigenvalues(rows, cols, rng, n_matrices).ravel())
+        spikes = count_spikes(values, rows, cols, n_matrices)
+        found.append(mp_distance(values[: values.size - spikes.count], rows, cols, spikes.variance))
+    return np.array(found) / mp_distance_limit(rows, cols, n_matrices)
+
+
+@pytest.mark.parametrize(
+    ("shape", "n_matrices", "draws"),
+    [
+        ((16, 16), 1, 3000),
+        ((64, 16), 1, 3000),
+        ((64, 64), 1, 2000),
+        ((128, 256), 1, 1000),
+        ((16, 16), 9, 2000),
+        ((64, 64), 25, 400),
+        # Kernels of 7 × 7 on colours, and the groups of a grouped convolution.
+        ((64, 3), 49, 1000),
+        ((16, 16), 288, 200),
+    ],
+)
+def test_noise_is_farther_from_the_law_than_the_limit_in_one_draw_of_a_thousand(shape, n_matrices, draws):
+    found = distances(*shape, n_matrices, draws)
+    # Half a percent at most; a rate of 1 in 1,000 gives 3 in 200, or 15 in 3,000, with a probability below 0.2 %.
+    assert np.mean(found > 1) <= 0.005
+    # And not because the limit is far away.
+    assert np.mean(found > 0.4) > 0.5
+
+
+@pytest.mark.parametrize("n_matrices", [1, 9])
+def test_what_is_no_noise_is_farther_from_the_law(n_matrices):
+    # Columns of falling strength, from 1 down to a fifth.
+    rng = np.random.default_rng(0)
+    matrices = rng.standard_normal((n_matrices, 64, 64)) * np.linspace(1, 0.2, 64)
+    values = np.sort(np.concatenate([gram_eigenvalues(each) for each in matrices]))
+    variance = float(np.mean(matrices**2))
+    assert mp_distance(values, 64, 64, variance) > mp_distance_limit(64, 64, n_matrices)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 99.0])
