@@ -38,7 +38,7 @@ _HEADERS = {
     "angle_status": "status of the angles",
 }
 _ENDINGS = {"_seconds": " (s)", "_bytes": " (B)"}
-_SIDES = {"_a": ", a", "_b": ", b", "_change": ", b − a"}
+_SIDES = {"_a": ", a", "_b": ", b", "_change": ", b − a", "_first": ", first", "_last": ", last"}
 
 
 @dataclass(frozen=True)
