@@ -128,14 +128,16 @@ def trajectory(
         reading = examination.readings.get(SPECTRUM.name)
         if isinstance(reading, Spectrum):
             spectra[step] = reading
-            left_out += [entry for entry in reading.left_out if entry not in left_out]
+            left_out += reading.left_out
     shared, only_some = _names(spectra)
     table = pd.DataFrame(
         [row for step, each in spectra.items() for row in _rows(step, each, subjects, shared)], columns=list(_COLUMNS)
     )
     failed = tuple(step for step in range(len(subjects)) if step not in spectra)
     subjects_seen = tuple(each.subject for each in examined)
-    return Trajectory(subjects_seen, table, (*only_some, *left_out), failed, seed, budget, command)
+    return Trajectory(
+        subjects_seen, table, tuple(dict.fromkeys([*only_some, *left_out])), failed, seed, budget, command
+    )
 
 
 def _names(spectra: Mapping[int, Spectrum]) -> tuple[set[str], list[LeftOut]]:
@@ -143,9 +145,10 @@ def _names(spectra: Mapping[int, Spectrum]) -> tuple[set[str], list[LeftOut]]:
     having = Counter(row.name for each in spectra.values() for row in each.weights)
     shared = {name for name, count in having.items() if count == len(spectra)}
     only_some = []
+    at = {step: {row.name for row in each.weights} for step, each in spectra.items()}
     for name in having:
         if name not in shared:
-            steps = [str(step) for step, each in spectra.items() if any(row.name == name for row in each.weights)]
+            steps = [str(step) for step, names in at.items() if name in names]
             only_some.append(LeftOut(name, f"only at step {', '.join(steps)}"))
     return shared, only_some
 

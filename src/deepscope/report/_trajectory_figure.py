@@ -34,8 +34,10 @@ _LEADER = {
 def trajectory_figure(record: Record) -> Figure:
     """Draw a trajectory: α with its 95 % intervals, spikes, stable rank and relative change over the steps."""
     rows = record["table"]
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    named = _most_changed(rows, names)
+    followed: dict[str, list[Record]] = {}
+    for row in rows:
+        followed.setdefault(row["name"], []).append(row)
+    named = _most_changed(rows, list(followed))
     figure, axes = new(height=9.2, rows=len(_PANELS), sharex=True)
     layer_axis(axes[-1], [step["name"] for step in record["steps"]])
     for ax, (key, label) in zip(axes, _PANELS, strict=True):
@@ -43,12 +45,12 @@ def trajectory_figure(record: Record) -> Figure:
         if key == "alpha":
             band(ax, 2.0, 6.0)
         ax.yaxis.get_major_locator().set_params(integer=key == "n_spikes")
-        curves = {name: _curve(rows, name, key) for name in names}
-        for name in names:
+        curves = {name: _curve(own, key) for name, own in followed.items()}
+        for name in followed:
             if name not in named:
                 ax.plot(*curves[name], color=COLORS.grid, linewidth=0.8, zorder=1)
         for place, name in enumerate(named):
-            _named_curve(ax, rows, name, key, curves[name], _SERIES[place % 3], place - (len(named) - 1) / 2)
+            _named_curve(ax, followed[name], key, curves[name], _SERIES[place % 3], place - (len(named) - 1) / 2)
         _labels(ax, {name: curves[name] for name in named})
     axes[-1].set_xlabel("step")
     return figure
@@ -61,16 +63,14 @@ def _most_changed(rows: Sequence[Record], names: Sequence[str]) -> list[str]:
     return [name for name in names if name in most]
 
 
-def _curve(rows: Sequence[Record], name: str, key: str) -> tuple[list[int], list[float]]:
+def _curve(rows: Sequence[Record], key: str) -> tuple[list[int], list[float]]:
     """Return the steps and the values; a step without a number is a gap."""
-    own = [row for row in rows if row["name"] == name]
-    return [row["step"] for row in own], [math.nan if row[key] is None else float(row[key]) for row in own]
+    return [row["step"] for row in rows], [math.nan if row[key] is None else float(row[key]) for row in rows]
 
 
 def _named_curve(
     ax: Axes,
     rows: Sequence[Record],
-    name: str,
     key: str,
     curve: tuple[list[int], list[float]],
     color: str,
@@ -83,12 +83,8 @@ def _named_curve(
         # Side by side: intervals of one step would hide each other.
         beside = [step + 0.02 * off_centre for step in steps]
         ax.plot(beside, values, color=color, zorder=2)
-        ends = ([math.nan if low is None else low for low in _column(rows, name, end)] for end in _ENDS)
-        interval(ax, beside, values, *ends, color=color)
-
-
-def _column(rows: Sequence[Record], name: str, key: str) -> list[float | None]:
-    return [row[key] for row in rows if row["name"] == name]
+        low, high = (_curve(rows, end)[1] for end in _ENDS)
+        interval(ax, beside, values, low, high, color=color)
 
 
 def _labels(ax: Axes, curves: dict[str, tuple[list[int], list[float]]]) -> None:
