@@ -228,3 +228,13 @@ def test_without_the_spectrum_nothing_is_decomposed(monkeypatch: pytest.MonkeyPa
     weights = deepscope.compare(*two(), instruments=["anatomy"]).weights
     assert set(weights["angle_status"]) == {"spectrum was not run"}
     assert weights[["left_angle", "right_angle", "n_directions", "spikes_born"]].isna().all(axis=None)
+
+
+def test_at_most_ten_directions_are_followed() -> None:
+    torch.manual_seed(0)
+    before, after = nn.Linear(96, 64, bias=False), nn.Linear(96, 64, bias=False)
+    with torch.no_grad():
+        for height in range(12):
+            after.weight += (0.5 + 0.1 * height) * torch.outer(torch.randn(64), torch.randn(96))
+    (row,) = deepscope.compare(before, after, instruments=["spectrum"]).weights.to_dict("records")
+    assert (row["spikes_born"], row["n_directions"]) == (12, 10)
