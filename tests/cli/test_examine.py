@@ -216,6 +216,9 @@ def test_settings_come_from_flag_then_environment_then_file(
         (["examine", "--frobnicate"], "frobnicate"),
         (["frobnicate"], "frobnicate"),
         (["compare", "missing.pt", "missing.pt"], "missing.pt"),
+        (["compare", "{m}:network", "missing.pt", "missing.pt"], "missing.pt"),
+        (["compare", "{m}:network", "{m}:network", "{m}:network", "--data", "digits"], "compare two"),
+        (["compare", "{m}:network", "{m}:network", "{m}:network", "--instruments", "anatomy"], "compare two"),
         (["data", "fetch", "mnits"], 'Did you mean "mnist"'),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -263,6 +266,23 @@ def test_compare(deepscope: Callable, checkpoint: Path) -> None:
     assert json.loads(done.out)["schema"] == "deepscope.comparison/1"
     assert Path("c.html").exists()
     assert deepscope("compare", checkpoint, "other.pt").code == 0
+
+
+def test_compare_a_trajectory(deepscope: Callable, checkpoint: Path) -> None:
+    torch.manual_seed(0)
+    names = [f"step{step}.pt" for step in range(3)]
+    for name in names:
+        torch.save(nn.Linear(40, 30).state_dict(), name)
+    done = deepscope("compare", *names, "--json", "--out", "t.html")
+    assert done.code == 0
+    record = json.loads(done.out)
+    assert record["schema"] == "deepscope.trajectory/1"
+    assert [row["step"] for row in record["table"]] == [0, 1, 2]
+    assert record["command"] == "deepscope compare step0.pt step1.pt step2.pt --out t.html --json"
+    assert Path("t.html").exists()
+    done = deepscope("compare", *names, "--budget", "quick")
+    assert done.code == 0
+    assert "3 steps, step0.pt to step2.pt" in done.out
 
 
 def test_doctor_and_data_list(deepscope: Callable) -> None:

@@ -140,3 +140,101 @@ def test_exponents_stand_beside_their_intervals_and_phases_beside_each_other():
     assert row["n_spikes_change"] == 1
     for side in ("a", "b"):
         assert row[f"alpha_low_{side}"] <= row[f"alpha_{side}"] <= row[f"alpha_high_{side}"]
+
+
+def turned_by(degrees: float, size: int = 40) -> tuple[nn.Linear, nn.Linear]:
+    """Two layers whose single spike is turned on both sides by a known angle."""
+    rng = torch.Generator().manual_seed(0)
+    U, V = (torch.linalg.qr(torch.randn(side, side, generator=rng, dtype=torch.float64)).Q for side in (size, 60))
+    angle = math.radians(degrees)
+    layers = []
+    for cos, sin in ((1.0, 0.0), (math.cos(angle), math.sin(angle))):
+        layer = nn.Linear(60, size, bias=False).double()
+        # Values that noise has, but in a basis of its own: the spike's directions are exactly known.
+        values = torch.linspace(1.0, 2.0, size, dtype=torch.float64)
+        left, right = U.clone(), V[:, :size].clone()
+        for basis in (left, right):
+            basis[:, 0], basis[:, 1] = cos * basis[:, 0] + sin * basis[:, 1], cos * basis[:, 1] - sin * basis[:, 0]
+        values[0] = 20.0
+        layer.weight = nn.Parameter(left @ torch.diag(values) @ right.T)
+        layers.append(layer)
+    return layers[0], layers[1]
+
+
+@pytest.mark.parametrize("degrees", [0.0, 1e-6, 30.0, 89.0])
+def test_a_spike_turned_by_a_known_angle(degrees: float) -> None:
+    (row,) = deepscope.compare(*turned_by(degrees), instruments=["spectrum"]).weights.to_dict("records")
+    assert (row["n_directions"], row["spikes_born"], row["angle_status"]) == (1, 0, "ok")
+    # The spike's eigenvalue is most of the gap: both spans are off by at most 60·2.2e-16 rad, or 1e-12 degrees.
+    assert row["left_angle"] == pytest.approx(degrees, abs=1e-11)
+    assert row["right_angle"] == pytest.approx(degrees, abs=1e-11)
+
+
+def test_a_spike_is_born() -> None:
+    torch.manual_seed(0)
+    before, after = nn.Linear(96, 64, bias=False), nn.Linear(96, 64, bias=False)
+    u, v = torch.randn(64), torch.randn(96)
+    after.load_state_dict(before.state_dict())
+    with torch.no_grad():
+        after.weight += 0.5 * torch.outer(u, v)
+    (row,) = deepscope.compare(before, after, instruments=["spectrum"]).weights.to_dict("records")
+    assert (row["spikes_born"], row["n_directions"]) == (1, 1)
+    # What was the largest direction of noise has nothing to do with the spike's.
+    W = before.weight.detach().double()
+    first = torch.linalg.svd(W).U[:, 0]
+    spike = torch.linalg.svd(after.weight.detach().double()).U[:, 0]
+    assert row["left_angle"] == pytest.approx(math.degrees(math.acos(abs(float(first @ spike)))), rel=1e-9)
+    assert row["left_angle"] > 45
+
+
+def test_the_largest_angle_of_the_parts_stands_for_the_tensor() -> None:
+    torch.manual_seed(0)
+    before, after = nn.MultiheadAttention(32, 4), nn.MultiheadAttention(32, 4)
+    weights = deepscope.compare(before, after, instruments=["spectrum"]).weights.set_index("name")
+    lefts = []
+    for start in (0, 32, 64):
+        parts = [layer.in_proj_weight.detach()[start : start + 32].double() for layer in (before, after)]
+        first, second = (torch.linalg.svd(part).U[:, 0] for part in parts)
+        lefts.append(math.degrees(math.acos(abs(float(first @ second)))))
+    row = weights.loc["in_proj_weight"]
+    assert (row["n_directions"], row["spikes_born"]) == (3, 0)
+    assert row["left_angle"] == pytest.approx(max(lefts), rel=1e-9)
+
+
+def test_angles_that_do_not_exist_have_a_reason() -> None:
+    torch.manual_seed(0)
+    a = nn.ModuleDict({"conv": nn.Conv2d(8, 8, 3), "square": nn.Linear(20, 20), "none": nn.Linear(12, 12)})
+    b = nn.ModuleDict({"conv": nn.Conv2d(8, 8, 3), "square": nn.Linear(20, 20), "none": nn.Linear(12, 12)})
+    with torch.no_grad():
+        b["square"].weight.copy_(torch.eye(20))
+        b["none"].weight.zero_()
+    weights = deepscope.compare(a, b, instruments=["spectrum"]).weights.set_index("name")
+    assert dict(weights["angle_status"]) == {
+        "conv.weight": "it is several matrices, whose spikes are counted together",
+        "conv.bias": "a vector has no spectrum",
+        "square.weight": "singular value 1 cannot be told from the next",
+        "square.bias": "a vector has no spectrum",
+        "none.weight": "all values are zero",
+        "none.bias": "a vector has no spectrum",
+    }
+    assert weights[["left_angle", "right_angle", "n_directions"]].isna().all(axis=None)
+    assert weights.loc["conv.weight", "spikes_born"] == 0
+
+
+def test_without_the_spectrum_nothing_is_decomposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from deepscope.lab import _turned
+
+    monkeypatch.setattr(_turned, "leading_directions", lambda *_: pytest.fail("a matrix was decomposed"))
+    weights = deepscope.compare(*two(), instruments=["anatomy"]).weights
+    assert set(weights["angle_status"]) == {"spectrum was not run"}
+    assert weights[["left_angle", "right_angle", "n_directions", "spikes_born"]].isna().all(axis=None)
+
+
+def test_at_most_ten_directions_are_followed() -> None:
+    torch.manual_seed(0)
+    before, after = nn.Linear(96, 64, bias=False), nn.Linear(96, 64, bias=False)
+    with torch.no_grad():
+        for height in range(12):
+            after.weight += (0.5 + 0.1 * height) * torch.outer(torch.randn(64), torch.randn(96))
+    (row,) = deepscope.compare(before, after, instruments=["spectrum"]).weights.to_dict("records")
+    assert (row["spikes_born"], row["n_directions"]) == (12, 10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -101,7 +101,7 @@ def examine(
 def compare(
     a: str,
     b: str,
-    *,
+    *more: str,
     data: Data = None,
     loss: Loss = None,
     instruments: Instruments = None,
@@ -112,7 +112,9 @@ def compare(
     device: Device = None,
     offline: Offline = False,
 ) -> int:
-    """Compare two networks by name: change in weights per tensor, and both tables side by side.
+    """Compare networks by name: change in weights per tensor, and both tables side by side.
+
+    With three or more, the steps of a training in their order: the spectrum of every matrix over the steps.
 
     Parameters
     ----------
@@ -120,6 +122,8 @@ def compare(
         The first: a checkpoint, or package.module:factory.
     b
         The second.
+    more
+        Further steps of a training.
     """
     from deepscope.lab import compare as run_comparison
     from deepscope.report import comparison_text
@@ -127,6 +131,9 @@ def compare(
     command = command_of("compare", compare, locals())
     go_offline(offline)
     check_writable(out)
+    if more:
+        _refuse_beside_steps(data, loss, instruments)
+        return _trajectory((a, b, *more), budget, out, json, seed, device, command)
     with user_code():
         one, _ = subject(a, None, data, loss, seed, device)
         other, _ = subject(b, None, data, loss, seed, device)
@@ -146,6 +153,32 @@ def compare(
     _say_failures(comparison.a)
     _say_failures(comparison.b)
     return PARTLY if comparison.a.failed or comparison.b.failed else DONE
+
+
+def _refuse_beside_steps(data: str | None, loss: str | None, instruments: str | None) -> None:
+    from deepscope.core import UsageError
+
+    if data or loss or instruments not in (None, "spectrum"):
+        raise UsageError(
+            "three or more networks are compared by their spectrum alone",
+            todo="Leave out --data, --loss and --instruments, or compare two.",
+        )
+
+
+def _trajectory(
+    targets: Sequence[str], budget: Budget, out: Path | None, json: bool, seed: int, device: str | None, command: str
+) -> int:
+    from deepscope.lab import trajectory
+    from deepscope.report import trajectory_text
+
+    with user_code():
+        subjects = [subject(each, None, None, None, seed, device)[0] for each in targets]
+        with progress() as tell:
+            found = trajectory(subjects, budget=budget, seed=seed, progress=tell, command=command)
+    if out is not None:
+        save(found.save, out)
+    show(found.to_dict(), trajectory_text, json=json, out=out)
+    return PARTLY if found.failed else DONE
 
 
 def _stored(keep: Callable[[Examination], object], examination: Examination) -> bool:

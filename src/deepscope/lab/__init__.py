@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from deepscope.lab._store import OpenRun, earlier_trials, keep, open_run
     from deepscope.lab._study import StudyRun, plan_study, run_study
     from deepscope.lab._target import subject_of
+    from deepscope.lab._trajectory import Trajectory, trajectory
     from deepscope.lab._trial_log import TrialLog, read_trials
     from deepscope.lab._trial_record import TrialRecord, trials_table
 
@@ -40,6 +41,7 @@ _HOME = {
     "Recorded": "_record_study",
     "Run": "_runs",
     "StudyRun": "_study",
+    "Trajectory": "_trajectory",
     "TrialLog": "_trial_log",
     "TrialRecord": "_trial_record",
     "atlas": "_atlas",
@@ -68,6 +70,7 @@ _HOME = {
     "runs_folder": "_runs",
     "subject_of": "_target",
     "train_demo": "_demo",
+    "trajectory": "_trajectory",
     "trials_table": "_trial_record",
     "unrecorded": "_record_study",
     "versions": "_machine",
@@ -85,6 +88,7 @@ __all__ = [
     "Recorded",
     "Run",
     "StudyRun",
+    "Trajectory",
     "TrialLog",
     "TrialRecord",
     "atlas",
@@ -113,6 +117,7 @@ __all__ = [
     "runs_folder",
     "subject_of",
     "train_demo",
+    "trajectory",
     "trials_table",
     "unrecorded",
     "versions",

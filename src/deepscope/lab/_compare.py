@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import datetime
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from torch import Tensor
 
 from deepscope.core import Finding, Instrument, LeftOut, without_numbers
+from deepscope.instruments import SPECTRUM, Spectrum
+from deepscope.lab._difference import by_name, difference, why_no_difference
 from deepscope.lab._examination import Examination, plain_rows
 from deepscope.lab._examine import Progress, examine
 from deepscope.lab._machine import versions
 from deepscope.lab._report_file import as_text, write_report
 from deepscope.lab._target import subject_of
+from deepscope.lab._turned import NOT_TURNED, Turning
 from deepscope.report import comparison_page
 from deepscope.subject import Subject, Weight
 
 SCHEMA = "deepscope.comparison/1"
-_CHUNK = 2**20
+_COLUMNS = ("name", "shape", "relative_change", "cosine", *NOT_TURNED, "angle_status", "status")
 #: Columns of text that can change as a network is trained.
 _SAID = ("status", "phase")
 
@@ -38,7 +38,10 @@ class Comparison:
     a, b
         The two examinations.
     weights
-        One row per tensor that both have: name, shape, relative_change ‖b − a‖/‖a‖, cosine, status.
+        One row per tensor that both have: name, shape, relative_change ‖b − a‖/‖a‖, cosine; where ``spectrum`` was run:
+        spikes_born (spikes of b less those of a), and left_angle and right_angle, the largest principal angle in
+        degrees between the spans of the n_directions leading left, or right, singular vectors of a and b; angle_status
+        and status, why a number is missing. n_directions is the number of spikes of b, from 1 to 10.
     tables
         Instrument name to its table aligned by name: for each numeric column ``x``: ``x_a``, ``x_b``, ``x_change``.
     left_out
@@ -131,7 +134,7 @@ def compare(
     first, second = (
         examine(each, instruments=chosen, budget=budget, seed=seed, progress=progress) for each in (one, other)
     )
-    weights, left_out = _weights(one, other)
+    weights, left_out = _weights(one, other, _turning(first, second))
     tables = {
         name: _aligned(first.readings[name].table(), second.readings[name].table())
         for name in first.readings
@@ -140,62 +143,29 @@ def compare(
     return Comparison(first, second, weights, tables, tuple(left_out), command)
 
 
-def _weights(one: Subject, other: Subject) -> tuple[pd.DataFrame, list[LeftOut]]:
-    mine, theirs = _by_name(one), _by_name(other)
+def _turning(first: Examination, second: Examination) -> Turning | None:
+    before, after = (each.readings.get(SPECTRUM.name) for each in (first, second))
+    return Turning(before, after) if isinstance(before, Spectrum) and isinstance(after, Spectrum) else None
+
+
+def _weights(one: Subject, other: Subject, turning: Turning | None) -> tuple[pd.DataFrame, list[LeftOut]]:
+    mine, theirs = by_name(one), by_name(other)
     left_out = [LeftOut(name, f"only in {one.name} (a)") for name in mine if name not in theirs]
     left_out += [LeftOut(name, f"only in {other.name} (b)") for name in theirs if name not in mine]
-    rows = [_change(name, weight, theirs[name]) for name, weight in mine.items() if name in theirs]
-    return pd.DataFrame(rows, columns=["name", "shape", "relative_change", "cosine", "status"]), left_out
+    rows = [_change(weight, theirs[name], turning) for name, weight in mine.items() if name in theirs]
+    return pd.DataFrame(rows, columns=list(_COLUMNS)), left_out
 
 
-def _by_name(subject: Subject) -> dict[str, Weight]:
-    """Return every weight by all its names: what is tied in one network need not be in the other."""
-    return {name: weight for weight in subject.weights() for name in (weight.name, *weight.tied)}
-
-
-def _change(name: str, a: Weight, b: Weight) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "name": a.name,
-        "shape": "×".join(map(str, a.shape)),
-        "relative_change": None,
-        "cosine": None,
-    }
-    reason = a.why_not_measured or b.why_not_measured
-    if a.shape != b.shape:
-        reason = f"shapes differ: {list(a.shape)} and {list(b.shape)}"
+def _change(a: Weight, b: Weight, turning: Turning | None) -> dict[str, Any]:
+    row = {"name": a.name, "shape": "×".join(map(str, a.shape)), **NOT_TURNED}
+    reason = why_no_difference(a, b)
     if reason:
-        return {**row, "status": reason}
-    x, y = a.read().flatten(), b.read().flatten()
-    sizes = [_largest(x), _largest(y)]
-    if not all(map(math.isfinite, sizes)):
-        return {**row, "status": "non-finite values"}
-    size = max(sizes)
-    if size == 0:
-        return {**row, "relative_change": 0.0, "status": "all zero"}
-    square_a = square_b = product = difference = 0.0
-    # In units of the largest value, whose square float64 may not hold.
-    for p, q in zip(_chunks(x), _chunks(y), strict=True):
-        p, q = p / size, q / size
-        square_a += float(p @ p)
-        square_b += float(q @ q)
-        product += float(p @ q)
-        difference += float((q - p).square().sum())
-    if square_a == 0 or square_b == 0:
-        return {**row, "status": "all zero in one"}
-    relative = math.sqrt(difference / square_a)
-    cosine = max(-1.0, min(1.0, product / math.sqrt(square_a * square_b)))
-    return {**row, "relative_change": relative, "cosine": cosine, "status": "ok" if difference else "equal"}
-
-
-def _largest(flat: Tensor) -> float:
-    """Return the largest magnitude; not finite where a value is not."""
-    return float(torch.stack([chunk.abs().max() for chunk in _chunks(flat)]).max())
-
-
-def _chunks(flat: Tensor) -> Iterator[Tensor]:
-    # Two tensors in float64, and their difference, would be five times the checkpoint's largest tensor.
-    for start in range(0, flat.numel(), _CHUNK):
-        yield flat[start : start + _CHUNK].cpu().double()
+        return {**row, "status": reason, "angle_status": reason}
+    x, y = a.read(), b.read()
+    row |= difference(x, y)
+    if turning is None:
+        return {**row, "angle_status": f"{SPECTRUM.name} was not run"}
+    return row | turning.of(a, b, x, y)
 
 
 def _aligned(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:

@@ -1,12 +1,14 @@
 """Numerics that instruments share: spectra, power-law tails, random-matrix nulls.
 
-Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues`` and whatever measures the tail of one
-sample take torch tensors too; the first works on the tensor's own device. Nothing here knows a subject.
+Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues``, ``leading_directions``,
+``principal_angles`` and whatever measures the tail of one sample take torch tensors too; the first two work on the
+tensor's own device. Nothing here knows a subject.
 """
 
 from deepscope.linalg._alpha_interval import MIN_BOOTSTRAP, AlphaInterval, bootstrap_alpha
 from deepscope.linalg._bbp import bbp_eigenvalue, bbp_threshold, spike_overlap, spike_strength
 from deepscope.linalg._goodness_of_fit import goodness_of_fit
+from deepscope.linalg._leading_directions import LeadingDirections, leading_directions
 from deepscope.linalg._marchenko_pastur import (
     mp_cdf,
     mp_distance,
@@ -22,6 +24,7 @@ from deepscope.linalg._null_alpha import NullBand, null_alpha_band
 from deepscope.linalg._power_law import MIN_VALUES, PowerLawFit, fit_power_law
 from deepscope.linalg._power_law_weightwatcher import SMALL_SAMPLE, WEIGHTWATCHER_CUT, fit_power_law_weightwatcher
 from deepscope.linalg._power_laws import PowerLawFits, fit_power_laws
+from deepscope.linalg._principal_angles import principal_angles
 from deepscope.linalg._quality import log_alpha_norm, matrix_entropy, unit_determinant_tail
 from deepscope.linalg._random_gram import random_gram_eigenvalues
 from deepscope.linalg._spectra import effective_rank, gram_eigenvalues, stable_rank
@@ -36,6 +39,7 @@ __all__ = [
     "SMALL_SAMPLE",
     "WEIGHTWATCHER_CUT",
     "AlphaInterval",
+    "LeadingDirections",
     "MomentAlpha",
     "NullBand",
     "PowerLawFit",
@@ -55,6 +59,7 @@ __all__ = [
     "goodness_of_fit",
     "gram_eigenvalues",
     "hill_estimates",
+    "leading_directions",
     "log_alpha_norm",
     "matrix_entropy",
     "moment_alpha",
@@ -65,6 +70,7 @@ __all__ = [
     "mp_median",
     "mp_variance",
     "null_alpha_band",
+    "principal_angles",
     "random_gram_eigenvalues",
     "spike_overlap",
     "spike_strength",

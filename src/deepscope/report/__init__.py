@@ -10,6 +10,7 @@ from deepscope.report._comparison import comparison_page
 from deepscope.report._examination import examination_page
 from deepscope.report._sentence import comparison_sentence, sentence
 from deepscope.report._study_page import study_page
+from deepscope.report._trajectory import trajectory_page
 from deepscope.report._verdict import verdict_sentence
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from deepscope.report._reading_text import reading_text
     from deepscope.report._runs_text import compare_runs_text
     from deepscope.report._study_text import study_text
+    from deepscope.report._trajectory_text import trajectory_text
 
 # rich draws from Python's random generator when it is first imported; only what is shown in a terminal needs it.
 _HOME = {
@@ -31,6 +33,7 @@ _HOME = {
     "study_list_text": "_catalog_text",
     "study_show_text": "_catalog_text",
     "study_text": "_study_text",
+    "trajectory_text": "_trajectory_text",
 }
 
 __all__ = [
@@ -48,6 +51,8 @@ __all__ = [
     "study_page",
     "study_show_text",
     "study_text",
+    "trajectory_page",
+    "trajectory_text",
     "verdict_sentence",
 ]
 

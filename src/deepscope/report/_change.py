@@ -13,6 +13,7 @@ _EQUAL = frozenset({"equal", "all zero"})
 _DIFFERS = frozenset({"ok", "all zero in one"})
 _SHAPES_DIFFER = "shapes differ"
 _SIDES = ("a", "b", "change")
+_TURNED = ("left_angle", "right_angle", "n_directions", "spikes_born", "angle_status")
 
 
 def verdict(row: Record) -> Verdict:
@@ -40,9 +41,21 @@ def most_changed(weights: Sequence[Record]) -> list[dict[str, Any]]:
         return change is not None, -(change or 0.0)
 
     rows = sorted((row for row in weights if verdict(row) == "differs"), key=rank)
-    numbers = ("name", "relative_change", "cosine", "shape")
+    turned = [key for key in _TURNED[:2] if any(row.get(key) is not None for row in rows)]
+    numbers = ("name", "relative_change", "cosine", "shape", *turned)
     told = ("name", "status", *numbers[1:]) if any(row["status"] != "ok" for row in rows) else numbers
     return [{key: row.get(key) for key in told} for row in rows]
+
+
+def without_angles_not_measured(weights: Sequence[Record]) -> list[Record]:
+    """Leave out the columns of angles and spikes where no tensor has any.
+
+    >>> without_angles_not_measured([{"name": "fc", "left_angle": None, "angle_status": "spectrum was not run"}])
+    [{'name': 'fc'}]
+    """
+    if any(row.get(key) is not None for row in weights for key in _TURNED[:-1]):
+        return list(weights)
+    return [{key: value for key, value in row.items() if key not in _TURNED} for row in weights]
 
 
 def not_compared(weights: Sequence[Record]) -> list[dict[str, str]]:

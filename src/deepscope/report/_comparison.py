@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from deepscope.report._change import without_angles_not_measured
 from deepscope.report._findings import entries, grouped
 from deepscope.report._glance import glance
 from deepscope.report._layer_data import as_table, layer_data
@@ -49,7 +50,7 @@ def comparison_page(record: Record) -> str:
         glance=picture,
         glance_data=picture and layer_data(picture, new),
         glance_table=picture and TableView("table-glance", as_table(picture)),
-        weights=TableView("table-weights", table(weights)),
+        weights=TableView("table-weights", table(without_angles_not_measured(weights))),
         tables=[
             {"name": name, "anchor": sections[name], "table": TableView(f"rows-{sections[name]}", table(rows))}
             for name, rows in tables.items()
@@ -61,10 +62,14 @@ def comparison_page(record: Record) -> str:
 
 
 def _tracks(weights: Sequence[Record]) -> list[dict[str, Any]]:
-    """Draw the relative change on a logarithmic scale, where equal tensors have no place, and the angle."""
+    """Draw the relative change on a logarithmic scale, where equal tensors have no place, and the angles."""
     change = {each["name"]: each["relative_change"] for each in weights if each.get("relative_change")}
-    cosine = {each["name"]: each["cosine"] for each in weights if each.get("cosine") is not None}
-    return [
-        {"label": "relative change", "values": change, "scale": "log"},
-        {"label": "cosine of a and b", "values": cosine, "scale": "linear"},
-    ]
+    tracks: list[dict[str, Any]] = [{"label": "relative change", "values": change, "scale": "log"}]
+    for key, label in (
+        ("cosine", "cosine of a and b"),
+        ("left_angle", "angle of left directions (°)"),
+        ("right_angle", "angle of right directions (°)"),
+    ):
+        values = {each["name"]: each[key] for each in weights if each.get(key) is not None}
+        tracks.append({"label": label, "values": values, "scale": "linear"})
+    return tracks

@@ -46,9 +46,13 @@ _HEADERS = {
     "n_matrices": "matrices",
     "relative_change": "relative change (‖b − a‖ / ‖a‖)",
     "cosine": "cosine of a and b",
+    "left_angle": "angle of left directions (°)",
+    "right_angle": "angle of right directions (°)",
+    "n_directions": "leading directions",
+    "angle_status": "status of the angles",
 }
 _ENDINGS = {"_seconds": " (s)", "_bytes": " (B)"}
-_SIDES = {"_a": ", a", "_b": ", b", "_change": ", b − a"}
+_SIDES = {"_a": ", a", "_b": ", b", "_change": ", b − a", "_first": ", first", "_last": ", last"}
 
 
 @dataclass(frozen=True)
