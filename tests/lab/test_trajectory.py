@@ -131,3 +131,10 @@ def test_hostile_names_reach_neither_page_nor_terminal() -> None:
     console = Console(width=100, record=True, quiet=True, file=None)
     trajectory_text(record, console)
     assert "\x1b[31m" not in console.export_text()
+
+
+def test_it_draws_what_the_page_shows() -> None:
+    torch.manual_seed(0)
+    found = trajectory([torch.nn.Linear(40, 30), torch.nn.Linear(40, 30)])
+    labels = [ax.get_ylabel() for ax in found.plot().axes]
+    assert labels == ["tail exponent α", "spikes", "stable rank", "relative change\nsince the first step"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -20,8 +20,11 @@ from deepscope.lab._examine import Progress, examine
 from deepscope.lab._machine import versions
 from deepscope.lab._report_file import as_text, write_report
 from deepscope.lab._target import subject_of
-from deepscope.report import trajectory_page
+from deepscope.report import trajectory_figure, trajectory_page
 from deepscope.subject import Subject, Weight
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SCHEMA = "deepscope.trajectory/1"
 _SEEN = ("alpha", "alpha_low", "alpha_high", "n_spikes", "phase", "stable_rank")
@@ -72,6 +75,10 @@ class Trajectory:
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the trajectory as a page (``.html``) or as data (``.json``), whole or not at all."""
         return write_report(path, self.to_dict(), trajectory_page)
+
+    def plot(self) -> Figure:
+        """Draw α with its interval, spikes, stable rank and the change since the first step, over the steps."""
+        return trajectory_figure(self.to_dict())
 
     def __str__(self) -> str:
         from deepscope.report import trajectory_text

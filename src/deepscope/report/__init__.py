@@ -11,6 +11,7 @@ from deepscope.report._examination import examination_page
 from deepscope.report._sentence import comparison_sentence, sentence
 from deepscope.report._study_page import study_page
 from deepscope.report._trajectory import trajectory_page
+from deepscope.report._trajectory_figure import trajectory_figure
 from deepscope.report._verdict import verdict_sentence
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ __all__ = [
     "study_page",
     "study_show_text",
     "study_text",
+    "trajectory_figure",
     "trajectory_page",
     "trajectory_text",
     "verdict_sentence",
