@@ -216,3 +216,12 @@ def test_hill_plot_of_a_power_law_is_level():
     assert found["alpha"][100:].to_numpy() == pytest.approx(3.0, abs=0.05)
     with pytest.raises(UsageError, match="no eigenvalues of this name"):
         reading.hill("v")
+
+
+def test_a_solver_that_does_not_converge_is_a_status(monkeypatch):
+    def fail(*_, **__):
+        raise np.linalg.LinAlgError("SVD did not converge")
+
+    monkeypatch.setattr(np.linalg, "svd", fail)
+    row = row_of(gaussian(30, 40), convention="weightwatcher")
+    assert (row.alpha, row.status) == (None, "the singular value solver did not converge")

@@ -329,7 +329,10 @@ def _squared_singular_values(matrix: Tensor) -> NDArray[np.float64]:
     array = matrix.detach().cpu().float().double().numpy()
     if not np.isfinite(array).all():
         raise MeasurementError("the matrix holds values that are not finite")
-    return np.asarray(np.linalg.svd(array, compute_uv=False)[::-1] ** 2)
+    try:
+        return np.asarray(np.linalg.svd(array, compute_uv=False)[::-1] ** 2)
+    except np.linalg.LinAlgError as error:
+        raise MeasurementError("the singular value solver did not converge") from error
 
 
 def _eigenvalues(
