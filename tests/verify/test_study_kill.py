@@ -15,18 +15,21 @@ from typing import Any
 
 import psutil
 import pytest
+from paused_study import paused_study
 
 from deepscope.lab._trial_log import read_trials
 from deepscope.lab._trial_record import fingerprint
 
 pytestmark = pytest.mark.verify
 
-STUDY = Path(__file__).parents[1] / "lab" / "studies" / "paused.py"
 TRIALS = 200
+COMMAND = [sys.executable, "-m", "deepscope", "study", "run", "paused.py", "--scale", "full", "--json"]
 
 
-def command(*more: str) -> list[str]:
-    return [sys.executable, "-m", "deepscope", "study", "run", str(STUDY), "--scale", "full", "--json", *more]
+@pytest.fixture(autouse=True)
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paused_study(tmp_path)
+    monkeypatch.chdir(tmp_path)
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -34,7 +37,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def undisturbed(home: Path) -> dict[str, Any]:
-    done = subprocess.run(command(), env=environment(home), capture_output=True, text=True, check=False)
+    done = subprocess.run(COMMAND, env=environment(home), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 
@@ -65,7 +68,7 @@ def test_killed_at_twenty_random_moments_and_resumed(tmp_path: Path) -> None:
     grown = [0]
     for kill in range(20):
         process = subprocess.Popen(
-            command(), env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+            COMMAND, env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
         )
         if kill % 2:
             wait_until_stored(home, next(targets), process)
@@ -91,7 +94,7 @@ def wait_until_stored(home: Path, trials: int, process: subprocess.Popen[bytes],
 
 def test_workers_of_a_killed_run_end_by_themselves(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        command(), env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        COMMAND, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
     )
     workers = wait_for_workers(process.pid, tmp_path)
     process.kill()
@@ -104,7 +107,7 @@ def test_a_killed_worker_costs_nothing_but_its_trial_again(tmp_path: Path) -> No
     expected = found(tmp_path / "one", undisturbed(tmp_path / "one"))
     home = tmp_path / "two"
     process = subprocess.Popen(
-        command(), env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        COMMAND, env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     for worker in wait_for_workers(process.pid, home):
         worker.kill()
@@ -117,7 +120,7 @@ def test_a_killed_worker_costs_nothing_but_its_trial_again(tmp_path: Path) -> No
 
 def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        command(),
+        COMMAND,
         env=environment(tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -136,9 +139,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
 
 def test_two_runs_at_once_share_their_trials(tmp_path: Path) -> None:
     both = [
-        subprocess.Popen(
-            command(), env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        subprocess.Popen(COMMAND, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     ended = [process.communicate() for process in both]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paused_study import paused_study
 
 from deepscope.core import UsageError
 from deepscope.lab import StudyRun, run_study
@@ -57,12 +58,13 @@ def test_a_cluster_gives_the_numbers_of_one_process_also_when_a_node_is_killed(
 
     killer = threading.Thread(target=kill_a_node)
     killer.start()
-    on_cluster = run_study(STUDIES / "paused.py", scale="full", executor="ray", address=cluster.address)
+    study = paused_study(tmp_path)
+    on_cluster = run_study(study, scale="full", executor="ray", address=cluster.address)
     ended = time.monotonic()
     killer.join()
     assert killed[0] < ended
     monkeypatch.setenv("DEEPSCOPE_HOME", str(tmp_path / "inline"))
-    inline = run_study(STUDIES / "paused.py", scale="full", executor="inline")
+    inline = run_study(study, scale="full", executor="inline")
     assert found(on_cluster) == found(inline)
     assert on_cluster.record["failed"] == 0
 
