@@ -161,8 +161,8 @@ def test_student_entries_are_told_from_random():
     told = [row.phase != "random-like" for row in rows]
     print(f"\nStudent-t(3): {sum(told[40:])} of 200 told from random, and {sum(told[:40])} of 40 of 64 × 64")
     assert sum(told[40:]) >= 190
-    # The few large entries of so small a matrix are not always there: 90 % of 3,000 draws show a spike. 40 draws
-    # scatter by 5 %.
+    # 95 % is asked for, and does not hold at this size: the few large entries of so small a matrix are not always
+    # there, and about 90 % of draws show a spike. 30 of 40 is three standard deviations below that.
     assert sum(told[:40]) >= 30
 
 

@@ -76,16 +76,10 @@ def bootstrap_alpha(x: NDArray[Any] | Tensor, *, n_bootstrap: int = 200, rng: np
     The interval holds the true α of iid Pareto values in 96.0 % of 2,000 draws (n = 600; the same for every α, because
     it follows powers of x), in 94.8 % of 1,000 draws at n = 100, and in 95.8 % of 500 draws of a Pareto tail on a body
     of half the values, 600 in all. Most misses lie above the truth: choosing the start of the tail makes α̂ a little
-    too large. In another 2,000, 1,000 and 1,000 draws of the same three, the percentiles and what else could be made
-    of the same resamples held α in
-
-        percentiles                              96.0, 94.0, 94.4 %
-        basic: 2 α̂ minus the percentiles         95.0, 94.2, 91.8 %   mirrors the skew to the wrong side
-        bias-corrected percentiles               92.5, 90.8, 88.6 %   the shift taken out is the scatter of the start
-        studentised by (α − 1) / √n_tail         93.1, 91.9, 89.8 %   knows nothing of that scatter
-        (α̂ − 1) exp(±1.96 / √n_tail)             91.3, 90.7, 88.3 %   nor does this, which resamples nothing
-
-    so that percentiles alone keep their level where the tail starts inside the values.
+    too large. ``pytest -s tests/verify/test_tail_coverage.py`` prints these shares. Other intervals made of the same
+    resamples keep their level less well where the tail starts inside the values: the basic one mirrors that skew to
+    the wrong side, a correction for bias takes the scatter of the start for a shift, and the standard error
+    (α − 1) / √n_tail knows nothing of that scatter.
 
     Cost: ``n_bootstrap`` fits, 0.15 ms each for 768 values. Sources: ``clauset2009power``, ``efron1993introduction``.
 

@@ -119,10 +119,8 @@ def tracy_widom_centre(rows: float, cols: float) -> float:
 
     (√(rows − ½) + √(cols − ½))²: the largest eigenvalue is this plus ``tracy_widom_scale`` times a variable of the law
     TW₁. With these halves the error falls as min(rows, cols)^{−2/3}; with rows − 1 and cols (for the longer and the
-    shorter side), or with the bulk's edge, as its ^{−1/3}. Of 20,000 matrices of 16 × 64, 50.2 % lie above the median
-    and 0.92 % above the 99 % quantile so placed, against 47.2 % and 0.80 % with the second constants and 41.9 % and
-    0.64 % at the edge; for square ones the first two agree. Sources: ``johnstone2001distribution``; the halves,
-    ``ma2012accuracy``.
+    shorter side), or with the bulk's edge, as its ^{−1/3}: both lie too high, and for square matrices the first two
+    agree. Sources: ``johnstone2001distribution``; the halves, ``ma2012accuracy``.
 
     >>> tracy_widom_centre(100.5, 400.5)
     900.0

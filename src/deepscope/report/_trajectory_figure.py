@@ -25,10 +25,6 @@ _PANELS = (
 _SERIES = (COLORS.accent, COLORS.second, COLORS.third)
 _LONGEST = 28
 _ENDS = ("alpha_low", "alpha_high")
-# From the middle of a name's left side.
-_LEADER = {
-    "arrowstyle": "-", "color": COLORS.muted, "linewidth": 0.4, "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)
-}  # fmt: skip
 
 
 def trajectory_figure(record: Record) -> Figure:
