@@ -56,6 +56,7 @@ _COLUMNS = (
     "mp_soft_rank", "n_traps", "shuffled_alpha", "stable_rank", "effective_rank", "matrix_entropy", "rank", "log_norm",
     "log_spectral_norm", "log_alpha_norm", "alpha_weighted", "n_unit_determinant",
 )  # fmt: skip
+_WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -318,10 +319,17 @@ def _measured(
     values, status = _eigenvalues(matrices, eigenvalues, scale)
     shuffled = None
     if asked.null == "permutation" and values is not None and isinstance(matrices, Tensor):
-        order = torch.from_numpy(rng.permutation(matrices.numel())).to(matrices.device)
-        shuffled, _ = _eigenvalues(matrices.flatten()[order].view_as(matrices), eigenvalues, scale)
+        shuffled, _ = _eigenvalues(_shuffled(matrices, rng), eigenvalues, scale)
     row = weight_spectrum(weight, shape, values, status, part, read_so, asked=asked, shuffled=shuffled, rng=rng)
     return row, values
+
+
+def _shuffled(matrices: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return a copy with all entries in another order; nothing else of its size is made."""
+    copy = torch.empty(matrices.shape, dtype=matrices.dtype).copy_(matrices)
+    # As integers of the same width: NumPy has neither bfloat16 nor 8-bit floats.
+    rng.shuffle(copy.view(_WORDS[copy.itemsize]).view(-1).numpy())
+    return copy.to(matrices.device)
 
 
 def _squared_singular_values(matrix: Tensor) -> NDArray[np.float64]:

@@ -7,10 +7,13 @@ from functools import partial
 from typing import Any
 
 from deepscope.core import Cost, LeftOut, Stopwatch
+from deepscope.subject._heap import release_freed_memory
 from deepscope.subject._subject import Subject
 from deepscope.subject._weight import Weight
 
 Step = Callable[..., Any]
+#: Bytes of a tensor from which on what its measurement freed is worth giving back.
+_LARGE = 2**20
 
 
 def measure_weights(
@@ -57,6 +60,8 @@ def measure_weights(
                     del items[name]
                     on_error(name, error)
             del tensor
+            if weight.nbytes >= _LARGE:
+                release_freed_memory()
     return {name: ([*found, *subject.left_out], watches[name].cost) for name, found in items.items()}
 
 
