@@ -34,6 +34,7 @@ from deepscope.instruments._spectrum_matrices import (
     Convolution,
     check_convolution,
     ledger_of_parts,
+    ledger_of_scale,
     made_of,
     matrices_of,
     matrix_shapes,
@@ -269,7 +270,7 @@ def _step(
     asked = Asked(convention=convention, null=null, bootstrap=bootstrap, alternatives=alternatives)
     measure = partial(_spectra, conv=conv, max_side=max_side, asked=asked, seed=seed)
     items: list[_Measured | LeftOut] = (
-        [LeftOut(weight.name, reason)] if reason else measure(weight, lambda: tensor, None)
+        [LeftOut(weight.name, reason)] if reason else [*measure(weight, lambda: tensor, None), *ledger_of_scale(weight)]
     )
     for handle, derived in made_of(weight):
         items += measure(handle, partial(derived.of, tensor), derived)
