@@ -28,6 +28,7 @@ from deepscope.core import (
     nearest,
 )
 from deepscope.instruments._spectrum_circulant import CirculantMatrices
+from deepscope.instruments._spectrum_eigenvalues import eigenvalues_told_from_zero, without_rounding
 from deepscope.instruments._spectrum_findings import spectrum_findings
 from deepscope.instruments._spectrum_known import KNOWN
 from deepscope.instruments._spectrum_matrices import (
@@ -43,7 +44,7 @@ from deepscope.instruments._spectrum_matrices import (
     why_too_large,
 )
 from deepscope.instruments._spectrum_row import Asked, Convention, Null, WeightSpectrum, weight_spectrum
-from deepscope.linalg import MIN_BOOTSTRAP, gram_eigenvalues, hill_estimates
+from deepscope.linalg import MIN_BOOTSTRAP, hill_estimates
 from deepscope.subject import Derived, Subject, Weight, measure_alone, most_telling, split_ledger
 
 if TYPE_CHECKING:
@@ -312,7 +313,7 @@ def _measured(
     rng: np.random.Generator,
 ) -> _Measured:
     theirs = asked.convention == "weightwatcher"
-    eigenvalues = _squared_singular_values if theirs else _told_from_zero
+    eigenvalues = _squared_singular_values if theirs else eigenvalues_told_from_zero
     scale = 0.5 if theirs and read_so == "slices" else 1.0
     if not isinstance(matrices, Tensor) or read_so == "low-rank core":
         # Their entries are not independent: the laws of random matrices say nothing of them.
@@ -355,17 +356,8 @@ def _eigenvalues(
     pooled = np.sort(np.concatenate(parts)) if len(parts) > 1 else parts[0]
     if isinstance(matrices, CirculantMatrices):
         # All are blocks of one operator: a frequency at which it vanishes is rounding beside the others.
-        pooled = _cut(pooled, max(matrices.shape[1:]))
+        pooled = without_rounding(pooled, max(matrices.shape[1:]))
     return pooled, ""
-
-
-def _told_from_zero(matrix: Tensor) -> NDArray[np.float64]:
-    return _cut(gram_eigenvalues(matrix), max(matrix.shape))
-
-
-def _cut(eigenvalues: NDArray[np.float64], side: int) -> NDArray[np.float64]:
-    cut = side * float(np.finfo(np.float64).eps) * eigenvalues[-1]
-    return np.where(eigenvalues > cut, eigenvalues, 0.0)
 
 
 def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Spectrum:
