@@ -11,6 +11,7 @@ from torch import nn
 
 from deepscope.core import UsageError
 from deepscope.instruments import spectrum
+from deepscope.instruments._spectrum import _shuffled
 from deepscope.instruments._spectrum_findings import spectrum_findings
 from deepscope.instruments._spectrum_phase import phase_of
 from deepscope.linalg import fit_power_law, fit_power_law_weightwatcher
@@ -103,6 +104,18 @@ def test_shuffling_keeps_what_single_entries_make_and_destroys_the_rest():
     (finding,) = spectrum_findings([row])
     assert (finding.severity, finding.where) == ("warning", "w")
     assert "shuffled" in finding.evidence
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float8_e4m3fn])
+def test_a_shuffle_is_the_permutation_that_its_generator_draws(dtype):
+    # A view with strides, as a part of a fused projection is.
+    matrices = gaussian(1, 6, 30).to(dtype)[:, :, 10:20]
+    before = matrices.clone()
+    order = np.random.default_rng(3).permutation(60)
+    expected = matrices.reshape(-1)[torch.from_numpy(order)].view(1, 6, 10)
+    assert not expected.double().equal(before.double())
+    assert _shuffled(matrices, np.random.default_rng(3)).double().equal(expected.double())
+    assert matrices.double().equal(before.double())
 
 
 def test_seeds_decide_what_is_random_and_nothing_else():

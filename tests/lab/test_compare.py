@@ -34,6 +34,26 @@ def test_change_in_weights_against_the_closed_form() -> None:
     assert weights.loc["0.bias", "relative_change"] == 0
 
 
+def test_distance_from_initialisation_of_layers_that_were_trained(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 30, bias=False), nn.Linear(30, 10, bias=False))
+    torch.save(model.state_dict(), tmp_path / "initial.pt")
+    x, pull = torch.randn(20), torch.randn(30)
+    optimiser = torch.optim.SGD(model[0].parameters(), lr=0.01)
+    for _ in range(5):
+        optimiser.zero_grad()
+        (pull @ model[0](x)).backward()
+        optimiser.step()
+    torch.save(model.state_dict(), tmp_path / "trained.pt")
+    comparison = deepscope.compare(tmp_path / "initial.pt", tmp_path / "trained.pt", instruments=["anatomy"])
+    relative = comparison.weights.set_index("name")["relative_change"]
+    before = comparison.tables["anatomy"].set_index("name")["norm_a"]
+    # The gradient is pull·xᵀ at each of 5 steps; float32 rounds each entry of W by 6e-8 a step.
+    moved = 5 * 0.01 * float(pull.norm() * x.norm())
+    assert relative["0.weight"] * before["0.weight"] == pytest.approx(moved, rel=1e-5)
+    assert relative["1.weight"] == 0
+
+
 def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
     a, b = nn.Linear(1500, 1500, bias=False), nn.Linear(1500, 1500, bias=False)  # 2.25 M values: three chunks

@@ -1,5 +1,7 @@
 """One pass over the weights for many instruments."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -117,3 +119,29 @@ def test_a_models_tensors_stay_where_they_are(subject, monkeypatch):
     monkeypatch.setattr(ModuleWeight, "read", lambda self: self.tensor.detach().to("meta"))
     seen = measure_alone(subject, lambda _, tensor: [tensor is None or tensor.device.type], gathered)
     assert {each for each in seen if not isinstance(each, LeftOut)} == {"meta", True}
+
+
+MEMORY = """
+import psutil, torch
+from torch import nn
+from deepscope.subject import Subject, measure_alone
+resident = lambda: psutil.Process().memory_info().rss
+kept = []
+def step(weight, tensor):
+    # Blocks of other sizes each time, and something small that stays behind above them.
+    wide = [tensor.to(torch.float64) * k for k in (1, 2)]
+    kept.append(torch.ones(10_000 + len(kept)))
+    return [float(wide[1].amax())]
+model = nn.ParameterList([torch.ones(700 + 30 * k, 1000) for k in range(40)])
+measure_alone(Subject(nn.Linear(600, 600)), step, lambda *_: None)
+before = resident()
+measure_alone(Subject(model), step, lambda *_: None)
+print((resident() - before) / 2**20)
+"""
+
+
+@pytest.mark.verify
+def test_what_a_pass_has_freed_is_given_back():
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    # The 40 vectors that stay are 2 MiB; the largest matrix alone is 14 in float64.
+    assert float(done.stdout) < 6

@@ -4,6 +4,7 @@ from deepscope.core import Instrument
 from deepscope.instruments._anatomy import ANATOMY, Anatomy, anatomy
 from deepscope.instruments._health import HEALTH, Health, health
 from deepscope.instruments._spectrum import SPECTRUM, Spectrum, spectrum
+from deepscope.instruments._spike_directions import SpikeDirections, spike_directions
 
 #: All instruments, in the order in which a report shows them.
 INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH)
@@ -16,7 +17,9 @@ __all__ = [
     "Anatomy",
     "Health",
     "Spectrum",
+    "SpikeDirections",
     "anatomy",
     "health",
     "spectrum",
+    "spike_directions",
 ]

@@ -222,7 +222,8 @@ def _tensor_anatomy(weight: Weight, tensor: Tensor | None) -> TensorAnatomy:
         rms=rms,
         max_abs=max_abs,
         init_ratio=rms / default.std if default else None,
-        **(_history(tensor, weight, rms, max_abs) if default and max_abs else {}),
+        # Rounding to a few levels leaves no distribution that an initialiser draws from.
+        **(_history(tensor, weight, rms, max_abs) if default and max_abs and weight.quantised is None else {}),
         digest=_digest(tensor) if matrix and seen.smallest < seen.largest else "",
     )
 

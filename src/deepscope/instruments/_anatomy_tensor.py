@@ -20,8 +20,8 @@ class TensorAnatomy:
     init_ratio
         ``rms`` over the standard deviation of PyTorch's default initialisation for this layer.
     initialiser
-        The initialiser that the values cannot be told from, ``""`` where they can, None where there are too few or all
-        are zero.
+        The initialiser that the values cannot be told from, ``""`` where they can, None where there are too few, all
+        are zero, or they are quantised.
     initialiser_is_sharp
         Whether it is uniform, so that the least training would show; training that moves values of a normal one by
         less than some 30 % does not.

@@ -28,12 +28,14 @@ from deepscope.core import (
     nearest,
 )
 from deepscope.instruments._spectrum_circulant import CirculantMatrices
+from deepscope.instruments._spectrum_eigenvalues import eigenvalues_told_from_zero, without_rounding
 from deepscope.instruments._spectrum_findings import spectrum_findings
 from deepscope.instruments._spectrum_known import KNOWN
 from deepscope.instruments._spectrum_matrices import (
     Convolution,
     check_convolution,
     ledger_of_parts,
+    ledger_of_scale,
     made_of,
     matrices_of,
     matrix_shapes,
@@ -42,7 +44,7 @@ from deepscope.instruments._spectrum_matrices import (
     why_too_large,
 )
 from deepscope.instruments._spectrum_row import Asked, Convention, Null, WeightSpectrum, weight_spectrum
-from deepscope.linalg import MIN_BOOTSTRAP, gram_eigenvalues, hill_estimates
+from deepscope.linalg import MIN_BOOTSTRAP, hill_estimates
 from deepscope.subject import Derived, Subject, Weight, measure_alone, most_telling, split_ledger
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ _COLUMNS = (
     "mp_soft_rank", "n_traps", "shuffled_alpha", "stable_rank", "effective_rank", "matrix_entropy", "rank", "log_norm",
     "log_spectral_norm", "log_alpha_norm", "alpha_weighted", "n_unit_determinant",
 )  # fmt: skip
+_WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -273,7 +276,7 @@ def _step(
     asked = Asked(convention=convention, null=null, bootstrap=bootstrap, alternatives=alternatives)
     measure = partial(_spectra, conv=conv, max_side=max_side, asked=asked, seed=seed)
     items: list[_Measured | LeftOut] = (
-        [LeftOut(weight.name, reason)] if reason else measure(weight, lambda: tensor, None)
+        [LeftOut(weight.name, reason)] if reason else [*measure(weight, lambda: tensor, None), *ledger_of_scale(weight)]
     )
     for handle, derived in made_of(weight):
         items += measure(handle, partial(derived.of, tensor), derived)
@@ -314,7 +317,7 @@ def _measured(
     rng: np.random.Generator,
 ) -> _Measured:
     theirs = asked.convention == "weightwatcher"
-    eigenvalues = _squared_singular_values if theirs else _told_from_zero
+    eigenvalues = _squared_singular_values if theirs else eigenvalues_told_from_zero
     scale = 0.5 if theirs and read_so == "slices" else 1.0
     if not isinstance(matrices, Tensor) or read_so == "low-rank core":
         # Their entries are not independent: the laws of random matrices say nothing of them.
@@ -322,10 +325,17 @@ def _measured(
     values, status = _eigenvalues(matrices, eigenvalues, scale)
     shuffled = None
     if asked.null == "permutation" and values is not None and isinstance(matrices, Tensor):
-        order = torch.from_numpy(rng.permutation(matrices.numel())).to(matrices.device)
-        shuffled, _ = _eigenvalues(matrices.flatten()[order].view_as(matrices), eigenvalues, scale)
+        shuffled, _ = _eigenvalues(_shuffled(matrices, rng), eigenvalues, scale)
     row = weight_spectrum(weight, shape, values, status, part, read_so, asked=asked, shuffled=shuffled, rng=rng)
     return _Measured(row, values)
+
+
+def _shuffled(matrices: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return a copy with all entries in another order; nothing else of its size is made."""
+    copy = torch.empty(matrices.shape, dtype=matrices.dtype).copy_(matrices)
+    # As integers of the same width: NumPy has neither bfloat16 nor 8-bit floats.
+    rng.shuffle(copy.view(_WORDS[copy.itemsize]).view(-1).numpy())
+    return copy.to(matrices.device)
 
 
 def _squared_singular_values(matrix: Tensor) -> NDArray[np.float64]:
@@ -350,17 +360,8 @@ def _eigenvalues(
     pooled = np.sort(np.concatenate(parts)) if len(parts) > 1 else parts[0]
     if isinstance(matrices, CirculantMatrices):
         # All are blocks of one operator: a frequency at which it vanishes is rounding beside the others.
-        pooled = _cut(pooled, max(matrices.shape[1:]))
+        pooled = without_rounding(pooled, max(matrices.shape[1:]))
     return pooled, ""
-
-
-def _told_from_zero(matrix: Tensor) -> NDArray[np.float64]:
-    return _cut(gram_eigenvalues(matrix), max(matrix.shape))
-
-
-def _cut(eigenvalues: NDArray[np.float64], side: int) -> NDArray[np.float64]:
-    cut = side * float(np.finfo(np.float64).eps) * eigenvalues[-1]
-    return np.where(eigenvalues > cut, eigenvalues, 0.0)
 
 
 def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Spectrum:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deepscope.core import LeftOut, UsageError
 from deepscope.instruments._spectrum_circulant import CirculantMatrices
-from deepscope.subject import Derived, LowRank, Role, Weight
+from deepscope.subject import FLOAT8_DTYPES, Derived, LowRank, Role, Weight
 
 #: How a convolution [out, in, *kernel] is read: a matrix [out, in] per kernel position, one matrix [out, in·kernel], or
 #: the operator on a periodic grid.
@@ -30,6 +30,8 @@ def check_convolution(conv: str) -> None:
 
 def why_no_spectrum(weight: Weight) -> str:
     """Say why a tensor has no spectrum; empty where it has one."""
+    if weight.layout.companion:
+        return weight.layout.companion
     if weight.why_not_measured:
         return weight.why_not_measured
     if weight.layout.factor_of:
@@ -99,6 +101,13 @@ def ledger_of_parts(weight: Weight) -> list[LeftOut]:
     if weight.layout.why_whole:
         return [LeftOut(f"{weight.name}[parts]", f"measured whole: {weight.layout.why_whole}")]
     return []
+
+
+def ledger_of_scale(weight: Weight) -> list[LeftOut]:
+    """Say of 8-bit floats that no scale is beside them."""
+    if weight.dtype not in FLOAT8_DTYPES or weight.quantised is not None:
+        return []
+    return [LeftOut(f"{weight.name}[scale]", f"measured as stored, in {weight.dtype}: no scale is beside it")]
 
 
 def made_of(weight: Weight) -> Iterator[tuple[Weight, Derived]]:

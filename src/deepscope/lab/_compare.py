@@ -120,7 +120,12 @@ def compare(
     Returns
     -------
     Comparison
-        Tables side by side with their changes, and the change in weights per tensor.
+        Tables side by side with their changes, and the change in weights per tensor: where a is the network at its
+        initialisation, ``relative_change`` is the distance from it, in units of the norm that the tensor had then.
+
+    Notes
+    -----
+    Source of the distance from initialisation: ``nagarajan2019generalization``.
 
     Examples
     --------

@@ -144,7 +144,9 @@ def load_weights(model: nn.Module | None, path: str) -> None:
     """
     assert model is not None
     checkpoint = read_checkpoint(path)
-    state = {name: weight.read() for weight in checkpoint.weights for name in (weight.name, *weight.tied)}
+    # A module that holds quantised values is given them as they are stored.
+    stored = [weight.quantised or weight for weight in checkpoint.weights]
+    state = {name: weight.read() for weight in stored for name in (weight.name, *weight.tied)}
     names: dict[int, list[str]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
         names.setdefault(id(tensor), []).append(name)

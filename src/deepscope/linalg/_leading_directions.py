@@ -27,7 +27,7 @@ class LeadingDirections:
     Attributes
     ----------
     left, right
-        [rows, k] and [cols, k], float64, the largest singular value's first.
+        [rows, k] and [cols, k], float64, the largest singular value's first, each pair with uᵀWv > 0.
     error
         Bound on the angle between a span and the true one, in radians: max(rows, cols)·ε·λ₁/(λ_k − λ_{k+1}).
     """
@@ -91,7 +91,8 @@ def leading_directions(W: NDArray[Any] | Tensor, k: int) -> LeadingDirections:
     here = np.ascontiguousarray(vectors[:, :k])
     carried = (wide.T @ torch.from_numpy(here).to(wide.device)).cpu().numpy()
     # Rounding leaves the images of orthogonal vectors not quite orthogonal.
-    there = np.asarray(np.linalg.qr(carried).Q)
+    there, turned = np.linalg.qr(carried)
+    there = there * np.where(np.diag(turned) < 0, -1.0, 1.0)
     left, right = (there, here) if tall else (here, there)
     return LeadingDirections(left=left, right=right, error=rounding / gap)
 

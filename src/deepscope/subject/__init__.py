@@ -20,9 +20,10 @@ from deepscope.subject._loss import n_samples, scalar_loss
 from deepscope.subject._pass import Step, StepResult, measure_alone, measure_weight, split_ledger
 from deepscope.subject._subject import Subject
 from deepscope.subject._undisturbed import undisturbed
-from deepscope.subject._weight import MEASURED_DTYPES, Role, Weight, dtype_name, torch_dtype
+from deepscope.subject._weight import FLOAT8_DTYPES, MEASURED_DTYPES, Role, Weight, dtype_name, torch_dtype
 
 __all__ = [
+    "FLOAT8_DTYPES",
     "MEASURED_DTYPES",
     "Activation",
     "Batch",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import nn
 
@@ -15,16 +15,16 @@ from deepscope.subject._gates import gate_layout
 from deepscope.subject._heads import heads_told
 from deepscope.subject._layout import WHOLE, Layout
 from deepscope.subject._normed import normed, plain_name
+from deepscope.subject._quantised import dequantised
 from deepscope.subject._weight import Role, Weight
 
-W = TypeVar("W", bound=Weight)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def laid_out(
-    weights: Sequence[W], config: Mapping[str, Any], modules: Mapping[str, nn.Module] | None = None
-) -> tuple[W, ...]:
-    """Return the handles, each with the layout that its module, its name or the config tells.
+    weights: Sequence[Weight], config: Mapping[str, Any], modules: Mapping[str, nn.Module] | None = None
+) -> tuple[Weight, ...]:
+    """Return the handles, each with the layout that its module, its name or the config tells; quantised ones undone.
 
     Parameters
     ----------
@@ -35,6 +35,7 @@ def laid_out(
     modules
         The live model's modules by name.
     """
+    weights, companions = dequantised(weights, config)
     by_name = {weight.name: weight for weight in weights}
     # Vectors of spectral normalisation are named like directions of weight normalisation.
     shapes = {plain_name(weight.name): weight.shape for weight in weights if len(weight.shape) > 1}
@@ -42,6 +43,7 @@ def laid_out(
     layouts = {name: told.layout(weight, name) for name, weight in by_name.items()}
     _add_normed(layouts, by_name, told)
     _add_adapters(layouts, by_name, told)
+    layouts |= companions
     return tuple(replace(weight, layout=layouts[weight.name]) for weight in weights)
 
 

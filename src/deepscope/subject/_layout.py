@@ -60,6 +60,8 @@ class Layout:
         Name of the matrix of which the tensor is only a factor; empty where the network uses the tensor itself.
     derived
         Matrices that the network makes of this tensor and of others.
+    companion
+        What the tensor is to another beside it, such as the scale of quantised values; empty where it is none.
     """
 
     parts: tuple[Part, ...] = ()
@@ -67,6 +69,7 @@ class Layout:
     groups: int = 1
     factor_of: str = ""
     derived: tuple[Derived, ...] = ()
+    companion: str = ""
 
 
 #: One matrix, as far as is known.

@@ -47,7 +47,7 @@ class ModuleWeight(Weight):
         vars(self).update(state, tensor=torch.load(io.BytesIO(state["tensor"]), weights_only=True))
 
 
-def module_weights(model: nn.Module) -> tuple[tuple[ModuleWeight, ...], tuple[LeftOut, ...]]:
+def module_weights(model: nn.Module) -> tuple[tuple[Weight, ...], tuple[LeftOut, ...]]:
     """List every parameter, then every buffer, once; further names of the same tensor go to the ledger.
 
     Raises

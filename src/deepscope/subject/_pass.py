@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from deepscope.core import Cost, LeftOut, Stopwatch
+from deepscope.subject._heap import release_freed_memory
 from deepscope.subject._subject import Subject
 from deepscope.subject._weight import Weight
 
 #: ``step(weight, tensor)``: an instrument's records of one tensor, None where it cannot be measured.
 Step = Callable[..., Sequence[Any]]
+#: Bytes of a tensor from which on what its measurement freed is worth giving back.
+_LARGE = 2**20
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ def measure_weight(
             except (Exception, SystemExit) as error:
                 failure = error
         results[name] = StepResult(records, watch.cost, failure)
+    del tensor
+    if weight.nbytes >= _LARGE:
+        release_freed_memory()
     return results
 
 

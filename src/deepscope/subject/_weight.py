@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import torch
@@ -13,9 +13,9 @@ from torch import Tensor
 from deepscope.subject._columns import layer_of
 from deepscope.subject._layout import WHOLE, Layout
 
+FLOAT8_DTYPES = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
 #: Floating-point types that instruments measure; other tensors go to the ledger.
-MEASURED_DTYPES = ("float32", "float64", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2",
-                   "float8_e4m3fnuz", "float8_e5m2fnuz")  # fmt: skip
+MEASURED_DTYPES = ("float32", "float64", "bfloat16", "float16", *FLOAT8_DTYPES)
 
 
 class Role(StrEnum):
@@ -53,6 +53,10 @@ class Weight(ABC):
         which PyTorch scales all its weights.
     layout
         How its values are laid out, where the module, its name or the model's config tells.
+    quantised
+        Handle of the stored values where these are quantised and ``read`` returns what they stand for; else None.
+    why_encoded
+        Why its stored values are not the network's own and cannot be turned into them; empty where they are or can.
     """
 
     name: str
@@ -62,10 +66,12 @@ class Weight(ABC):
     tied: tuple[str, ...] = ()
     fan_in: int | None = None
     layout: Layout = WHOLE
+    quantised: Weight | None = field(default=None, repr=False)
+    why_encoded: str = ""
 
     @abstractmethod
     def read(self) -> Tensor:
-        """Return the values, detached, on their own device and in their own dtype.
+        """Return the values, detached, on their own device and in their own dtype; in float32 those of quantised ones.
 
         Raises
         ------
@@ -91,7 +97,9 @@ class Weight(ABC):
     @property
     def why_not_measured(self) -> str:
         """Why no instrument can measure it; empty where one can."""
-        if self.dtype not in MEASURED_DTYPES:
+        if self.why_encoded:
+            return self.why_encoded
+        if self.dtype not in MEASURED_DTYPES and self.quantised is None:
             return f"{self.dtype} is not a floating-point type that is measured"
         if self.count == 0:
             return f"has no values (shape {list(self.shape)})"
