@@ -26,13 +26,15 @@ class Eigenpairs:
     values
         θ, [count].
     residuals
-        ‖Av − θv‖ and an allowance for rounding, [count]: an eigenvalue of A certainly lies as close to θ as this.
+        ‖Av − θv‖ and an allowance for rounding, [count]: an eigenvalue of A certainly lies as close to θ as this. That
+        it is the one in the same place, the largest for the first, is as sure as that none was missed.
     gaps
         Distance from θ to the nearest other Ritz value's interval θ′ ± ‖r′‖, [count]; 0 where the intervals overlap,
         infinite where there is no other.
     errors
         Bound on |θ − λ|, [count]: the residual, or the smaller ‖r‖²/gap where gap > ‖r‖. That one holds if no other
-        eigenvalue of A lies within the gap, as is the case when the Ritz intervals hold all of that neighbourhood.
+        eigenvalue of A lies within the gap: of a pair set apart, not of one at the edge of a dense part of the
+        spectrum, where eigenvalues outnumber Ritz values and it is an estimate.
     converged
         Whether ``errors`` is within the tolerance, [count].
     vectors
@@ -75,7 +77,7 @@ def block_lanczos(
     largest: int = 0,
     smallest: int = 0,
     generator: torch.Generator,
-    block_size: int = 1,
+    block_size: int = 2,
     tolerance: float = 0.01,
     negligible: float = 1e-3,
     max_basis: int = 100,
@@ -98,8 +100,10 @@ def block_lanczos(
     generator
         For the start; the result is a function of its state.
     block_size
-        Vectors per product. An eigenvalue of multiplicity m is found m times for certain only with a block of m; a
-        larger block costs more products, though fewer steps.
+        Vectors per product. An eigenvalue of multiplicity m is found m times for certain only with a block of m. And
+        what is nearly orthogonal to the start is seen late: of spectra such as networks have, at a tolerance of 1 %,
+        single vectors missed one of the three largest eigenvalues in 1 to 31 % of runs, two in 0 to 3 %, with 1.4
+        times the products, three in at most 1 %, with 1.8 times.
     tolerance, negligible
         A pair has converged when its error is at most tolerance·max(|θ|, negligible·‖A‖).
     max_basis
@@ -110,7 +114,7 @@ def block_lanczos(
     Returns
     -------
     SpectrumEnds
-        When the basis was full before all pairs converged, the pairs as they then were.
+        Where the basis was full before all pairs converged, the pairs as they then were.
 
     Raises
     ------
@@ -225,7 +229,7 @@ def _taken(space: KrylovSpace, pairs: _Judged, chosen: NDArray[np.intp], vectors
 
 def _status(missing: int, complete: bool, capacity: int) -> str:
     if missing:
-        return f"{missing} eigenvalues had not converged when the basis of {capacity} was full"
+        return f"{missing} of the eigenvalues had not converged when the basis of {capacity} was full"
     if not complete:
         return f"the basis of {capacity} was full before all copies of repeated eigenvalues were looked for"
     return "ok"

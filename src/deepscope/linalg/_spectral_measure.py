@@ -155,4 +155,5 @@ def _weight_below(nodes: Floats, weights: Floats, residuals: Floats, x: Floats) 
     most = (np.sqrt(inside) + np.sum(leak * ~left, axis=1)) ** 2
     most_above = (np.sqrt(1.0 - inside) + np.sum(leak * left, axis=1)) ** 2
     low = np.maximum(total[np.maximum(below - 1, 0)], 1.0 - most_above)
-    return low, inside, np.minimum(total[below + 1], most)
+    high = np.minimum(total[below + 1], most)
+    return np.minimum(low, inside), inside, np.maximum(high, inside)
