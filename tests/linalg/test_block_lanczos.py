@@ -215,6 +215,14 @@ def test_an_eigenvalue_lies_within_every_residual():
         assert (distance <= found.residuals).all()
 
 
+def test_one_vector_alone_does_not_converge():
+    operator = LinearOperator.from_matrix(with_spectrum(PLANTED["separated"]))
+    first = block_lanczos(operator, largest=1, block_size=1, max_basis=1, generator=seeded()).largest
+    assert (first.gaps[0], first.errors[0] > 0.1, first.converged[0]) == (0, True, False)
+    ends = block_lanczos(operator, largest=1, block_size=1, generator=seeded())
+    assert ends.largest.values[0] == pytest.approx(10.0, rel=0.01)
+
+
 def test_no_squared_bound_where_intervals_overlap():
     operator = LinearOperator.from_matrix(with_spectrum(np.linspace(0.0, 1.0, 300)))
     found = block_lanczos(operator, largest=2, tolerance=1e-6, max_basis=6, generator=seeded()).largest
