@@ -13,6 +13,7 @@ from deepscope.linalg._estimate import Band, Estimate
 from deepscope.linalg._goodness_of_fit import goodness_of_fit
 from deepscope.linalg._hutch_plus_plus import hutch_plus_plus
 from deepscope.linalg._hutchinson import DiagonalEstimate, hutchinson, hutchinson_blocks, hutchinson_diagonal
+from deepscope.linalg._infinite_width import InfiniteWidthKernel, infinite_width_kernel
 from deepscope.linalg._kurtosis import Kurtosis, kurtosis
 from deepscope.linalg._lanczos_quadrature import lanczos_quadrature
 from deepscope.linalg._leading_directions import LeadingDirections, leading_directions
@@ -54,6 +55,7 @@ __all__ = [
     "DiagonalEstimate",
     "Eigenpairs",
     "Estimate",
+    "InfiniteWidthKernel",
     "Kurtosis",
     "LeadingDirections",
     "LinearOperator",
@@ -84,6 +86,7 @@ __all__ = [
     "hutchinson",
     "hutchinson_blocks",
     "hutchinson_diagonal",
+    "infinite_width_kernel",
     "kurtosis",
     "lanczos_quadrature",
     "leading_directions",
