@@ -14,6 +14,7 @@ from deepscope.core import MeasurementError, UsageError, nearest
 from deepscope.instruments._spectrum_eigenvalues import eigenvalues_told_from_zero
 from deepscope.instruments._spectrum_matrices import (
     Convolution,
+    by_head,
     check_convolution,
     made_of,
     matrices_of,
@@ -73,7 +74,8 @@ def spike_directions(subject: Subject, name: str, *, conv: Convolution = "slices
     subject
         A model or the weights of a checkpoint.
     name
-        Of a matrix, as in the table of ``spectrum``: ``fc.weight``, ``attn.c_attn.weight[query]``.
+        Of a matrix, as in the table of ``spectrum``: ``fc.weight``, ``attn.c_attn.weight[query]``, or a head of it,
+        ``attn.c_attn.weight[query 3]``.
     conv
         How a convolution is read, as in ``spectrum``; ``"flattened"`` is one matrix, the other ways are many.
 
@@ -152,8 +154,10 @@ def _matrices(subject: Subject, conv: Convolution) -> Iterator[_Matrix]:
     for stored in subject.weights():
         own: list[tuple[Weight, Derived | None]] = [] if why_no_spectrum(stored) else [(stored, None)]
         for weight, derived in [*own, *made_of(stored)]:
-            for part, shape in matrix_shapes(weight, conv).items():
-                yield _Matrix(stored, weight, derived, part, shape)
+            # Heads go by names of their own.
+            for handle in [weight, by_head(weight)] if weight.layout.heads else [weight]:
+                for part, shape in matrix_shapes(handle, conv).items():
+                    yield _Matrix(stored, handle, derived, part, shape)
 
 
 def _directions(matrix: Tensor, name: str) -> SpikeDirections:
