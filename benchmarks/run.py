@@ -15,14 +15,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import large
 import overhead
+import scale
 import spectrum
 import store
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 README = HERE.parent / "README.md"
-BENCHES: dict[str, Any] = {"spectrum": spectrum, "store": store, "overhead": overhead}
+BENCHES: dict[str, Any] = {
+    "spectrum": spectrum,
+    "large": large,
+    "scale": scale,
+    "store": store,
+    "overhead": overhead,
+}
 
 
 def machine() -> dict[str, Any]:
@@ -57,19 +65,22 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="runs of each measurement; the median counts")
     parser.add_argument("--small", action="store_true", help="less of everything, to try it out; implies --dry-run")
     parser.add_argument("--dry-run", action="store_true", help="print only; write neither results.json nor README.md")
+    parser.add_argument("--only", choices=BENCHES, action="append", help="this alone (repeatable); the rest is kept")
     parser.add_argument("--readme", action="store_true", help="measure nothing; write README.md from results.json")
     options = parser.parse_args()
     if options.readme:
         README.write_text(with_numbers(README.read_text(encoding="utf-8"), json.loads(RESULTS.read_text())), "utf-8")
         return
-    results = {"machine": machine()}
-    for name, bench in BENCHES.items():
+    asked = {name: bench for name, bench in BENCHES.items() if name in (options.only or BENCHES)}
+    results = json.loads(RESULTS.read_text()) if options.only and RESULTS.exists() else {}
+    results["machine"] = machine()
+    for name, bench in asked.items():
         results[name] = bench.bench(options.repeats, **(bench.SMALL if options.small else {}))
         print(f"{name}\n\n{bench.table(results[name])}\n", flush=True)
     if not (options.dry_run or options.small):
         RESULTS.write_text(json.dumps(results, indent=2) + "\n")
         README.write_text(with_numbers(README.read_text(encoding="utf-8"), results), "utf-8")
-    if broken := [words for name, bench in BENCHES.items() for words in bench.broken_promises(results[name])]:
+    if broken := [words for name, bench in asked.items() for words in bench.broken_promises(results[name])]:
         raise SystemExit("; ".join(broken))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,23 @@ BLOCKS = 12
 SMALL = {"blocks": 1}
 
 
-def write_weights(folder: Path, blocks: int) -> tuple[Path, Path]:
+def write(folder: Path, name: str, shapes: Mapping[str, tuple[int, int]]) -> tuple[Path, Path]:
     """Write one set of matrices for both sides: ``.safetensors`` for deepscope, ``.npz`` for the peer."""
     import numpy as np
     from safetensors.numpy import save_file
 
     rng = np.random.default_rng(0)
-    tensors = {
-        f"h{block:02d}_{part}": (0.02 * rng.standard_t(6, size=shape)).astype(np.float32)
-        for block in range(blocks)
-        for part, shape in SHAPES.items()
-    }
-    ours, theirs = folder / f"gpt2_{blocks}.safetensors", folder / f"gpt2_{blocks}.npz"
-    save_file({f"{name}.weight": tensor for name, tensor in tensors.items()}, ours)
-    np.savez(theirs, **tensors)
-    return ours, theirs
+    tensors = {name: (0.02 * rng.standard_t(6, size=shape)).astype(np.float32) for name, shape in shapes.items()}
+    for_us, for_them = folder / f"{name}.safetensors", folder / f"{name}.npz"
+    save_file({f"{name}.weight": tensor for name, tensor in tensors.items()}, for_us)
+    np.savez(for_them, **tensors)
+    return for_us, for_them
+
+
+def write_weights(folder: Path, blocks: int) -> tuple[Path, Path]:
+    """Write the matrices of so many blocks of GPT-2 small."""
+    shapes = {f"h{block:02d}_{part}": shape for block in range(blocks) for part, shape in SHAPES.items()}
+    return write(folder, f"gpt2_{blocks}", shapes)
 
 
 def worker(what: str, path: str) -> None:
@@ -85,11 +87,13 @@ def _examine(path: str) -> Callable[[], Any]:
     return lambda: examine(path)
 
 
-def _ours(what: str, path: Path) -> Costs:
+def ours(what: str, path: Path) -> Costs:
+    """Return what one of the actions of ``worker`` costs."""
     return answer(OURS, "spectrum.py", what, path)
 
 
-def _theirs(path: Path, *what: str) -> Costs:
+def theirs(path: Path, *what: str) -> Costs:
+    """Return what the peer's analysis costs."""
     answered = path.with_suffix(".json")
     run([THEIRS, str(HERE / "peer_weightwatcher.py"), str(path), str(answered), *what])
     costs: Costs = json.loads(answered.read_text())["cost"]
@@ -102,16 +106,16 @@ def bench(repeats: int, blocks: int = BLOCKS) -> dict[str, Any]:
     samples: dict[str, list[Costs]] = {}
     with tempfile.TemporaryDirectory() as folder:
         files = {size: write_weights(Path(folder), size) for size in sizes}
-        ours, theirs = files[blocks]
+        for_us, for_them = files[blocks]
         # Interleaved, so that a slow moment of the machine hits all alike.
         for _ in range(repeats):
-            samples.setdefault("weightwatcher", []).append(_theirs(theirs))
+            samples.setdefault("weightwatcher", []).append(theirs(for_them))
             for what in ("alpha", "spectrum", "everything", "eigenvalues", "examine"):
-                samples.setdefault(what, []).append(_ours(what, ours))
+                samples.setdefault(what, []).append(ours(what, for_us))
             for size in sizes[:-1]:
-                samples.setdefault(f"spectrum of {4 * size}", []).append(_ours("spectrum", files[size][0]))
+                samples.setdefault(f"spectrum of {4 * size}", []).append(ours("spectrum", files[size][0]))
         # Once: it takes minutes, and its share is far from the limit.
-        samples["weightwatcher, everything"] = [_theirs(theirs, "everything")]
+        samples["weightwatcher, everything"] = [theirs(for_them, "everything")]
     costs = {what: medians(each) for what, each in samples.items()}
     cpu = {what: cost["cpu_seconds"] for what, cost in costs.items()}
     per_layer = [cpu[f"spectrum of {4 * size}"] / (4 * size) for size in sizes[:-1]] + [cpu["spectrum"] / (4 * blocks)]

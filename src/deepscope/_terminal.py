@@ -84,13 +84,12 @@ def print_table(table: Table) -> None:
 
 @contextmanager
 def progress(*, in_words: bool = False) -> Iterator[Callable[[str, float], None]]:
-    """Announce the cost in one line; on a terminal, then show how much is done.
+    """Announce the cost in one line; then show how much is done, where there is no terminal in a line now and then.
 
     Parameters
     ----------
     in_words
-        What is told says itself how much time is left: the bar needs no estimate of its own, and where there is no
-        terminal for it, a line is written now and then.
+        What is told says itself how much time is left: the bar needs no estimate of its own.
     """
     started: list[TaskID] = []
     said_at = 0.0
@@ -100,8 +99,8 @@ def progress(*, in_words: bool = False) -> Iterator[Callable[[str, float], None]
         first, now = not started, time.monotonic()
         if first:
             started.append(bar.add_task("", total=1.0))
-        if first or (in_words and bar.disable and now - said_at >= _SECONDS_BETWEEN_LINES):
-            say(what)
+        if first or (bar.disable and now - said_at >= _SECONDS_BETWEEN_LINES):
+            say(what if first or in_words else f"{what}, {done:.0%} done")
             said_at = now
         else:
             bar.update(started[0], completed=done, description=printable(what))

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
-NAMES = ("spectrum", "store", "overhead")
+NAMES = ("spectrum", "large", "scale", "store", "overhead")
 
 
 @pytest.fixture
@@ -68,6 +68,43 @@ def test_a_spectrum_that_breaks_a_promise_is_told(bench, results) -> None:
         1,
         1,
     ]
+
+
+LARGE = {
+    "repeats": 3,
+    "costs": {
+        "4096 × 4096": {
+            "weightwatcher": {"cpu_seconds": 100.0},
+            "alpha": {"cpu_seconds": 35.0},
+            "eigenvalues": {"cpu_seconds": 30.04},
+        }
+    },
+}
+
+
+def test_a_large_matrix_that_takes_too_long_is_told(bench) -> None:
+    slower = changed(LARGE, 36.0, "costs", "4096 × 4096", "alpha", "cpu_seconds")
+    assert bench.large.broken_promises(LARGE) == []
+    assert bench.large.broken_promises(slower) == ["α of 4096 × 4096 takes 0.36 of the peer's CPU time"]
+    assert bench.large.table(LARGE).splitlines()[2] == "| 4096 × 4096 | 100 s | 35.0 s | 0.35 | 30.0 s |"
+
+
+SCALED = {
+    "repeats": 2,
+    "bytes": 2_097_152_000,
+    "tensors": 200,
+    "costs": {"1": {"wall_seconds": 90.0, "cpu_seconds": 88.0}, "2": {"wall_seconds": 60.0, "cpu_seconds": 95.0}},
+    "speedup": 1.5,
+}
+
+
+def test_workers_that_do_not_share_the_work_are_told(bench) -> None:
+    assert bench.scale.broken_promises(SCALED) == []
+    slower = changed(SCALED, 1.49, "speedup")
+    assert bench.scale.broken_promises(slower) == ["two workers are 1.49 times as fast as one, not 1.5"]
+    lines = bench.scale.table(SCALED).splitlines()
+    assert lines[3] == "| 2 | 60 s | 1.50 | 95 s |"
+    assert "200 matrices of 1024 × 2560, 2.1 GB in 10 files" in lines[-1]
 
 
 STORED = {

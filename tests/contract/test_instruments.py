@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+import pickle
 import random
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,11 @@ from subjects import SUBJECTS
 
 import deepscope
 from deepscope import Instrument, Subject
-from deepscope.core import BUDGETS, SEVERITIES, Known, MeasurementError, cite
+from deepscope.core import BUDGETS, SEVERITIES, Known, LeftOut, MeasurementError, cite, pack, unpack
 from deepscope.figures import to_svg
 from deepscope.instruments import INSTRUMENTS
-from deepscope.subject import move
+from deepscope.lab._identity import code_of
+from deepscope.subject import measure_weight, move
 
 ROOT = Path(__file__).parents[2]
 EACH = pytest.mark.parametrize("instrument", INSTRUMENTS, ids=lambda i: i.name)
@@ -238,6 +241,24 @@ def test_every_weight_is_measured_or_in_the_ledger(instrument: Instrument, make:
     accounted = {*reading.table()["name"], *(name for name, _ in reading.left_out)}
     every = {name for name, _ in subject.model.named_parameters(remove_duplicate=False)}
     assert every <= accounted
+
+
+@PAIRS
+def test_what_a_tensor_gives_can_be_sent_and_stored(instrument: Instrument, make: Callable[[], Subject]) -> None:
+    if instrument.per_weight is None:
+        pytest.skip("measures layers' outputs, not tensors")
+    seeded = {"seed": 0} if instrument.per_weight.seeded else {}
+    step = pickle.loads(pickle.dumps(partial(instrument.per_weight.step, **seeded)))
+    for weight in make().weights():
+        for record in measure_weight(weight, {"it": step})["it"].records:
+            if isinstance(record, LeftOut):
+                continue
+            assert type(record) is instrument.per_weight.record
+            plain, arrays = pack(record)
+            again, other = pack(unpack(type(record), json.loads(json.dumps(plain)), arrays))
+            assert again == json.loads(json.dumps(plain))
+            assert other.keys() == arrays.keys()
+    assert code_of(instrument.per_weight.step)
 
 
 @EACH

@@ -51,7 +51,8 @@ FRESH |= {
 
 def judged(model):
     """Names of the tensors that are judged, and whether each looks untrained."""
-    steps = [module._step(weight, weight.read()) for weight in Subject(model).weights() if not weight.why_not_measured]
+    read = [(weight, weight.read()) for weight in Subject(model).weights() if not weight.why_not_measured]
+    steps = [step for weight, tensor in read for step in module._step(weight, tensor)]
     return {step.name: bool(step.initialiser) for step in steps if step.initialiser is not None}
 
 

@@ -249,7 +249,7 @@ def test_a_block_that_ends_with_an_error_leaves_what_was_done() -> None:
 def test_what_a_full_disk_kept_back_is_written_when_the_block_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     with open_run("study", "s", {}) as run:
         with monkeypatch.context() as broken:
-            broken.setattr("deepscope.lab._trial_log.os.write", no_space)
+            broken.setattr("deepscope.lab._line_log.os.write", no_space)
             run.log.append(trial(0))
         assert run.log.unwritten == 1
     assert seeds_of(find_run("last")) == [0]

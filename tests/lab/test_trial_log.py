@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepscope.lab import TrialLog, TrialRecord, read_trials
-from deepscope.lab import _trial_log as module
+from deepscope.lab import _line_log as module
 from deepscope.lab._trial_record import encode
 
 

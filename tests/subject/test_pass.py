@@ -5,10 +5,11 @@ import sys
 import time
 
 import pytest
+import torch
 from torch import nn
 
 from deepscope.core import LeftOut
-from deepscope.subject import ModuleWeight, Subject, measure_alone, measure_weights, split_ledger
+from deepscope.subject import ModuleWeight, Subject, measure_alone, measure_weight, split_ledger
 
 
 @pytest.fixture
@@ -18,46 +19,56 @@ def subject():
     return Subject(model)
 
 
-def test_each_tensor_is_read_once_for_all_in_order(subject, monkeypatch):
+def names_step(weight, _):
+    return [weight.name]
+
+
+def gathered(_, items, __):
+    return items
+
+
+def test_a_tensor_is_read_once_for_all_instruments(subject, monkeypatch):
     read = []
     monkeypatch.setattr(ModuleWeight, "read", lambda self: read.append(self.name) or self.tensor.detach())
-    announced = []
-    results = measure_weights(
-        subject,
-        {"names": lambda weight, _: weight.name, "sums": lambda _, tensor: None if tensor is None else tensor.sum()},
-        on_tensor=lambda weight: announced.append(weight.name),
-    )
+    steps = {"names": names_step, "sums": lambda _, tensor: [None if tensor is None else tensor.sum()]}
+    results = [measure_weight(weight, steps) for weight in subject.weights()]
     names = [weight.name for weight in subject.weights()]
-    assert announced == names
     # An int64 counter is shown to every step, but never read.
     assert read == [name for name in names if name != "1.num_batches_tracked"]
-    tied = LeftOut("2.bias", "the same tensor as 0.bias")
-    assert results["names"][0] == [*names, tied]
-    assert results["sums"][0][names.index("1.num_batches_tracked")] is None
-    assert results["sums"][0][-1] == tied
+    assert [each["names"].records for each in results] == [(name,) for name in names]
+    assert results[names.index("1.num_batches_tracked")]["sums"].records == (None,)
+
+
+def test_records_stand_in_order_with_the_ledger_behind_them(subject):
+    items = measure_alone(subject, names_step, gathered)
+    assert items == [*(weight.name for weight in subject.weights()), LeftOut("2.bias", "the same tensor as 0.bias")]
 
 
 def failing(weight, _):
     if weight.name == "0.bias":
         raise ZeroDivisionError
-    return weight.name
+    return [weight.name]
 
 
-def test_an_instrument_that_fails_is_left_out_and_the_others_finish(subject):
-    failed = []
-    results = measure_weights(
-        subject,
-        {"bad": failing, "good": lambda weight, _: weight.name},
-        on_error=lambda name, error: failed.append((name, type(error))),
-    )
-    assert failed == [("bad", ZeroDivisionError)]
-    assert list(results) == ["good"]
-    assert len(results["good"][0]) == len(subject.weights()) + 1
+def test_a_step_that_fails_leaves_the_others_alone(subject):
+    (bias,) = (weight for weight in subject.weights() if weight.name == "0.bias")
+    results = measure_weight(bias, {"bad": failing, "good": names_step})
+    assert isinstance(results["bad"].error, ZeroDivisionError)
+    assert results["bad"].records == ()
+    assert results["good"].error is None
+    assert results["good"].records == ("0.bias",)
 
 
-def test_without_a_handler_the_error_is_raised(subject):
+def test_a_step_that_would_end_the_process_has_failed(subject):
+    def leaves(*_):
+        raise SystemExit
+
+    assert isinstance(measure_weight(subject.weights()[0], {"it": leaves})["it"].error, SystemExit)
+
+
+def test_alone_the_error_is_raised(subject):
     with pytest.raises(ZeroDivisionError):
-        measure_weights(subject, {"bad": failing})
+        measure_alone(subject, failing, gathered)
 
 
 def test_an_interruption_is_no_instruments_failure(subject):
@@ -65,13 +76,13 @@ def test_an_interruption_is_no_instruments_failure(subject):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        measure_weights(subject, {"it": interrupted}, on_error=lambda *_: pytest.fail("taken for a failure"))
+        measure_weight(subject.weights()[0], {"it": interrupted})
 
 
 def test_one_instrument_alone_gets_its_effort_and_all_items(subject):
     def step(weight, _, top):
         sum(range(10_000))  # work that a clock of nanoseconds sees
-        return weight.name, top
+        return [(weight.name, top)]
 
     def gather(of, items, cost):
         return of, items, cost.cpu_seconds
@@ -91,8 +102,23 @@ def test_the_ledger_is_split_off():
 
 
 def test_a_step_sees_no_gradient(subject):
-    (items, _) = measure_weights(subject, {"it": lambda _, tensor: tensor is not None and tensor.requires_grad})["it"]
+    items = measure_alone(subject, lambda _, tensor: [tensor is not None and tensor.requires_grad], gathered)
     assert not any(item for item in items if not isinstance(item, LeftOut))
+
+
+def test_a_checkpoints_tensor_is_put_where_it_is_measured(tmp_path):
+    torch.save({"w": torch.ones(2, 2)}, tmp_path / "m.pt")
+    # The meta device stands for an accelerator: nothing else is on every machine.
+    subject = Subject.from_checkpoint(tmp_path / "m.pt", device="meta")
+    assert measure_alone(subject, lambda _, tensor: [tensor.device.type], gathered) == ["meta"]
+    assert subject.device == torch.device("meta")
+
+
+def test_a_models_tensors_stay_where_they_are(subject, monkeypatch):
+    # As if part of the model were on an accelerator, and its first parameter on the CPU.
+    monkeypatch.setattr(ModuleWeight, "read", lambda self: self.tensor.detach().to("meta"))
+    seen = measure_alone(subject, lambda _, tensor: [tensor is None or tensor.device.type], gathered)
+    assert {each for each in seen if not isinstance(each, LeftOut)} == {"meta", True}
 
 
 MEMORY = """

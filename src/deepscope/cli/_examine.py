@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from deepscope._terminal import progress, say, user_code
 from deepscope.cli._options import (
     DONE,
+    INTERRUPTED,
     PARTLY,
     PROBLEM,
     Device,
@@ -35,6 +36,15 @@ Instruments = Annotated[
 ]
 Data = Annotated[str | None, Parameter(help="A dataset's name, or module:callable that returns batches.")]
 Loss = Annotated[str | None, Parameter(help="A function of torch.nn.functional, or module:callable.")]
+Workers = Annotated[
+    int | None,
+    Parameter(help="Measure a checkpoint's tensors in so many processes of one thread; at most as many as processors."),
+]
+Executor = Annotated[
+    Literal["inline", "pool", "ray"] | None,
+    Parameter(help="Where a checkpoint's tensors are measured: here, in worker processes, or on a Ray cluster."),
+]
+Address = Annotated[str | None, Parameter(help='With --executor ray: the cluster, "HOST:6379" or "auto".')]
 
 
 def examine(
@@ -52,6 +62,9 @@ def examine(
     baseline: Annotated[
         Path | None, Parameter(help="With --strict: only problems that this earlier --json did not have count.")
     ] = None,
+    workers: Workers = None,
+    executor: Executor = None,
+    address: Address = None,
     seed: Seed = 0,
     device: Device = None,
     offline: Offline = False,
@@ -77,16 +90,26 @@ def examine(
         found, about = subject(target, weights, data, loss, seed, device)
         if layers is not None:
             found = found.only(*split(layers))
-        with progress() as tell:
-            examination = run_examination(
-                found,
-                instruments=split(instruments) if instruments is not None else None,
-                budget=budget,
-                seed=seed,
-                progress=tell,
-                command=command,
-                about=about,
-            )
+        try:
+            with progress() as tell:
+                examination = run_examination(
+                    found,
+                    instruments=split(instruments) if instruments is not None else None,
+                    budget=budget,
+                    seed=seed,
+                    executor=executor,
+                    workers=workers,
+                    address=address,
+                    resume=True,
+                    progress=tell,
+                    command=command,
+                    about=about,
+                )
+        except KeyboardInterrupt:
+            if found.model is not None:
+                raise
+            say("Interrupted. The tensors that were measured are kept: the same command goes on.")
+            return INTERRUPTED
     stored = _stored(keep, examination)
     if out is not None:
         save(examination.save, out)

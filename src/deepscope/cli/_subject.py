@@ -28,10 +28,7 @@ def subject(
             raise UsageError("the demo takes no --weights, --data or --loss", todo="Give a target to examine.")
         say("Training a small network on handwritten digits (the demo; a few seconds) …", transient=True)
         return train_demo(seed, device)
-    found = subject_of(target, data=data, loss=loss, weights=weights)
-    if found.model is not None and device is not None:
-        found.model.to(device)
-    return found, ""
+    return subject_of(target, data=data, loss=loss, weights=weights, device=device), ""
 
 
 def check_device(device: str) -> None:

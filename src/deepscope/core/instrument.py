@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Flag, auto
 from typing import Any
@@ -29,17 +29,22 @@ class PerWeight:
     Attributes
     ----------
     step
-        ``step(weight, tensor, **effort)``: a picklable result for one tensor, or a ``LeftOut`` saying why there is
-        none. ``tensor`` is None where the weight's dtype cannot be measured.
+        ``step(weight, tensor, **effort)``: the records of one tensor, each a ``record`` or a ``LeftOut`` saying why
+        there is none; a function at the top of its file, so that it can be sent to workers. ``tensor`` is None where
+        the weight's dtype cannot be measured.
     gather
-        ``gather(subject, items, cost)``: the reading made of all results, in the order of the weights.
+        ``gather(subject, items, cost)``: the reading made of all records, in the order of the weights.
+    record
+        The dataclass of a step's records, of what a reading can hold: what a tensor gave can then be stored, and an
+        examination that was stopped goes on.
     seeded
         Whether ``step`` takes a ``seed`` as well, from which it draws whatever is random; the same for all tensors, so
         that it derives one for each.
     """
 
-    step: Callable[..., Any]
+    step: Callable[..., Sequence[Any]]
     gather: Callable[..., Reading]
+    record: type
     seeded: bool = False
 
 

@@ -190,7 +190,11 @@ def anatomy(subject: Subject, *, generator: torch.Generator | None = None) -> An
     return reading
 
 
-def _step(weight: Weight, tensor: Tensor | None) -> TensorAnatomy:
+def _step(weight: Weight, tensor: Tensor | None) -> list[TensorAnatomy]:
+    return [_tensor_anatomy(weight, tensor)]
+
+
+def _tensor_anatomy(weight: Weight, tensor: Tensor | None) -> TensorAnatomy:
     known: dict[str, Any] = {
         "name": weight.name,
         "role": str(weight.role),
@@ -361,7 +365,7 @@ ANATOMY = Instrument(
         "kind. A layer exactly on the line at 1 among others that have left it has probably not been trained."
     ),
     source="glorot2010understanding",
-    per_weight=PerWeight(step=_step, gather=_gather),
+    per_weight=PerWeight(step=_step, gather=_gather, record=TensorAnatomy),
     pinned_by="tests/instruments/test_anatomy.py::test_every_number_against_a_closed_form",
     known=(
         Known(

@@ -258,7 +258,12 @@ def _check(convention: str, conv: str, null: str | None, bootstrap: int) -> None
         )
 
 
-_Measured = tuple[WeightSpectrum, NDArray[np.float64] | None]
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """A row of the table, and the eigenvalues where there are any."""
+
+    row: WeightSpectrum
+    eigenvalues: NDArray[np.float64] | None
 
 
 def _step(
@@ -308,8 +313,7 @@ def _spectra(
     for part, matrices in matrices_of(weight, read(), conv) if len(beyond) < len(shapes) else ():
         if part not in beyond:
             rng = np.random.default_rng(derive_seed(seed, weight.name, part))
-            row, values = _measured(matrices, weight, part, shapes[part], read_so, asked, rng)
-            items.append((row, values))
+            items.append(_measured(matrices, weight, part, shapes[part], read_so, asked, rng))
     items += [LeftOut(f"{weight.name}[{part}]" if part else weight.name, why) for part, why in beyond.items()]
     return [*items, *ledger_of_parts(weight)]
 
@@ -334,7 +338,7 @@ def _measured(
     if asked.null == "permutation" and values is not None and isinstance(matrices, Tensor):
         shuffled, _ = _eigenvalues(_shuffled(matrices, rng), eigenvalues, scale)
     row = weight_spectrum(weight, shape, values, status, part, read_so, asked=asked, shuffled=shuffled, rng=rng)
-    return row, values
+    return _Measured(row, values)
 
 
 def _shuffled(matrices: Tensor, rng: np.random.Generator) -> Tensor:
@@ -372,14 +376,13 @@ def _eigenvalues(
 
 
 def _gather(subject: Subject, items: Sequence[Any], cost: Cost) -> Spectrum:
-    flat = [each for item in items for each in ([item] if isinstance(item, LeftOut) else item)]
-    measured, left_out = split_ledger(flat)
+    measured, left_out = split_ledger(items)
     return Spectrum(
         subject=subject.name,
         left_out=left_out,
         cost=cost,
-        weights=tuple(row for row, _ in measured),
-        eigenvalues={row.name: values for row, values in measured if values is not None},
+        weights=tuple(each.row for each in measured),
+        eigenvalues={each.row.name: each.eigenvalues for each in measured if each.eigenvalues is not None},
     )
 
 
@@ -419,7 +422,7 @@ SPECTRUM = Instrument(
     ),
     source="martin2021predicting",
     efforts={"quick": {"max_side": 2048}, "standard": {"max_side": 8192}, "deep": {}},
-    per_weight=PerWeight(step=_step, gather=_gather, seeded=True),
+    per_weight=PerWeight(step=_step, gather=_gather, record=_Measured, seeded=True),
     expected_cost=_expected_cost,
     rows=("alpha-hat",),
     pinned_by="tests/verify/test_spectrum_exponent.py::test_planted_exponents_are_recovered_without_bias",

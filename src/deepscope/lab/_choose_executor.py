@@ -1,10 +1,11 @@
-"""Which executor runs a study's trials, and what each trial may use."""
+"""Which executor runs tasks, and what each may use."""
 
 from __future__ import annotations
 
+import math
 import os
 
-from deepscope.core import Study, UsageError, nearest
+from deepscope.core import UsageError, nearest
 from deepscope.lab._inline import InlineExecutor
 from deepscope.lab._limits import free_memory
 from deepscope.lab._pool import PoolExecutor
@@ -15,9 +16,27 @@ EXECUTORS = ("inline", "pool", "ray")
 
 
 def choose_executor(
-    name: str, workers: int | None, address: str | None, timeout: float | None, study: Study
+    name: str,
+    workers: int | None,
+    address: str | None,
+    *,
+    timeout: float | None = None,
+    usual_timeout: float = math.inf,
+    largest_batch: int = 1,
 ) -> Executor:
-    """Return the executor of that name, or say which options do not go with it."""
+    """Return the executor of that name, or say which options do not go with it.
+
+    Parameters
+    ----------
+    name
+        ``"inline"``, ``"pool"`` or ``"ray"``.
+    workers, address, timeout
+        What was asked for; None where nothing was.
+    usual_timeout
+        The time-out unless one was asked for.
+    largest_batch
+        How many tasks Ray is handed together.
+    """
     if name not in EXECUTORS:
         raise UsageError("unknown executor", where=name, todo=nearest(name, EXECUTORS))
     for what, value, for_ in (("address", address, "ray"), ("workers", workers, "pool")):
@@ -33,9 +52,9 @@ def choose_executor(
         raise UsageError(f"a time-out of {timeout:g} s", where="timeout", todo="Give more than 0 seconds.")
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} workers", where="workers", todo="Give at least 1, or leave it out.")
-    limit = study.timeout if timeout is None else timeout
+    limit = usual_timeout if timeout is None else timeout
     if name == "ray":
-        return RayExecutor(address, limit)
+        return RayExecutor(address, limit, largest_batch)
     if name == "inline":
         return InlineExecutor()
     # More workers than processors would only slow each other.

@@ -20,6 +20,7 @@ from deepscope.core import (
     Reading,
 )
 from deepscope.lab._report_file import as_text, write_report
+from deepscope.lab._tensor_log import TensorLog
 from deepscope.report import examination_page, sentence
 
 SCHEMA = "deepscope.examination/1"
@@ -49,6 +50,10 @@ class Examination:
         Git commit of the folder it was done in, ``+`` where files differed; ``""`` outside a repository.
     versions, hardware, date
         With what and when it was done.
+    instruments
+        The instruments themselves, by name.
+    tensor_log
+        Where the store keeps what each tensor gave, until the examination itself is stored.
     """
 
     subject: Mapping[str, Any]
@@ -66,6 +71,7 @@ class Examination:
     hardware: Mapping[str, Any]
     date: str
     instruments: Mapping[str, Instrument] = field(repr=False)
+    tensor_log: TensorLog | None = field(default=None, repr=False)
 
     @property
     def problems(self) -> tuple[Finding, ...]:

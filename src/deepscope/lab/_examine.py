@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,12 +24,17 @@ from deepscope.core import (
     UsageError,
     derive_seed,
     nearest,
-    one_line,
 )
+from deepscope.lab._choose_executor import choose_executor
 from deepscope.lab._examination import Examination
+from deepscope.lab._inline import InlineExecutor
 from deepscope.lab._machine import commit, hardware, peak_memory_bytes, versions
 from deepscope.lab._target import instruments_of, subject_of
-from deepscope.subject import Role, Subject, measure_weights, n_batches
+from deepscope.lab._task import Executor
+from deepscope.lab._tensor_log import TensorLog, tensor_log_of
+from deepscope.lab._tensor_pass import check_portable, measure_tensors, records_of
+from deepscope.lab._tensor_task import reason_of
+from deepscope.subject import Role, Subject, n_batches
 
 #: Called with what is being done and which part of the whole is done (0 to 1).
 Progress = Callable[[str, float], None]
@@ -43,6 +48,10 @@ def examine(
     instruments: Iterable[str | Instrument] | None = None,
     budget: str = "standard",
     seed: int = 0,
+    executor: str | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
     command: str = "",
     about: str = "",
@@ -64,6 +73,17 @@ def examine(
         ``"quick"``, ``"standard"`` or ``"deep"``: how many samples and how much effort.
     seed
         Every instrument draws from its own generator, derived from this.
+    executor
+        Where a checkpoint's tensors are measured: ``"inline"``, in this process; ``"pool"``, in local worker
+        processes; ``"ray"``, on a Ray cluster. They are sent handles, never tensors, and read for themselves. Inline
+        unless given, or in a pool where ``workers`` are. A worker computes with one thread.
+    workers
+        Of the pool; no more than there are processors.
+    address
+        Of the Ray cluster; each of its machines finds the checkpoint at the same path, with the same time.
+    resume
+        Keep what each tensor of a checkpoint gave until the examination is stored (``deepscope.lab.keep``), and take
+        what the same examination, stopped, has left: nothing is measured twice.
     progress
         Told what is being done, and which part of the whole is done.
     command, about
@@ -80,7 +100,7 @@ def examine(
     TargetError
         The target cannot be read.
     UsageError
-        An unknown instrument, budget, dataset or loss.
+        An unknown instrument, budget, dataset, loss or executor; workers for a live network.
 
     Examples
     --------
@@ -95,7 +115,8 @@ def examine(
     tell = progress or silent
     with Stopwatch() as watch:
         subject = subject_of(target, data=data, loss=loss)
-        session = _Session(subject, budget, seed, tell, asked=instruments is not None)
+        machine = choose_executor(executor or ("inline" if workers is None else "pool"), workers, address)
+        session = _Session(subject, budget, seed, tell, machine, asked=instruments is not None, resume=resume)
         session.run(chosen)
     return Examination(
         subject={**describe(subject, about), "layers": session.layers(chosen)},
@@ -113,14 +134,19 @@ def examine(
         hardware=hardware(),
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         instruments={instrument.name: instrument for instrument in chosen},
+        tensor_log=session.log,
     )
 
 
 class _Session:
     """One call of ``examine``: what has been measured so far, and what has failed."""
 
-    def __init__(self, subject: Subject, budget: str, seed: int, tell: Progress, *, asked: bool) -> None:
+    def __init__(
+        self, subject: Subject, budget: str, seed: int, tell: Progress, machine: Executor, *, asked: bool, resume: bool
+    ) -> None:
         self.subject, self.budget, self.seed, self.tell, self.asked = subject, budget, seed, tell, asked
+        self.machine, self.resume = machine, resume
+        self.log: TensorLog | None = None
         self.readings: dict[str, Reading] = {}
         self._found: dict[str, tuple[Finding, ...]] = {}
         self.not_run: list[LeftOut] = []
@@ -130,10 +156,13 @@ class _Session:
         possible = [instrument for instrument in instruments if self._needs_are_met(instrument)]
         by_tensor = [instrument for instrument in possible if instrument.per_weight is not None]
         others = [instrument for instrument in possible if instrument.per_weight is None]
+        efforts = {instrument.name: self._effort(instrument) for instrument in by_tensor}
+        if self.resume:
+            self.log = tensor_log_of(self.subject, by_tensor, efforts, str(self.subject.device))
         self.tell(self._announcement(possible), 0.0)
         # Tensors take about as long as all other instruments together; the bar need not be exact.
         share = len(by_tensor) / max(1, len(possible))
-        self._measure_tensors(by_tensor, share)
+        self._measure_tensors(by_tensor, efforts, share)
         for index, instrument in enumerate(others):
             self.tell(instrument.name, share + (1 - share) * index / len(others))
             self._attempt(instrument, partial(self._measure, instrument))
@@ -178,40 +207,51 @@ class _Session:
         return (
             f"Examining {self.subject.name}: {values:,} values in {len(weights):,} tensors, {self.budget} budget: "
             f"{', '.join(costs) or 'nothing can be measured'}."
+            + (f" {len(self.log.known):,} tensors were measured before." if self.log and self.log.known else "")
         )
 
     def _needs_are_met(self, instrument: Instrument) -> bool:
         try:
             self.subject.require(instrument.needs, instrument.name)
         except DeepscopeError as error:
-            self.not_run.append(LeftOut(instrument.name, _reason(error)))
+            self.not_run.append(LeftOut(instrument.name, reason_of(error)))
             if self.asked:
                 self.failed.append(instrument.name)
             return False
         return True
 
-    def _measure_tensors(self, instruments: Sequence[Instrument], share: float) -> None:
+    def _measure_tensors(
+        self, instruments: Sequence[Instrument], efforts: Mapping[str, Mapping[str, Any]], share: float
+    ) -> None:
         if not instruments:
             return
-        by_name = {instrument.name: instrument for instrument in instruments}
-        steps = {name: self._step(instrument) for name, instrument in by_name.items()}
-        total = sum(weight.count for weight in self.subject.weights()) or 1
-        seen = 0
+        steps = {each.name: partial(_per_weight(each).step, **efforts[each.name]) for each in instruments}
+        if not isinstance(self.machine, InlineExecutor):
+            check_portable(self.subject, steps)
+        try:
+            results = measure_tensors(
+                self.subject, steps, self.machine, self.log, lambda what, done: self.tell(what, share * done)
+            )
+        finally:
+            if self.log is not None:
+                self.log.close()
+        for result in results:
+            if result.lost:
+                self._not_run(result.name, result.lost)
+        for instrument in instruments:
+            name = instrument.name
+            errors = [result.errors[name] for result in results if name in result.errors]
+            if errors:
+                self._not_run(name, errors[0])
+                continue
+            records = records_of(name, results, self.subject.left_out)
+            cost = sum((result.costs[name] for result in results if not result.lost), Cost())
+            self._attempt(instrument, partial(_per_weight(instrument).gather, self.subject, records, cost))
 
-        def on_tensor(weight: Any) -> None:
-            nonlocal seen
-            self.tell(weight.name, share * seen / total)
-            seen += weight.count
-
-        results = measure_weights(self.subject, steps, on_tensor=on_tensor, on_error=self._fail)
-        for name, (items, cost) in results.items():
-            gather = _per_weight(by_name[name]).gather
-            self._attempt(by_name[name], partial(gather, self.subject, items, cost))
-
-    def _step(self, instrument: Instrument) -> Callable[..., Any]:
-        per_weight, effort = _per_weight(instrument), instrument.effort(self.budget)
-        seed = {"seed": derive_seed(self.seed, instrument.name)} if per_weight.seeded else {}
-        return partial(per_weight.step, **effort, **seed)
+    def _effort(self, instrument: Instrument) -> dict[str, Any]:
+        seeded = _per_weight(instrument).seeded
+        seed = {"seed": derive_seed(self.seed, instrument.name)} if seeded else {}
+        return {**instrument.effort(self.budget), **seed}
 
     def _measure(self, instrument: Instrument) -> Reading:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, instrument.name))
@@ -227,10 +267,10 @@ class _Session:
             self.readings[instrument.name], self._found[instrument.name] = reading, found
         except (Exception, SystemExit) as error:
             # A model's forward pass may even try to end the process.
-            self._fail(instrument.name, error)
+            self._not_run(instrument.name, reason_of(error))
 
-    def _fail(self, name: str, error: BaseException) -> None:
-        self.not_run.append(LeftOut(name, _reason(error)))
+    def _not_run(self, name: str, reason: str) -> None:
+        self.not_run.append(LeftOut(name, reason))
         self.failed.append(name)
 
 
@@ -285,13 +325,6 @@ def _command(subject: Subject, instruments: Sequence[Instrument], budget: str, s
     if instruments:
         words += ["--instruments", ",".join(instrument.name for instrument in instruments)]
     return shlex.join([*words, "--budget", budget, "--seed", str(seed)])
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, DeepscopeError):
-        said, _, todo = str(error).partition("\n")
-        return f"{said.removesuffix('.')}. {todo}".rstrip()
-    return one_line(error)
 
 
 def silent(what: str, done: float) -> None:

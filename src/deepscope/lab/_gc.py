@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deepscope.core import DeepscopeError, UsageError, home
 from deepscope.lab import _index
 from deepscope.lab._draft import LOCK, abandoned, leftovers, remove
-from deepscope.lab._runs import Run, runs, runs_folder
+from deepscope.lab._runs import Run, runs, runs_folder, tensor_logs
 from deepscope.lab._store import earlier_trials
 from deepscope.lab._trial_record import fingerprint
 
 Garbage = tuple[Path, str]
 
+_STALE_SECONDS = 30 * 24 * 3600.0
+
 
 def collect_garbage(*, dry_run: bool = False) -> list[tuple[Path, int, str]]:
     """Remove what holds nothing that the store does not hold elsewhere.
 
-    That is: what killed writers have left; a study's run all of whose finished trials are, bit for bit, in newer runs,
-    if it was never finished or a newer one gives the verdict of the same protocol; checkpoints of finished trials. What
-    is being written is not touched, nor is an examination, nor anything that cannot be read.
+    That is: what killed writers have left; what an examination that was stopped a month ago had measured; a study's
+    run all of whose finished trials are, bit for bit, in newer runs, if it was never finished or a newer one gives the
+    verdict of the same protocol; checkpoints of finished trials. What is being written is not touched, nor is an
+    examination, nor anything that cannot be read.
 
     Parameters
     ----------
@@ -62,6 +66,9 @@ def _leftovers(studies: dict[str, list[Run]]) -> Iterator[Garbage]:
     yield from ((path, reason) for path in leftovers(folder))
     # Whoever is writing one of these does without the index.
     yield from ((path, reason) for path in sorted(folder.glob(f".{_index.NAME}.*.part")))
+    for path in sorted(tensor_logs().glob("*")):
+        if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            yield path, "of an examination that was stopped a month ago"
     for run in (run for its in studies.values() for run in its if (run.path / LOCK).exists()):
         if _is_idle(run):
             yield from ((path, reason) for path in sorted(run.path.rglob(".*.part")))

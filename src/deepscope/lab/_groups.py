@@ -1,4 +1,4 @@
-"""What the trials of workers have started and left behind: it ends with its worker."""
+"""What the tasks of workers have started and left behind: it ends with its worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class WorkerGroups:
         self._leaders: dict[int, psutil.Process] = {}
 
     def lives(self, pid: int) -> None:
-        """Note a worker that has ended a trial and waits for the next; 0 is none."""
+        """Note a worker that has ended a task and waits for the next; 0 is none."""
         if pid and pid not in self._leaders:
             with suppress(psutil.NoSuchProcess):
                 self._leaders[pid] = psutil.Process(pid)

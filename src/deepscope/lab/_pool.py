@@ -1,4 +1,4 @@
-"""Trials in a pool of local processes: the death of a worker costs its own trial only, which is tried once more."""
+"""Tasks in a pool of local processes: the death of a worker costs its own task only, which is tried once more."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ import signal
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic
 
 import psutil
 
 from deepscope.core import DeepscopeError, one_line
 from deepscope.lab._groups import WorkerGroups
 from deepscope.lab._limits import one_thread_for_children
-from deepscope.lab._task import TrialTask, took_too_long
-from deepscope.lab._trial_record import TrialRecord
+from deepscope.lab._task import R, Task, took_too_long
 from deepscope.lab._worker import Slots, start_worker, work
 
 _ATTEMPTS = 2
-#: Pools that may break one after the other before a trial ends.
+#: Pools that may break one after the other before a task ends.
 _BREAKS = 3
 _POLL_SECONDS = 0.1
 #: A worker that has been gone for so long will send nothing more.
@@ -33,14 +32,14 @@ _GONE_SECONDS = 1.0
 
 
 class PoolExecutor:
-    """Runs trials in local worker processes.
+    """Runs tasks in local worker processes.
 
     Parameters
     ----------
     workers
         How many at once.
     timeout
-        Wall-clock seconds that a trial may take, by a clock that does not jump.
+        Wall-clock seconds that a task may take, by a clock that does not jump; infinity for no limit.
 
     Notes
     -----
@@ -49,7 +48,7 @@ class PoolExecutor:
 
     def __init__(self, workers: int, timeout: float) -> None:
         self._workers, self._timeout = workers, timeout
-        # Twice as many trials are handed out as can run, so that no worker waits for the next.
+        # Twice as many tasks are handed out as can run, so that no worker waits for the next.
         self._slots = 2 * workers
         context = multiprocessing.get_context("spawn")
         self._shared = Slots(context, self._slots)
@@ -61,11 +60,11 @@ class PoolExecutor:
         return self._workers
 
     def done(self) -> float:
-        """Return the sum of the fractions of the trials that are running."""
+        """Return the sum of the fractions of the tasks that are running."""
         return self._shared.done()
 
-    def run(self, tasks: Sequence[TrialTask]) -> Iterator[TrialRecord]:
-        """Yield each trial's record as it ends."""
+    def run(self, tasks: Sequence[Task[R]]) -> Generator[R, None, None]:
+        """Yield what each task returns as it ends."""
         waiting = deque(tasks)
         deaths: Counter[str] = Counter()
         breaks = 0
@@ -78,12 +77,12 @@ class PoolExecutor:
                 raise DeepscopeError(
                     "no worker process can be started",
                     where=f"{self._workers} workers",
-                    todo='In a script of your own, call run_study under `if __name__ == "__main__":`; '
+                    todo='In a script of your own, call deepscope under `if __name__ == "__main__":`; '
                     "or use fewer workers, or the inline executor.",
                 )
 
-    def _until_broken(self, waiting: deque[TrialTask], deaths: Counter[str]) -> Iterator[TrialRecord]:
-        """Run trials until none waits, or the pool breaks; trials that it had are then waiting again."""
+    def _until_broken(self, waiting: deque[Task[R]], deaths: Counter[str]) -> Generator[R, None, None]:
+        """Run tasks until none waits, or the pool breaks; tasks that it had are then waiting again."""
         from pebble import ProcessPool
 
         pool = ProcessPool(
@@ -92,16 +91,16 @@ class PoolExecutor:
             initargs=(os.getpid(), self._shared),
             context=self._context,
         )
-        flights: dict[Any, _Flight] = {}
+        flights: dict[Any, _Flight[R]] = {}
         free = set(range(self._slots))
         groups = WorkerGroups()
         try:
             while waiting or flights:
                 while waiting and free:
-                    task = replace(waiting.popleft(), slot=free.pop())
-                    self._shared.clear(task.slot)
+                    task, slot = waiting.popleft(), free.pop()
+                    self._shared.clear(slot)
                     try:
-                        flights[pool.schedule(work, args=(task,))] = _Flight(task)
+                        flights[pool.schedule(work, args=(task, slot))] = _Flight(task, slot)
                     except RuntimeError:
                         waiting.appendleft(task)
                         return
@@ -111,22 +110,22 @@ class PoolExecutor:
                 self._notice_silent_deaths(flights, groups)
                 for future in ended:
                     flight = flights.pop(future)
-                    free.add(flight.task.slot)
-                    pid = self._shared.pid(flight.task.slot)
+                    free.add(flight.slot)
+                    pid = self._shared.pid(flight.slot)
                     if not _lost_its_worker(future, flight):
                         groups.lives(pid)
                     elif flight.gone_since is None:
                         groups.died(pid)
-                    self._shared.clear(flight.task.slot)
+                    self._shared.clear(flight.slot)
                     try:
-                        record = self._ended(future, flight, deaths)
+                        end = self._ended(future, flight, deaths)
                     except BrokenProcessPool:
                         waiting.appendleft(flight.task)
                         return
-                    if record is None:
+                    if end is None:
                         waiting.appendleft(flight.task)
                     else:
-                        yield record
+                        yield end[0]
         finally:
             waiting.extendleft(flight.task for flight in flights.values())
             with _uninterrupted():
@@ -134,24 +133,24 @@ class PoolExecutor:
                 # Before the pool waits for its workers: after that, others may have their numbers.
                 for flight in flights.values():
                     if flight.gone_since is None:
-                        groups.died(self._shared.pid(flight.task.slot))
+                        groups.died(self._shared.pid(flight.slot))
                 groups.end()
                 pool.join()
 
-    def _stop_what_takes_too_long(self, flights: dict[Any, _Flight]) -> None:
+    def _stop_what_takes_too_long(self, flights: dict[Any, _Flight[R]]) -> None:
         now = time.monotonic()
         for future, flight in flights.items():
-            if flight.started is None and self._shared.has_begun(flight.task.slot):
+            if flight.started is None and self._shared.has_begun(flight.slot):
                 flight.started = now
             elif flight.started is not None and now - flight.started > self._timeout and not future.done():
                 flight.timed_out = True
                 future.cancel()
 
-    def _notice_silent_deaths(self, flights: dict[Any, _Flight], groups: WorkerGroups) -> None:
-        """Give up trials whose worker has gone with exit code 0, as after ``os._exit(0)``: the pool would wait."""
+    def _notice_silent_deaths(self, flights: dict[Any, _Flight[R]], groups: WorkerGroups) -> None:
+        """Give up tasks whose worker has gone with exit code 0, as after ``os._exit(0)``: the pool would wait."""
         now = time.monotonic()
         for future, flight in flights.items():
-            pid = self._shared.pid(flight.task.slot)
+            pid = self._shared.pid(flight.slot)
             if not pid or future.done() or psutil.pid_exists(pid):
                 flight.gone_since = None
             elif flight.gone_since is None:
@@ -161,19 +160,17 @@ class PoolExecutor:
                 flight.died = True
                 future.cancel()
 
-    def _ended(self, future: Any, flight: _Flight, deaths: Counter[str]) -> TrialRecord | None:
-        """Return the trial's record; None where it is to be tried again."""
+    def _ended(self, future: Any, flight: _Flight[R], deaths: Counter[str]) -> tuple[R] | None:
+        """Return the task's result, alone in a tuple; None where it is to be tried again."""
         from pebble import ProcessExpired
 
-        from deepscope.lab._trial import record_of
-
         task = flight.task
-        spent = {"wall_seconds": time.monotonic() - flight.started if flight.started is not None else 0.0}
+        spent = time.monotonic() - flight.started if flight.started is not None else 0.0
         try:
-            record: TrialRecord = future.result()
+            return (future.result(),)
         except CancelledError:
             if flight.timed_out:
-                return record_of(task, {}, took_too_long(self._timeout), **spent)
+                return (task.failed(took_too_long(self._timeout), wall_seconds=spent),)
             how = _how(0)
         except ProcessExpired as death:
             how = _how(death.exitcode)
@@ -181,28 +178,27 @@ class PoolExecutor:
             raise
         except Exception as error:
             # Such as a result that does not survive the way between two processes.
-            return record_of(task, {}, one_line(error), **spent)
-        else:
-            return record
+            return (task.failed(one_line(error), wall_seconds=spent),)
         deaths[task.identity] += 1
         if deaths[task.identity] < _ATTEMPTS:
             return None
-        return record_of(task, {}, f"its worker process died twice ({how})", **spent)
+        return (task.failed(f"its worker process died twice ({how})", wall_seconds=spent),)
 
 
 @dataclass
-class _Flight:
-    """A trial that has been handed to the pool."""
+class _Flight(Generic[R]):
+    """A task that has been handed to the pool, and its slot there."""
 
-    task: TrialTask
+    task: Task[R]
+    slot: int
     started: float | None = None
     gone_since: float | None = None
     timed_out: bool = False
     died: bool = False
 
 
-def _lost_its_worker(future: Any, flight: _Flight) -> bool:
-    """Whether the worker of a trial that has ended is dead, or being stopped."""
+def _lost_its_worker(future: Any, flight: _Flight[R]) -> bool:
+    """Whether the worker of a task that has ended is dead, or being stopped."""
     from pebble import ProcessExpired
 
     if flight.timed_out or flight.died:

@@ -136,6 +136,11 @@ def runs_folder() -> Path:
     return home() / "runs"
 
 
+def tensor_logs() -> Path:
+    """Return the folder of what examinations that are at work, or were stopped, have measured."""
+    return home() / "tensors"
+
+
 def runs() -> tuple[list[Run], list[str]]:
     """List stored runs, newest first, and directories that are not readable runs, with the reason.
 

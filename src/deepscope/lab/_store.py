@@ -197,6 +197,8 @@ def keep(examination: Examination) -> Run:
         draft.discard()
         raise
     draft.finish()
+    if examination.tensor_log is not None:
+        examination.tensor_log.discard()
     return Run(draft.id, "examination", head["name"], head["date"], head["outcome"], folder)
 
 

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from deepscope.core import Study
     from deepscope.training import Tracker
 
+#: Trials that are handed to a cluster together.
+_LARGEST_BATCH = 16
+
 
 @dataclass(frozen=True)
 class StudyRun:
@@ -149,7 +152,14 @@ def run_study(
     Cost: that of the trials that are not stored; a few milliseconds more for each, and a few seconds to start workers.
     """
     protocol = protocol_of(study, scale=scale, settings=settings, seeds=seeds)
-    machine = choose_executor(executor, workers, address, timeout, protocol.study)
+    machine = choose_executor(
+        executor,
+        workers,
+        address,
+        timeout=timeout,
+        usual_timeout=protocol.study.timeout,
+        largest_batch=_LARGEST_BATCH,
+    )
     memory = memory_bytes if executor == "ray" else memory_for(machine.at_once, memory_bytes)
     tell = progress or silent
     mirrors = list(trackers)
@@ -185,7 +195,7 @@ def run_study(
                     code=planned.code,
                     case=planned.case,
                     seed=planned.seed,
-                    run=run.id,
+                    run_id=run.id,
                     device=device,
                     memory_bytes=memory,
                 )

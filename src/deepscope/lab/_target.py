@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from deepscope.subject import Subject, read_checkpoint
 _FILE_ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".json")
 
 
-def subject_of(target: Any, *, data: Any = None, loss: Any = None, weights: str | None = None) -> Subject:
+def subject_of(
+    target: Any, *, data: Any = None, loss: Any = None, weights: str | None = None, device: str | None = None
+) -> Subject:
     """Make a subject of a Subject, a module, a path, or the name of a factory.
 
     Parameters
@@ -34,6 +37,8 @@ def subject_of(target: Any, *, data: Any = None, loss: Any = None, weights: str 
         that of the dataset, unless given.
     weights
         Checkpoint to load into the factory's module.
+    device
+        Where a model is moved, or a checkpoint's tensors are put to be measured; left where they are unless given.
 
     Raises
     ------
@@ -42,7 +47,7 @@ def subject_of(target: Any, *, data: Any = None, loss: Any = None, weights: str 
     UsageError
         A name is unknown, or data was given for a checkpoint alone.
     """
-    made = _made(target)
+    made = _made(target, device)
     if isinstance(made, Subject) and made.model is None:
         if data is not None or loss is not None or weights is not None:
             raise UsageError(
@@ -51,6 +56,9 @@ def subject_of(target: Any, *, data: Any = None, loss: Any = None, weights: str 
                 todo="Give a factory, package.module:function, and the checkpoint with --weights.",
             )
         return made
+    model = made.model if isinstance(made, Subject) else made
+    if device is not None and model is not None:
+        model.to(device)
     subject = made if isinstance(made, Subject) else Subject(made)
     if weights is not None:
         load_weights(subject.model, weights)
@@ -98,10 +106,9 @@ def load_object(name: str) -> Any:
         The module does not import, or has no such attribute.
     """
     module_name, _, attribute = name.partition(":")
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
     try:
-        found = importlib.import_module(module_name)
+        with current_folder_first():
+            found = importlib.import_module(module_name)
         for part in attribute.split("."):
             found = getattr(found, part)
     except KeyboardInterrupt:
@@ -113,9 +120,18 @@ def load_object(name: str) -> Any:
             where=name,
             todo="Give package.module:name, importable from the current folder.",
         ) from error
+    return found
+
+
+@contextmanager
+def current_folder_first() -> Iterator[None]:
+    """Find modules in the current folder first, also in worker processes that are started meanwhile."""
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
     finally:
         sys.path.remove(folder)
-    return found
 
 
 def load_weights(model: nn.Module | None, path: str) -> None:
@@ -151,18 +167,18 @@ def load_weights(model: nn.Module | None, path: str) -> None:
         ) from error
 
 
-def _made(target: Any) -> Subject | nn.Module:
+def _made(target: Any, device: str | None) -> Subject | nn.Module:
     if isinstance(target, (Subject, nn.Module)):
         return target
     if isinstance(target, os.PathLike):
-        return Subject.from_checkpoint(target)
+        return Subject.from_checkpoint(target, device=device or "cpu")
     if not isinstance(target, str):
         raise UsageError(
             f"cannot examine a {type(target).__name__}",
             todo="Give a Subject, a torch.nn.Module, a path, or package.module:factory.",
         )
     if ":" not in target or Path(target).exists() or target.endswith(_FILE_ENDINGS):
-        return Subject.from_checkpoint(target)
+        return Subject.from_checkpoint(target, device=device or "cpu")
     made = load_object(target)
     if callable(made) and not isinstance(made, nn.Module):
         try:

@@ -21,12 +21,9 @@ from deepscope.lab._identity import code_of
 from deepscope.lab._limits import memory_limit, peak_memory_since, restart_peak_memory, same_conditions
 from deepscope.lab._returned import plain_values
 from deepscope.lab._shared import shared
-from deepscope.lab._task import Overdue, StudyReference, TrialTask
+from deepscope.lab._task import Overdue, StudyReference, Tell, TrialTask
 from deepscope.lab._trial_record import TrialRecord
 from deepscope.subject import seeded_generators
-
-#: Told which part of the trial is done.
-Tell = Callable[[float], None]
 
 
 @dataclass
@@ -136,30 +133,13 @@ def _run(task: TrialTask, tell: Tell) -> TrialRecord:
         messages += _traceback(problem)
     else:
         _remove(checkpoint)
-    return record_of(
-        task,
+    return task.record(
         values,
         error,
         wall_seconds=time.perf_counter() - wall,
         cpu_seconds=time.process_time() - cpu,
         peak_memory_bytes=peak_memory_since(),
         log=tuple(messages),
-    )
-
-
-def record_of(task: TrialTask, values: dict[str, Any], error: str, **measured: Any) -> TrialRecord:
-    """Return the record of a trial that ended: finished, or failed where there is an error."""
-    return TrialRecord(
-        identity=task.identity,
-        study=task.study.id,
-        case=dict(task.case),
-        seed=task.seed,
-        status="failed" if error else "finished",
-        values={} if error else values,
-        error=error,
-        device=task.device,
-        run=task.run,
-        **measured,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import math
@@ -14,13 +13,13 @@ import numpy as np
 
 from deepscope.core import Case, UsageError, Value
 from deepscope.lab._fitting import misfit
+from deepscope.lab._plain_array import NUMERIC, array_of, plain_array
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: Version of a stored line.
 VERSION = 1
-_NUMERIC = "biufc"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -171,10 +170,8 @@ def _plain(name: str, value: Any) -> Any:
         return value
     if type(value) is float:
         return value if math.isfinite(value) else {"float": str(value)}
-    if isinstance(value, np.ndarray) and value.dtype.kind in _NUMERIC:
-        data = base64.b64encode(value.tobytes()).decode("ascii")
-        # The type names its byte order, so that the bytes mean the same on every machine.
-        return {"array": value.dtype.str, "shape": list(value.shape), "data": data}
+    if isinstance(value, np.ndarray) and value.dtype.kind in NUMERIC:
+        return plain_array(value)
     raise TypeError(f"{name}: a trial's record cannot hold a {type(value).__name__}")
 
 
@@ -183,11 +180,4 @@ def _value(plain: Any) -> Any:
         return plain
     if "float" in plain:
         return float(plain["float"])
-    kind = np.dtype(plain["array"])
-    if kind.kind not in _NUMERIC:
-        raise ValueError(f"an array of {kind}")
-    data = bytearray(base64.b64decode(plain["data"], validate=True))
-    shape = tuple(plain["shape"])
-    if len(data) != math.prod(shape) * kind.itemsize:
-        raise ValueError(f"an array of shape {shape} with {len(data)} bytes")
-    return np.ndarray(shape, kind, buffer=data)
+    return array_of(plain)

@@ -17,7 +17,7 @@ from deepscope.subject._layer_output import LayerOutput, is_layer, is_opaque, ow
 from deepscope.subject._layout import Layout, Part
 from deepscope.subject._live import ModuleWeight
 from deepscope.subject._loss import n_samples, scalar_loss
-from deepscope.subject._pass import measure_alone, measure_weights, split_ledger
+from deepscope.subject._pass import Step, StepResult, measure_alone, measure_weight, split_ledger
 from deepscope.subject._subject import Subject
 from deepscope.subject._undisturbed import undisturbed
 from deepscope.subject._weight import FLOAT8_DTYPES, MEASURED_DTYPES, Role, Weight, dtype_name, torch_dtype
@@ -36,6 +36,8 @@ __all__ = [
     "ModuleWeight",
     "Part",
     "Role",
+    "Step",
+    "StepResult",
     "Subject",
     "Watch",
     "Weight",
@@ -46,7 +48,7 @@ __all__ = [
     "is_opaque",
     "layer_of",
     "measure_alone",
-    "measure_weights",
+    "measure_weight",
     "most_telling",
     "move",
     "n_batches",

@@ -82,16 +82,25 @@ class Subject:
         self.path: Path | None = None
         self.config: Mapping[str, Any] = {}
         self.forward = forward
+        #: Where a checkpoint's tensors are put.
+        self._device = torch.device("cpu")
         self._weights: tuple[Weight, ...]
         self._weights, self._left_out = module_weights(model)
         self._patterns: tuple[tuple[str, ...], ...] = ()
 
     @classmethod
-    def from_checkpoint(cls, path: str | PathLike[str]) -> Self:
+    def from_checkpoint(cls, path: str | PathLike[str], *, device: str | torch.device = "cpu") -> Self:
         """Make a subject of the weights in a file or directory, without reading their values.
 
         Formats: ``.safetensors`` (one file, sharded with its index, a model directory), ``.pt .pth .bin .ckpt``
         (read memory-mapped and without running any code), ``.npz``.
+
+        Parameters
+        ----------
+        path
+            The file or directory.
+        device
+            Where each tensor is put to be measured.
 
         Raises
         ------
@@ -102,6 +111,7 @@ class Subject:
         self = cls.__new__(cls)
         self.model = self.data = self.loss = self.count = self.mask = self.forward = None
         self.name, self.path, self.config = checkpoint.name, checkpoint.path, checkpoint.config
+        self._device = torch.device(device)
         self._weights, self._left_out = checkpoint.weights, checkpoint.left_out
         self._patterns = ()
         return self
@@ -197,8 +207,13 @@ class Subject:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is; the CPU for a checkpoint."""
-        return device_of(self.model) if self.model is not None else torch.device("cpu")
+        """Where it is measured: where the model is, or where a checkpoint's tensors are put."""
+        return device_of(self.model) if self.model is not None else self._device
+
+    @property
+    def put_on(self) -> torch.device | None:
+        """Where each tensor is put to be measured; None for a model's, which stay where they are."""
+        return None if self.model is not None else self._device
 
     def require(self, needs: Needs, instrument: str) -> None:
         """Check that an instrument's needs are met.
