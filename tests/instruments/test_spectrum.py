@@ -21,7 +21,16 @@ COLUMNS = [
     *("name", "rows", "cols", "n_matrices", "phase", "alpha", "alpha_low", "alpha_high", "alpha_stderr", "ks_distance"),
     *("x_min", "n_tail", "status", "fit_p_value", "best_alternative", "alternative_ratio", "alternative_p_value"),
     *("alpha_moment", "null_alpha_low", "null_alpha_high", "n_spikes", "spike_p_value", "mp_lower", "mp_upper"),
-    *("mp_soft_rank", "n_traps", "shuffled_alpha", "stable_rank", "effective_rank", "matrix_entropy", "rank"),
+    *(
+        "mp_soft_rank",
+        "entry_kurtosis",
+        "n_traps",
+        "shuffled_alpha",
+        "stable_rank",
+        "effective_rank",
+        "matrix_entropy",
+        "rank",
+    ),
     *("log_norm", "log_spectral_norm", "log_alpha_norm", "alpha_weighted", "n_unit_determinant"),
 ]
 TEXTS = ("name", "phase", "status", "best_alternative")

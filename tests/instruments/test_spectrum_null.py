@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from deepscope.core import UsageError
@@ -238,3 +239,21 @@ def test_a_solver_that_does_not_converge_is_a_status(monkeypatch):
     monkeypatch.setattr(np.linalg, "svd", fail)
     row = row_of(gaussian(30, 40), convention="weightwatcher")
     assert (row.alpha, row.status) == (None, "the singular value solver did not converge")
+
+
+def test_heavy_entries_without_a_spike_are_not_called_random():
+    # Of a sixth-power tail, whose few large entries make no eigenvalue of their own.
+    entries = np.random.default_rng(0).standard_t(6, size=(256, 256))
+    layer = nn.Linear(256, 256, bias=False)
+    layer.weight.data = torch.from_numpy(entries)
+    reading = spectrum(Subject(layer), bootstrap=0)
+    (row,) = reading.weights
+    assert row.n_spikes == 0
+    assert row.phase == "unknown"
+    # Theory: 6 / (ν - 4) = 3.
+    assert row.entry_kurtosis == pytest.approx(stats.kurtosis(entries, axis=None), rel=1e-9)
+    assert 1.5 < row.entry_kurtosis < 6
+    (found,) = reading.findings()
+    assert found.severity == "note"
+    assert "single entries do" in found.message
+    assert spectrum(Subject(layer), bootstrap=0, null=None).weights[0].entry_kurtosis is None

@@ -160,10 +160,9 @@ def test_student_entries_are_told_from_random():
     ]
     told = [row.phase != "random-like" for row in rows]
     print(f"\nStudent-t(3): {sum(told[40:])} of 200 told from random, and {sum(told[:40])} of 40 of 64 × 64")
-    assert sum(told[40:]) >= 190
-    # 95 % is asked for, and does not hold at this size: the few large entries of so small a matrix are not always
-    # there, and about 90 % of draws show a spike. 30 of 40 is three standard deviations below that.
-    assert sum(told[:40]) >= 30
+    assert sum(told) >= 228
+    # About 90 % of draws of 64 × 64 show a spike; of the rest the entries themselves tell.
+    assert sum(told[:40]) >= 38
 
 
 def test_three_spikes_are_counted():

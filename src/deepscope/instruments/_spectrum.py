@@ -46,7 +46,7 @@ from deepscope.instruments._spectrum_matrices import (
     why_too_large,
 )
 from deepscope.instruments._spectrum_row import Asked, Convention, Null, WeightSpectrum, weight_spectrum
-from deepscope.linalg import MIN_BOOTSTRAP, hill_estimates
+from deepscope.linalg import MIN_BOOTSTRAP, hill_estimates, kurtosis
 from deepscope.subject import Derived, Subject, Weight, measure_alone, most_telling, split_ledger
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ _COLUMNS = (
     "name", "rows", "cols", "n_matrices", "phase", "alpha", "alpha_low", "alpha_high", "alpha_stderr", "ks_distance",
     "x_min", "n_tail", "status", "fit_p_value", "best_alternative", "alternative_ratio", "alternative_p_value",
     "alpha_moment", "null_alpha_low", "null_alpha_high", "n_spikes", "spike_p_value", "mp_lower", "mp_upper",
-    "mp_soft_rank", "n_traps", "shuffled_alpha", "stable_rank", "effective_rank", "matrix_entropy", "rank", "log_norm",
-    "log_spectral_norm", "log_alpha_norm", "alpha_weighted", "n_unit_determinant",
+    "mp_soft_rank", "entry_kurtosis", "n_traps", "shuffled_alpha", "stable_rank", "effective_rank", "matrix_entropy",
+    "rank", "log_norm", "log_spectral_norm", "log_alpha_norm", "alpha_weighted", "n_unit_determinant",
 )  # fmt: skip
 _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -334,10 +334,14 @@ def _measured(
         # Their entries are not independent: the laws of random matrices say nothing of them.
         asked = replace(asked, null=None)
     values, status = _eigenvalues(matrices, eigenvalues, scale)
-    shuffled = None
-    if asked.null == "permutation" and values is not None and isinstance(matrices, Tensor):
-        shuffled, _ = _eigenvalues(_shuffled(matrices, rng), eigenvalues, scale)
-    row = weight_spectrum(weight, shape, values, status, part, read_so, asked=asked, shuffled=shuffled, rng=rng)
+    entries = shuffled = None
+    if asked.null is not None and values is not None and isinstance(matrices, Tensor):
+        entries = kurtosis(matrices)
+        if asked.null == "permutation":
+            shuffled, _ = _eigenvalues(_shuffled(matrices, rng), eigenvalues, scale)
+    row = weight_spectrum(
+        weight, shape, values, status, part, read_so, asked=asked, entries=entries, shuffled=shuffled, rng=rng
+    )
     return _Measured(row, values)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from deepscope.core import Finding
-from deepscope.instruments._spectrum_phase import GOOD_FIT, UNLIKELY, a_likelier_law
+from deepscope.instruments._spectrum_phase import GOOD_FIT, HEAVY_ENTRIES, UNLIKELY, a_likelier_law, has_heavy_entries
 from deepscope.instruments._spectrum_row import WeightSpectrum
 
 #: Below this smaller side a lost rank, or a likeness to noise, is not judged.
@@ -24,11 +24,12 @@ def spectrum_findings(weights: Sequence[WeightSpectrum]) -> tuple[Finding, ...]:
     rest = [each for each in weights if not warned[each.name]]
     random = [each for each in rest if each.phase == "random-like" and min(each.rows, each.cols) >= SMALLEST_JUDGED]
     heavy = [each for each in rest if each.phase == "heavy-tailed"]
-    noted = {each.name for each in (*random, *heavy)}
+    single = [each for each in rest if each.n_spikes == 0 and each.phase == "unknown" and has_heavy_entries(each)]
+    noted = {each.name for each in (*random, *heavy, *single)}
     others = [each for each in rest if each.name not in noted]
     doubtful = [each for each in others if each.alpha is not None and _is_doubtful(each)]
     unfitted = [each for each in others if each.alpha is None and each.rank]
-    return (*warnings, *_random(random), *_heavy(heavy), *_doubtful(doubtful), *_unfitted(unfitted))
+    return (*warnings, *_random(random), *_single(single), *_heavy(heavy), *_doubtful(doubtful), *_unfitted(unfitted))
 
 
 def _is_doubtful(weight: WeightSpectrum) -> bool:
@@ -106,6 +107,23 @@ def _random(weights: Sequence[WeightSpectrum]) -> Iterator[Finding]:
         f"{largest:.2g} of the Marchenko–Pastur law, as noise of this size is.",
         source="martin2021implicit",
         action="Expected right after initialisation. In a trained network, check that gradients reach these layers.",
+    )
+
+
+def _single(weights: Sequence[WeightSpectrum]) -> Iterator[Finding]:
+    if not weights:
+        return
+    largest = max(weights, key=lambda each: each.entry_kurtosis or 0.0)
+    yield Finding(
+        severity="note",
+        instrument="spectrum",
+        where=_where(weights),
+        message=f"No eigenvalue of {_list(weights)} stands out of noise, but single entries do: their tails are "
+        "heavier than any usual initialiser draws them.",
+        evidence=f"the entries of {largest.name} have an excess kurtosis of {largest.entry_kurtosis:.3g}, as less than "
+        f"{100 * HEAVY_ENTRIES:g} % of matrices with Gaussian entries do.",
+        source="anscombe1983distribution",
+        action="Look at the largest entries: training, pruning or a sparse initialisation has left them.",
     )
 
 

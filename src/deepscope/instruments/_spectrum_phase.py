@@ -23,19 +23,23 @@ APART = 1.2
 #: likelier at ``UNLIKELY``, and the exponent is at most ``LARGEST_EXPONENT``: beyond it no heavy tail is spoken of.
 GOOD_FIT, UNLIKELY, LARGEST_EXPONENT = 0.1, 0.05, 6.0
 
+#: Of matrices with Gaussian entries, so many have entries whose kurtosis counts as heavy-tailed.
+HEAVY_ENTRIES = 0.001
+
 
 def phase_of(row: WeightSpectrum) -> Phase:
     """Return the phase of a spectrum, by tests against noise of the same shape.
 
     * ``degenerate``: all eigenvalues are equal, or 0.
     * ``rank-collapse``: fewer than half of them can be told from 0.
-    * ``random-like``: no spike (1 % of noise shows one), and the rest is as near to the Marchenko–Pastur law as noise
-      is (0.1 % of noise is farther).
+    * ``random-like``: no spike (1 % of noise shows one), the rest is as near to the Marchenko–Pastur law as noise is
+      (0.1 % of noise is farther), and the entries have no heavier tails than Gaussian ones (as have 0.1 % of these).
     * ``bleeding-out``, ``bulk+spikes``: such a bulk, with spikes up to 1.2 times its edge, or beyond.
     * ``heavy-tailed``: no such bulk; the tail is a power law by its goodness of fit, no other law is likelier, and its
       exponent, the whole 95 % interval, is below that of noise and at most 6.
     * ``bulk-decay``: no such bulk, and no such tail.
-    * ``unknown``: fewer than 16 eigenvalues, no null, or a tail whose goodness of fit was not asked for.
+    * ``unknown``: fewer than 16 eigenvalues, no null, a tail whose goodness of fit was not asked for, or the spectrum
+      of noise whose entries have heavier tails than noise's.
 
     The phases are those of ``martin2021implicit``, where they are told by eye; the tests and their levels are
     deepscope's own.
@@ -50,10 +54,15 @@ def phase_of(row: WeightSpectrum) -> Phase:
         return "unknown"
     if row.mp_distance <= mp_distance_limit(row.rows, row.cols, row.n_matrices):
         if row.n_spikes == 0:
-            return "random-like"
+            return "unknown" if has_heavy_entries(row) else "random-like"
         return "bulk+spikes" if row.mp_soft_rank < 1 / APART else "bleeding-out"
     heavy = is_heavy(row)
     return "unknown" if heavy is None else "heavy-tailed" if heavy else "bulk-decay"
+
+
+def has_heavy_entries(row: WeightSpectrum) -> bool:
+    """Whether the entries have heavier tails than Gaussian ones, which no usual initialiser's have."""
+    return row.entry_p_value is not None and row.entry_p_value < HEAVY_ENTRIES
 
 
 def is_heavy(row: WeightSpectrum) -> bool | None:

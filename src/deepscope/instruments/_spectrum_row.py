@@ -14,6 +14,7 @@ from deepscope.instruments._spectrum_phase import Phase, phase_of
 from deepscope.linalg import (
     SMALL_SAMPLE,
     WEIGHTWATCHER_CUT,
+    Kurtosis,
     PowerLawFit,
     bootstrap_alpha,
     compare_tails,
@@ -108,6 +109,8 @@ class WeightSpectrum:
         below the spikes and of the null. None where most eigenvalues are 0.
     mp_soft_rank
         Upper edge over λ_max.
+    entry_kurtosis, entry_p_value
+        Excess kurtosis of the entries, 0 for Gaussian ones, and the probability of one as large among these.
     n_traps
         Number of spikes left when the entries are shuffled: correlation traps, owed to single large entries.
     shuffled_alpha
@@ -149,6 +152,8 @@ class WeightSpectrum:
     n_spikes: int | None = None
     spike_p_value: float | None = None
     mp_distance: float | None = None
+    entry_kurtosis: float | None = None
+    entry_p_value: float | None = None
     n_traps: int | None = None
     shuffled_alpha: float | None = None
     rank: int | None = None
@@ -184,6 +189,7 @@ def weight_spectrum(
     read_as: str = "",
     *,
     asked: Asked,
+    entries: Kurtosis | None = None,
     shuffled: Floats | None = None,
     rng: np.random.Generator,
 ) -> WeightSpectrum:
@@ -203,6 +209,8 @@ def weight_spectrum(
         As in ``WeightSpectrum``.
     asked
         What is computed.
+    entries
+        The kurtosis of the matrices' entries, where these may be independent.
     shuffled
         The eigenvalues when the entries are shuffled, where that was asked for.
     rng
@@ -235,6 +243,8 @@ def weight_spectrum(
     if asked.null is None:
         return row
     row = replace(row, **_null(eigenvalues, row))
+    if entries is not None:
+        row = replace(row, entry_kurtosis=entries.excess, entry_p_value=entries.p_value)
     if shuffled is not None:
         row = replace(
             row,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -99,7 +100,6 @@ def spike_directions(subject: Subject, name: str, *, conv: Convolution = "slices
 
     Examples
     --------
-    >>> import torch
     >>> layer = torch.nn.Linear(200, 100, bias=False)
     >>> _ = torch.nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
     >>> _ = layer.weight.data[7].add_(3.0)
@@ -118,7 +118,7 @@ def spike_directions(subject: Subject, name: str, *, conv: Convolution = "slices
     if read_as(matrix.weight, conv, matrix.derived) == "low-rank core":
         raise MeasurementError("a low-rank update has no noise from which spikes could be told", where=name)
     with subject.undisturbed():
-        return _directions(matrix.read(conv), name)
+        return _directions(matrix.read(conv, subject.put_on), name)
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,9 @@ class _Matrix:
     def name(self) -> str:
         return f"{self.weight.name}[{self.part}]" if self.part else self.weight.name
 
-    def read(self, conv: Convolution) -> Tensor:
+    def read(self, conv: Convolution, device: torch.device | None) -> Tensor:
         tensor = self.stored.read()
+        tensor = tensor if device is None else tensor.to(device)
         values = self.derived.of(tensor) if self.derived is not None else tensor
         (found,) = (each for part, each in matrices_of(self.weight, values, conv) if part == self.part)
         return next(iter(found))

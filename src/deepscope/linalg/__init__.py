@@ -8,6 +8,7 @@ tensor's own device. Nothing here knows a subject.
 from deepscope.linalg._alpha_interval import MIN_BOOTSTRAP, AlphaInterval, bootstrap_alpha
 from deepscope.linalg._bbp import bbp_eigenvalue, bbp_threshold, spike_overlap, spike_strength
 from deepscope.linalg._goodness_of_fit import goodness_of_fit
+from deepscope.linalg._kurtosis import Kurtosis, kurtosis
 from deepscope.linalg._leading_directions import LeadingDirections, leading_directions
 from deepscope.linalg._marchenko_pastur import (
     mp_cdf,
@@ -39,6 +40,7 @@ __all__ = [
     "SMALL_SAMPLE",
     "WEIGHTWATCHER_CUT",
     "AlphaInterval",
+    "Kurtosis",
     "LeadingDirections",
     "MomentAlpha",
     "NullBand",
@@ -59,6 +61,7 @@ __all__ = [
     "goodness_of_fit",
     "gram_eigenvalues",
     "hill_estimates",
+    "kurtosis",
     "leading_directions",
     "log_alpha_norm",
     "matrix_entropy",
