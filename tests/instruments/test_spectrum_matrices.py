@@ -704,16 +704,74 @@ def test_a_live_layer_tells_its_scale_and_whether_it_is_merged():
     assert {row.name for row in again.weights} == {"q.base_layer.weight", "q.weight[lora style]"}
 
 
-def test_a_magnitude_beside_the_factors_is_not_merged(tmp_path):
+@pytest.mark.parametrize("ending", ["", ".weight", ".default.weight"])
+@pytest.mark.parametrize("fan_in_fan_out", [True, False])
+def test_a_magnitude_beside_the_factors_is_the_norm_of_each_output(tmp_path, fan_in_fan_out, ending):
     up, down, base = adapted()
+    magnitude = torch.arange(1.0, 11.0, dtype=torch.float64)
+    name = f"q.lora_magnitude_vector{ending}"
     tensors = {
-        "q.lora_B.weight": up,
-        "q.lora_A.weight": down,
-        "q.weight": base,
-        "q.lora_magnitude_vector": gaussian(10),
+        "q.lora_B.default.weight": up,
+        "q.lora_A.default.weight": down,
+        "q.weight": base.T if fan_in_fan_out else base,
+        name: magnitude,
     }
+    reading = spectrum(adapter_checkpoint(tmp_path / "a", tensors, {"lora_alpha": 6, "fan_in_fan_out": fan_in_fan_out}))
+    merged = base + 2 * up @ down
+    rows = [m * row / row.norm() for m, row in zip(magnitude, merged, strict=True)]
+    assert reading.eigenvalues["q.weight[merged]"] == pytest.approx(singular(torch.stack(rows)), rel=1e-8)
+    # Each row has its norm, whatever the factors are: Σλ = Σm².
+    assert reading.eigenvalues["q.weight[merged]"].sum() == pytest.approx(float(magnitude.square().sum()), rel=1e-12)
+    assert ledger(reading)[name] == "a factor of q.weight[merged], which is measured"
+
+
+def test_magnitudes_of_a_convolution(tmp_path):
+    up, down, conv = gaussian(5, RANK, 1, 1), gaussian(RANK, 4, 3, 3, seed=1), gaussian(5, 4, 3, 3, seed=2)
+    magnitude = torch.arange(1.0, 6.0, dtype=torch.float64)
+    tensors = {"c.lora_B.weight": up, "c.lora_A.weight": down, "c.weight": conv,
+               "c.lora_magnitude_vector": magnitude.view(1, 5, 1, 1)}  # fmt: skip
+    subject = adapter_checkpoint(tmp_path / "a", tensors, {"lora_alpha": 3, "fan_in_fan_out": False})
+    update = nn.functional.conv2d(down.transpose(0, 1), up).transpose(0, 1)
+    merged = (conv + update).flatten(1)
+    expected = magnitude[:, None] * nn.functional.normalize(merged)
+    assert spectrum(subject, conv="flattened").eigenvalues["c.weight[merged]"] == pytest.approx(
+        singular(expected), rel=1e-8
+    )
+
+
+def test_a_magnitude_of_another_length_is_not_applied(tmp_path):
+    up, down, base = adapted()
+    tensors = {"q.lora_B.weight": up, "q.lora_A.weight": down, "q.weight": base, "q.lora_magnitude_vector": gaussian(7)}
     subject = adapter_checkpoint(tmp_path / "a", tensors, {"lora_alpha": 6, "fan_in_fan_out": False})
     assert {row.name for row in spectrum(subject).weights} == {"q.weight", "q.weight[lora]"}
+
+
+def test_adapters_by_kohyas_names(tmp_path):
+    layer, conv = "lora_unet_mid_block_attentions_0_to_q", "lora_unet_down_blocks_0_resnets_0_conv1"
+    up, down, _ = adapted()
+    conv_up, conv_down = gaussian(5, RANK, 1, 1), gaussian(RANK, 4, 3, 3, seed=1)
+    tensors = {
+        f"{layer}.alpha": torch.tensor(6.0), f"{layer}.lora_up.weight": up, f"{layer}.lora_down.weight": down,
+        f"{conv}.lora_up.weight": conv_up, f"{conv}.lora_down.weight": conv_down,
+    }  # fmt: skip
+    reading = spectrum(checkpoint(tmp_path / "a", tensors))
+    assert len(reading.weights) == 2
+    assert_product(reading, f"{layer}.weight[lora]", 2 * up @ down)
+    update = nn.functional.conv2d(conv_down.transpose(0, 1), conv_up).transpose(0, 1)
+    assert_product(reading, f"{conv}.weight[lora]", update.flatten(1))
+    said = ledger(reading)
+    assert said[f"{layer}.alpha"] == f"the scale of {layer}.weight[lora], applied: alpha / 3"
+    assert said[f"{conv}.weight[lora][scale]"] == "measured without its scale: no alpha is beside it"
+    assert said[f"{layer}.lora_up.weight"] == f"a factor of {layer}.weight[lora], which is measured"
+
+
+@pytest.mark.parametrize("other", ["lora_mid.weight", "dora_scale"])
+def test_an_update_of_kohya_that_is_no_product_of_two_is_measured_by_its_factors(tmp_path, other):
+    up, down, _ = adapted()
+    tensors = {"q.lora_up.weight": up, "q.lora_down.weight": down, f"q.{other}": gaussian(3, 3, seed=5)}
+    names = {row.name for row in spectrum(checkpoint(tmp_path / "a", tensors)).weights}
+    assert {"q.lora_up.weight", "q.lora_down.weight"} <= names
+    assert "q.weight[lora]" not in names
 
 
 def test_factors_that_do_not_fit_are_measured_as_they_are(tmp_path):

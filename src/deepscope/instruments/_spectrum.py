@@ -33,7 +33,9 @@ from deepscope.instruments._spectrum_findings import spectrum_findings
 from deepscope.instruments._spectrum_known import KNOWN
 from deepscope.instruments._spectrum_matrices import (
     Convolution,
+    by_head,
     check_convolution,
+    ledger_of_heads,
     ledger_of_parts,
     ledger_of_scale,
     made_of,
@@ -147,6 +149,7 @@ def spectrum(
     *,
     convention: Convention = "deepscope",
     conv: Convolution = "slices",
+    heads: bool = False,
     null: Null | None = "analytic",
     bootstrap: int = 200,
     alternatives: bool = True,
@@ -184,6 +187,10 @@ def spectrum(
         grid of 16 points a dimension (8 in three dimensions, the kernel's size where that is larger): a matrix per
         frequency, and as many eigenvalues as the operator has. A transposed convolution is stored [in, out, *kernel]
         and read so. Groups are matrices of their own.
+    heads
+        Whether the query, key and value of attention are also split by head, where the config or the module tells how
+        many there are: rows such as ``attn.c_attn.weight[query 3]``. A head has few eigenvalues, 64 in GPT-2: enough
+        for ranks and spikes, while the interval of α is wide, or there is none.
     null
         ``"analytic"``: the laws of random matrices; ``"permutation"``: these, and each matrix again with its entries
         shuffled once, which leaves what single large entries make (``n_traps``, ``shuffled_alpha``); None for neither.
@@ -227,6 +234,7 @@ def spectrum(
         _gather,
         convention=convention,
         conv=conv,
+        heads=heads,
         null=null,
         bootstrap=bootstrap,
         alternatives=alternatives,
@@ -264,6 +272,7 @@ def _step(
     *,
     convention: Convention = "deepscope",
     conv: Convolution = "slices",
+    heads: bool = False,
     null: Null | None = "analytic",
     bootstrap: int = 200,
     alternatives: bool = True,
@@ -274,7 +283,7 @@ def _step(
     if tensor is None:
         return [LeftOut(weight.name, reason or "its values cannot be read")]
     asked = Asked(convention=convention, null=null, bootstrap=bootstrap, alternatives=alternatives)
-    measure = partial(_spectra, conv=conv, max_side=max_side, asked=asked, seed=seed)
+    measure = partial(_spectra, conv=conv, heads=heads, max_side=max_side, asked=asked, seed=seed)
     items: list[_Measured | LeftOut] = (
         [LeftOut(weight.name, reason)] if reason else [*measure(weight, lambda: tensor, None), *ledger_of_scale(weight)]
     )
@@ -290,12 +299,14 @@ def _spectra(
     derived: Derived | None,
     *,
     conv: Convolution,
+    heads: bool,
     max_side: int | None,
     asked: Asked,
     seed: int,
 ) -> list[_Measured | LeftOut]:
     """Measure each part of a tensor; what is beyond the budget is not even made."""
-    items: list[_Measured | LeftOut] = []
+    items: list[_Measured | LeftOut] = [*ledger_of_heads(weight)] if heads else []
+    weight = by_head(weight) if heads else weight
     shapes = matrix_shapes(weight, conv)
     beyond = {part: why for part, shape in shapes.items() if (why := why_too_large(shape, max_side))}
     read_so = read_as(weight, conv, derived)

@@ -17,6 +17,8 @@ from deepscope.subject import FLOAT8_DTYPES, Derived, LowRank, Role, Weight
 #: the operator on a periodic grid.
 Convolution = Literal["slices", "flattened", "circulant"]
 
+#: Parts that are named one by one.
+_LISTED = 6
 _GRID = {1: 16, 2: 16, 3: 8}
 
 
@@ -93,11 +95,25 @@ def matrix_shapes(weight: Weight, conv: Convolution = "slices") -> dict[str, tup
     return {"": _whole_shape(weight, conv)}
 
 
+def by_head(weight: Weight) -> Weight:
+    """Return the handle of a tensor whose parts are single attention heads, where these are known."""
+    heads = weight.layout.heads
+    return replace(weight, layout=replace(weight.layout, parts=heads)) if heads else weight
+
+
+def ledger_of_heads(weight: Weight) -> list[LeftOut]:
+    """Say of a fused projection that its heads are not known."""
+    if weight.layout.heads or "key" not in {part.name for part in weight.layout.parts}:
+        return []
+    return [LeftOut(f"{weight.name}[heads]", "measured by role alone: the number of its heads is not told")]
+
+
 def ledger_of_parts(weight: Weight) -> list[LeftOut]:
     """Say of a tensor that stacks several matrices that these are measured in its stead, or why they are not."""
     if weight.layout.parts:
         names = [part.name for part in weight.layout.parts]
-        return [LeftOut(weight.name, f"measured in parts: {', '.join(names[:-1])} and {names[-1]}")]
+        listed = f"{len(names)}, {names[0]} to {names[-1]}" if len(names) > _LISTED else _and(names)
+        return [LeftOut(weight.name, f"measured in parts: {listed}")]
     if weight.layout.why_whole:
         return [LeftOut(f"{weight.name}[parts]", f"measured whole: {weight.layout.why_whole}")]
     return []
@@ -147,6 +163,10 @@ def _whole_shape(weight: Weight, conv: Convolution) -> tuple[int, int, int]:
 
 def _is_kernel(weight: Weight) -> bool:
     return len(weight.shape) > 2 and weight.role is Role.CONVOLUTION
+
+
+def _and(names: list[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
 def _list(names: tuple[str, ...]) -> str:

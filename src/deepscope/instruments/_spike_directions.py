@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from deepscope.core import MeasurementError, UsageError, nearest
 from deepscope.instruments._spectrum_eigenvalues import eigenvalues_told_from_zero
 from deepscope.instruments._spectrum_matrices import (
     Convolution,
+    by_head,
     check_convolution,
     made_of,
     matrices_of,
@@ -73,7 +75,8 @@ def spike_directions(subject: Subject, name: str, *, conv: Convolution = "slices
     subject
         A model or the weights of a checkpoint.
     name
-        Of a matrix, as in the table of ``spectrum``: ``fc.weight``, ``attn.c_attn.weight[query]``.
+        Of a matrix, as in the table of ``spectrum``: ``fc.weight``, ``attn.c_attn.weight[query]``, or a head of it,
+        ``attn.c_attn.weight[query 3]``.
     conv
         How a convolution is read, as in ``spectrum``; ``"flattened"`` is one matrix, the other ways are many.
 
@@ -97,7 +100,6 @@ def spike_directions(subject: Subject, name: str, *, conv: Convolution = "slices
 
     Examples
     --------
-    >>> import torch
     >>> layer = torch.nn.Linear(200, 100, bias=False)
     >>> _ = torch.nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
     >>> _ = layer.weight.data[7].add_(3.0)
@@ -116,7 +118,7 @@ def spike_directions(subject: Subject, name: str, *, conv: Convolution = "slices
     if read_as(matrix.weight, conv, matrix.derived) == "low-rank core":
         raise MeasurementError("a low-rank update has no noise from which spikes could be told", where=name)
     with subject.undisturbed():
-        return _directions(matrix.read(conv), name)
+        return _directions(matrix.read(conv, subject.put_on), name)
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,9 @@ class _Matrix:
     def name(self) -> str:
         return f"{self.weight.name}[{self.part}]" if self.part else self.weight.name
 
-    def read(self, conv: Convolution) -> Tensor:
+    def read(self, conv: Convolution, device: torch.device | None) -> Tensor:
         tensor = self.stored.read()
+        tensor = tensor if device is None else tensor.to(device)
         values = self.derived.of(tensor) if self.derived is not None else tensor
         (found,) = (each for part, each in matrices_of(self.weight, values, conv) if part == self.part)
         return next(iter(found))
@@ -152,8 +155,10 @@ def _matrices(subject: Subject, conv: Convolution) -> Iterator[_Matrix]:
     for stored in subject.weights():
         own: list[tuple[Weight, Derived | None]] = [] if why_no_spectrum(stored) else [(stored, None)]
         for weight, derived in [*own, *made_of(stored)]:
-            for part, shape in matrix_shapes(weight, conv).items():
-                yield _Matrix(stored, weight, derived, part, shape)
+            # Heads go by names of their own.
+            for handle in [weight, by_head(weight)] if weight.layout.heads else [weight]:
+                for part, shape in matrix_shapes(handle, conv).items():
+                    yield _Matrix(stored, handle, derived, part, shape)
 
 
 def _directions(matrix: Tensor, name: str) -> SpikeDirections:

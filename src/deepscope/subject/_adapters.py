@@ -31,8 +31,10 @@ class Adapter:
         By what B·A is multiplied; or why that is not known, and the scale 1.
     transposed
         Whether the layer stores its weight as [in, out]; None where not told.
-    is_rescaled
-        Whether a magnitude beside the factors (DoRA) rescales the sum, so that the layer does not use W + s·B·A.
+    alpha
+        Handle of the tensor that tells the scale; None where a config or a module does.
+    magnitude
+        Handle of the norms to which W + s·B·A is brought (DoRA); None where the layer uses the sum itself.
     """
 
     layer: str
@@ -42,7 +44,8 @@ class Adapter:
     scale: float
     why_unscaled: str
     transposed: bool | None
-    is_rescaled: bool
+    alpha: Weight | None = None
+    magnitude: Weight | None = None
 
     @property
     def product(self) -> LowRank:
@@ -56,17 +59,19 @@ class Adapter:
         )
 
     def merged(self, base: Weight, layout: Layout) -> Merged | None:
-        """Add the update to the base weight; None where it is not W + s·B·A or cannot be known."""
+        """Add the update to the base weight; None where the sum cannot be known."""
         sides = (self.up.shape[0], *self.down.shape[1:])
         fits = {False: sides == base.shape, True: len(sides) == 2 and sides[::-1] == base.shape}
         told = [each for each, is_fit in fits.items() if is_fit and self.transposed in (each, None)]
-        if self.is_rescaled or self.why_unscaled or base.why_not_measured or len(told) != 1:
+        beside = () if self.magnitude is None else (self.magnitude,)
+        fitting = all(each.count == self.up.shape[0] and not each.why_not_measured for each in beside)
+        if self.why_unscaled or base.why_not_measured or len(told) != 1 or not fitting:
             return None
         return Merged(
             name=f"{base.name}[merged{self.label}]",
             shape=base.shape,
             layout=layout,
-            others=(self.up, self.down),
+            others=(self.up, self.down, *beside),
             scale=self.scale,
             transposed=told[0],
         )
@@ -87,12 +92,11 @@ def adapters(
     modules
         The live model's modules by name; a layer of PEFT tells its own scale.
     """
-    rescaled = {name.partition("lora_magnitude_vector")[0] for name in by_name if "lora_magnitude_vector" in name}
     found = []
     for name, up in by_name.items():
         match = _UP.fullmatch(name)
         down = by_name.get(re.sub(r"lora_(embedding_)?B", r"lora_\1A", name)) if match else None
-        if match is None or down is None or not _is_pair(up, down):
+        if match is None or down is None or not is_pair(up, down):
             continue
         layer, adapter = match["layer"], match["adapter"] or "default"
         module = modules.get(layer.removesuffix("."))
@@ -108,7 +112,7 @@ def adapters(
                 why_unscaled=scale if isinstance(scale, str) else "",
                 # An embedding's factors are those of its transpose.
                 transposed=True if match["embedding"] else turned if isinstance(turned, bool) else None,
-                is_rescaled=layer in rescaled,
+                magnitude=_magnitude(layer, adapter, by_name),
             )
         )
     return found
@@ -121,7 +125,14 @@ def base_of(adapter: Adapter, by_name: Mapping[str, Weight], modules: Mapping[st
     return by_name.get(f"{adapter.layer}base_layer.weight") or by_name.get(f"{adapter.layer}weight")
 
 
-def _is_pair(up: Weight, down: Weight) -> bool:
+def _magnitude(layer: str, adapter: str, by_name: Mapping[str, Weight]) -> Weight | None:
+    stem = f"{layer}lora_magnitude_vector"
+    names = (f"{stem}.{adapter}.weight", f"{stem}.{adapter}", f"{stem}.weight", stem)
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def is_pair(up: Weight, down: Weight) -> bool:
+    """Whether two tensors are B [out, r] and A [r, in], or those of a convolution, A [r, in, *kernel]."""
     if up.why_not_measured or down.why_not_measured or len(up.shape) != len(down.shape) or len(up.shape) < 2:
         return False
     return up.shape[1] == down.shape[0] and math.prod(up.shape[2:]) == 1

@@ -101,17 +101,26 @@ class LowRank(Derived):
 
 @dataclass(frozen=True, kw_only=True)
 class Merged(Derived):
-    """W + s·B·A, transposed where the layer stores W as [in, out] (``hu2022lora``)."""
+    """W + s·B·A, transposed where the layer stores W as [in, out] (``hu2022lora``).
+
+    With a magnitude m among the others, each output's weights are brought to the norm m_i (DoRA, ``liu2024dora``).
+    """
 
     scale: float
     transposed: bool
 
     def of(self, tensor: Tensor) -> Tensor:
         """Make it of the base weight W."""
-        up, down = self.read_others(tensor.device)
+        up, down, *magnitude = self.read_others(tensor.device)
         update = up.flatten(1) @ down.flatten(1)
         update = update.T if self.transposed else update.reshape(self.shape)
-        return tensor.to(torch.float64) + self.scale * update
+        merged = tensor.to(torch.float64) + self.scale * update
+        if not magnitude:
+            return merged
+        outputs = 1 if self.transposed else 0
+        length: Tensor = torch.linalg.vector_norm(merged.movedim(outputs, 0).flatten(1), dim=1)
+        sides = [-1 if dim == outputs else 1 for dim in range(merged.ndim)]
+        return merged * (magnitude[0].flatten() / length).view(sides)
 
 
 def low_rank_shape(up: tuple[int, ...], down: tuple[int, ...]) -> tuple[int, int]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from deepscope.subject._heads import Heads
-from deepscope.subject._layout import Layout, stacked
+from deepscope.subject._layout import Layout, Part, stacked
 
 _QKV = ("query", "key", "value")
 _UNKNOWN_ORDER = "in what order it stacks query, key and value is not known without the model's config"
@@ -19,7 +20,7 @@ _HEADS_MAY_COME_FIRST = re.compile(r"(^|[./])(stages|attn_block|attn_grid)[./]")
 
 
 def attention_layout(name: str, shape: tuple[int, ...], heads: Heads) -> Layout | None:
-    """Return how a fused attention weight stacks its projections; None where its name is of no fused one.
+    """Return how an attention weight stacks projections and heads; None where its name is of none that does.
 
     A name alone decides where every implementation of it agrees (``in_proj_weight`` of PyTorch, ``c_attn`` of GPT-2,
     ``Wqkv``, ``to_qkv``, ``to_kv``, ``kv``); ``query_key_value``, ``qkv_proj`` and ``wqkv`` are laid out differently
@@ -34,12 +35,58 @@ def attention_layout(name: str, shape: tuple[int, ...], heads: Heads) -> Layout 
     """
     *path, last = re.split(r"[./]", name)
     unit = path[-1] if last == "weight" and path else last
+    if unit in _APART and len(shape) == 2:
+        return _of_heads_alone(_APART[unit], (shape[0], shape[1]), heads)
     rule = _RULES.get(unit)
     if rule is None or len(shape) < 2:
         return None
     if len(shape) > 2:
         return Layout(why_whole=_UNKNOWN_ORDER)
-    return rule(name, (shape[0], shape[1]), heads)
+    layout = rule(name, (shape[0], shape[1]), heads)
+    return replace(layout, heads=_heads_of(layout.parts, (shape[0], shape[1]), heads))
+
+
+def _of_heads_alone(role: str, shape: tuple[int, int], heads: Heads) -> Layout | None:
+    """Return the heads of a projection that is not fused: one below another."""
+    told = heads.sizes(shape[1])
+    if told is None:
+        return None
+    n_heads, key_value, head_dim = told
+    count = n_heads if role == "query" else key_value
+    if count * head_dim != shape[0]:
+        return None
+    return Layout(heads=stacked([f"head {head}" for head in range(count)], shape, 0))
+
+
+def _heads_of(parts: tuple[Part, ...], shape: tuple[int, int], heads: Heads) -> tuple[Part, ...]:
+    """Return the single heads of fused projections; none unless the sizes of all fit what is told."""
+    if not parts:
+        return ()
+    side = 1 if parts[0].view == shape and parts[0].dim == 1 else 0
+    told = heads.sizes(shape[1 - side])
+    if told is None:
+        return ()
+    n_heads, key_value, head_dim = told
+    # Multi-query attention shares one key and value head, whatever number else is told.
+    shared = {n_heads, key_value} | ({1} if parts[0].name == "query" else set())
+    found: list[Part] = []
+    for part in parts:
+        count, rest = divmod(part.shape[side], head_dim)
+        if rest or count not in ({n_heads} if part.name == "query" else shared):
+            return ()
+        # Seen in the tensor's own shape, a head is a block of rows, or of columns, wherever its part lies.
+        found += [
+            Part(name=f"{part.name} {head}", view=shape, dim=side, start=_start(part, head, head_dim), length=head_dim)
+            for head in range(count)
+        ]
+    return tuple(found)
+
+
+def _start(part: Part, head: int, head_dim: int) -> int:
+    if len(part.view) == 2:
+        return part.start + head * head_dim
+    group, place = divmod(head, part.length)
+    return (group * part.view[part.dim] + part.start + place) * head_dim
 
 
 def _torch(name: str, shape: tuple[int, int], heads: Heads) -> Layout:
@@ -141,6 +188,8 @@ def _does_not_fit(told: tuple[int, int, int]) -> str:
     return f"{n_heads} query and {key_value} key and value heads of size {head_dim} do not make up its rows"
 
 
+#: Projections that are not fused, as Llama's and BERT's.
+_APART = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "query": "query", "key": "key", "value": "value"}
 _Rule = Callable[[str, tuple[int, int], Heads], Layout]
 _RULES: dict[str, _Rule] = {
     "in_proj_weight": _torch,

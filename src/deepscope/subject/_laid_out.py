@@ -13,6 +13,7 @@ from deepscope.subject._adapters import adapters, base_of
 from deepscope.subject._fused import attention_layout
 from deepscope.subject._gates import gate_layout
 from deepscope.subject._heads import heads_told
+from deepscope.subject._kohya import kohya_adapters
 from deepscope.subject._layout import WHOLE, Layout
 from deepscope.subject._normed import normed, plain_name
 from deepscope.subject._quantised import dequantised
@@ -56,10 +57,13 @@ def _add_normed(layouts: dict[str, Layout], by_name: Mapping[str, Weight], told:
 
 
 def _add_adapters(layouts: dict[str, Layout], by_name: Mapping[str, Weight], told: _Told) -> None:
-    for adapter in adapters(by_name, told.config, told.modules):
+    for adapter in [*adapters(by_name, told.config, told.modules), *kohya_adapters(by_name)]:
         product = adapter.product
         layouts[adapter.up.name] = Layout(factor_of=product.name, derived=(product,))
         layouts[adapter.down.name] = Layout(factor_of=product.name)
+        if adapter.alpha is not None:
+            says = f"the scale of {product.name}, applied: alpha / {adapter.down.shape[0]}"
+            layouts[adapter.alpha.name] = Layout(companion=says)
         base = base_of(adapter, by_name, told.modules)
         if base is None:
             continue
@@ -67,6 +71,8 @@ def _add_adapters(layouts: dict[str, Layout], by_name: Mapping[str, Weight], tol
         merged = adapter.merged(base, replace(alone, derived=()))
         if merged is not None:
             layouts[base.name] = replace(alone, derived=(*alone.derived, merged))
+            if adapter.magnitude is not None:
+                layouts[adapter.magnitude.name] = Layout(factor_of=merged.name)
 
 
 @dataclass(frozen=True)

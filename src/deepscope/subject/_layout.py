@@ -52,6 +52,8 @@ class Layout:
     ----------
     parts
         The matrices that it stacks, in order; empty where it is one, or where its split is not known.
+    heads
+        The matrices of single attention heads that it stacks, in order; empty where their number is not known.
     why_whole
         Why a tensor that stacks several matrices cannot be split.
     groups
@@ -65,6 +67,7 @@ class Layout:
     """
 
     parts: tuple[Part, ...] = ()
+    heads: tuple[Part, ...] = ()
     why_whole: str = ""
     groups: int = 1
     factor_of: str = ""
