@@ -12,6 +12,7 @@ from deepscope.figures import COLORS
 from deepscope.studies.generalisation._model_zoo import SERIES
 from deepscope.studies.generalisation._zoo_ranking import (
     POOLED,
+    THRESHOLD,
     Numbers,
     by_zoo,
     counted,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: τ must be below this.
-THRESHOLD = -0.3
 TITLES = {
     "epochs": "training epochs",
     "noise": "label noise",
@@ -54,13 +53,15 @@ NO_SPECTRUM = ("log_distance", "path", "train_accuracy")
 
 def draw(trials: pd.DataFrame) -> Figure:
     """Draw accuracy over weighted alpha for each series, and τ by series and by number."""
+    judged = counted(trials)
     figure, axes = figures.new(7.2, 9.4, rows=4, cols=2, height_ratios=[1, 1, 1, 1.35])
     with figures.style():
         for ax, series in zip(axes.flat, SERIES, strict=False):
+            ax.set(title=TITLES[series] if series in judged else f"{TITLES[series]} (not judged)")
             _series(ax, trials, series)
         _together(axes[2, 1], trials)
-        _by_series(axes[3, 0], trials)
-        _by_number(axes[3, 1], trials)
+        _by_series(axes[3, 0], trials, judged)
+        _by_number(axes[3, 1], trials, judged)
     return figure
 
 
@@ -75,8 +76,6 @@ def _course(trials: pd.DataFrame, series: str) -> Any:
 
 def _series(ax: Axes, trials: pd.DataFrame, series: str) -> None:
     """Draw every network of a series, and the means of each setting as a line."""
-    judged = series in counted(trials) or trials.empty
-    ax.set(title=TITLES[series] if judged else f"{TITLES[series]} (not judged)")
     ax.set(xlabel="weighted α", ylabel="test accuracy, %")
     settings, alphas, accuracies = _course(trials, series)
     if not len(settings):
@@ -102,10 +101,9 @@ def _together(ax: Axes, trials: pd.DataFrame) -> None:
     ax.margins(x=0.1, y=0.1)
 
 
-def _by_series(ax: Axes, trials: pd.DataFrame) -> None:
+def _by_series(ax: Axes, trials: pd.DataFrame, judged: Sequence[str]) -> None:
     """Draw τ of weighted alpha: of each series, their median, all networks at once, and the controls."""
-    ax.set(title="τ of weighted α and test accuracy", xlabel="Kendall’s τ (−1: smaller is better)")
-    judged = counted(trials)
+    ax.set(title="τ of weighted α with test accuracy", xlabel="Kendall’s τ (−1: smaller is better)")
     random = [name for name in judged if name != "noise"]
     rows: list[tuple[str, str, Numbers, tuple[Numbers, Numbers] | None]] = []
     for series, title in TITLES.items():
@@ -131,10 +129,9 @@ def _ends(trials: pd.DataFrame, series: Sequence[str]) -> tuple[Numbers, Numbers
     return low, high
 
 
-def _by_number(ax: Axes, trials: pd.DataFrame) -> None:
+def _by_number(ax: Axes, trials: pd.DataFrame, judged: Sequence[str]) -> None:
     """Draw the median τ of each number with test accuracy, and hollow with the generalisation gap."""
-    ax.set(title="median τ, by what orders the networks", xlabel="Kendall’s τ")
-    judged = counted(trials)
+    ax.set(title="median τ, by other numbers too", xlabel="τ with test accuracy; hollow: with the gap")
     for place, number in enumerate(NUMBERS):
         paint = COLORS.muted if number in NO_SPECTRUM else COLORS.third if number != "alpha_hat" else COLORS.accent
         for target, hollow in (("test_accuracy", False), ("gap", True)):

@@ -18,6 +18,8 @@ Statistic = Callable[[pd.DataFrame, np.random.Generator], Floats]
 POOLED = "pooled"
 #: A series counts where the range of its test accuracy is so many standard deviations of a network's seed, or more.
 LEAST_RANGE = 3.0
+#: The median τ must lie below this.
+THRESHOLD = -0.3
 #: Of fewer series the median says nothing.
 FEWEST_SERIES = 3
 RESAMPLES, PERMUTATIONS = 1000, 100
