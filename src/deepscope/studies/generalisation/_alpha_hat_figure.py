@@ -85,7 +85,20 @@ def _series(ax: Axes, trials: pd.DataFrame, series: str) -> None:
     ax.plot(alphas, accuracies, "-o", color=COLORS.accent, linewidth=0.9, markersize=3.5)
     ax.margins(x=0.12, y=0.12)
     for place in (0, len(settings) - 1):
-        figures.direct_label(ax, alphas[place], accuracies[place], f"{settings[place]:g}", COLORS.ink)
+        _name(ax, alphas[place], accuracies[place], f"{settings[place]:g}")
+
+
+def _name(ax: Axes, x: float, y: float, text: str) -> None:
+    ax.annotate(
+        text,
+        (x, y),
+        (0, 5),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=8,
+        bbox={"facecolor": COLORS.paper, "alpha": 0.75, "linewidth": 0, "pad": 0.6},
+    )
 
 
 def _together(ax: Axes, trials: pd.DataFrame) -> None:
@@ -98,7 +111,13 @@ def _together(ax: Axes, trials: pd.DataFrame) -> None:
     for series in SERIES:
         _, alphas, accuracies = _course(trials, series)
         ax.plot(alphas, accuracies, color=COLORS.accent, linewidth=0.9)
-    ax.margins(x=0.1, y=0.1)
+        # The ends of the others lie too close together to be named.
+        if len(alphas) and np.ptp(accuracies) > 5 * np.ptp(members["test_accuracy"]):
+            lowest = int(np.argmin(accuracies))
+            beside: dict[str, Any] = {"textcoords": "offset points", "va": "top", "color": COLORS.accent, "fontsize": 8}
+            ax.annotate(TITLES[series], (alphas[lowest], accuracies[lowest]), (-4, -8), **beside)
+    ax.margins(x=0.1, y=0.15)
+    ax.set_xlim(right=ax.get_xlim()[1] + 0.3 * np.ptp(ax.get_xlim()))
 
 
 def _by_series(ax: Axes, trials: pd.DataFrame, judged: Sequence[str]) -> None:
@@ -122,6 +141,7 @@ def _by_series(ax: Axes, trials: pd.DataFrame, judged: Sequence[str]) -> None:
         _point(ax, place, numbers, paint)
     _frame(ax, [label for label, *_ in rows])
     ax.axvspan(-1, THRESHOLD, color=COLORS.band, linewidth=0, zorder=0)
+    ax.text((THRESHOLD - 1) / 2, len(rows) - 1.5, "claimed\nof the median", ha="center", va="center", fontsize=8)
 
 
 def _ends(trials: pd.DataFrame, series: Sequence[str]) -> tuple[Numbers, Numbers]:
@@ -131,7 +151,7 @@ def _ends(trials: pd.DataFrame, series: Sequence[str]) -> tuple[Numbers, Numbers
 
 def _by_number(ax: Axes, trials: pd.DataFrame, judged: Sequence[str]) -> None:
     """Draw the median τ of each number with test accuracy, and hollow with the generalisation gap."""
-    ax.set(title="median τ, by other numbers too", xlabel="τ with test accuracy; hollow: with the gap")
+    ax.set(title="median τ, by other numbers too", xlabel="Kendall’s τ (hollow: with the gap)")
     for place, number in enumerate(NUMBERS):
         paint = COLORS.muted if number in NO_SPECTRUM else COLORS.third if number != "alpha_hat" else COLORS.accent
         for target, hollow in (("test_accuracy", False), ("gap", True)):
