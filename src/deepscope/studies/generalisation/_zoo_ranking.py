@@ -27,14 +27,20 @@ RESAMPLES, PERMUTATIONS = 1000, 100
 
 def networks(trials: pd.DataFrame, series: str, labels: str = "true") -> pd.DataFrame:
     """Return the networks of a series, or all, that were trained on ``"true"`` or ``"random"`` labels, in one order."""
-    if trials.empty or "test_accuracy" not in trials:
-        return pd.DataFrame({"seed": []})
-    chosen = trials[(trials["part"] == "zoo") & (trials["labels"] == labels)]
+    chosen = _trained_on(trials, labels)
+    if chosen.empty:
+        return chosen
     if series != POOLED:
         chosen = chosen[chosen["series"].isin(["base", series])]
     return chosen.assign(gap=chosen["train_accuracy"] - chosen["test_accuracy"]).sort_values(
         ["seed", *SERIES, "replica"]
     )
+
+
+def _trained_on(trials: pd.DataFrame, labels: str) -> pd.DataFrame:
+    if trials.empty or "test_accuracy" not in trials:
+        return pd.DataFrame({"seed": []})
+    return trials[(trials["part"] == "zoo") & (trials["labels"] == labels)]
 
 
 def accuracy_range(trials: pd.DataFrame, series: str) -> float:
@@ -91,7 +97,7 @@ def by_zoo(
     members = {name: networks(trials, name, labels) for name in series}
     whole = {name: table.groupby("seed").size().max() for name, table in members.items()}
     found = {}
-    for seed in sorted(networks(trials, POOLED, labels)["seed"].unique()):
+    for seed in sorted(_trained_on(trials, labels)["seed"].unique()):
         zoo = {name: table[table["seed"] == seed] for name, table in members.items()}
         rng = np.random.default_rng(int(seed))
         complete = bool(zoo) and all(len(table) == whole[name] for name, table in zoo.items())
