@@ -72,6 +72,27 @@ def test_planted_phases(phase):
     assert row_of(1e-6 * PHASES[phase]()).phase == phase
 
 
+@pytest.mark.parametrize(("shape", "n_spikes"), [((256, 64), 9), ((64, 256), 15), ((128, 128), 12)])
+def test_noise_with_a_dozen_spikes_is_noise_with_spikes(shape, n_spikes):
+    """Each spike takes a dimension with it: the rest follows the law of a smaller matrix."""
+    generator = torch.Generator().manual_seed(0)
+    strengths = torch.linspace(1.6, 6.0, n_spikes, dtype=torch.float64) * (shape[0] * shape[1]) ** 0.25
+    for _ in range(20):
+        left, right = (
+            torch.linalg.qr(torch.randn(side, n_spikes, dtype=torch.float64, generator=generator))[0] for side in shape
+        )
+        noise = torch.randn(shape, dtype=torch.float64, generator=generator)
+        row = row_of(noise + (left * strengths) @ right.T, bootstrap=0, alternatives=False)
+        assert (row.phase, row.n_spikes) == ("bulk+spikes", n_spikes)
+
+
+@pytest.mark.parametrize("shape", [(256, 64), (128, 128)])
+def test_entries_without_a_variance_are_not_noise_with_spikes(shape):
+    for seed in range(10):
+        entries = np.random.default_rng(seed).standard_t(1.2, size=shape)
+        assert row_of(torch.from_numpy(entries)).phase in ("heavy-tailed", "bulk-decay")
+
+
 def test_zeros_are_degenerate_and_what_is_not_finite_is_unknown():
     assert row_of(torch.zeros(40, 40)).phase == "degenerate"
     assert row_of(torch.full((40, 40), torch.nan)).phase == "unknown"

@@ -52,7 +52,8 @@ def phase_of(row: WeightSpectrum) -> Phase:
         return "rank-collapse"
     if row.n_spikes is None or row.mp_distance is None or row.mp_soft_rank is None:
         return "unknown"
-    if row.mp_distance <= mp_distance_limit(row.rows, row.cols, row.n_matrices):
+    spikes = row.n_spikes / row.n_matrices
+    if row.mp_distance <= mp_distance_limit(row.rows - spikes, row.cols - spikes, row.n_matrices):
         if row.n_spikes == 0:
             return "unknown" if has_heavy_entries(row) else "random-like"
         return "bulk+spikes" if row.mp_soft_rank < 1 / APART else "bleeding-out"

@@ -106,7 +106,8 @@ class WeightSpectrum:
     mp_lower, mp_upper, n_spikes, spike_p_value, mp_distance
         Edges of the random-matrix null, number of eigenvalues that noise does not make, probability of so large a
         largest eigenvalue in noise, and the largest distance between the distribution functions of the eigenvalues
-        below the spikes and of the null. None where most eigenvalues are 0.
+        below the spikes and of noise with the same sum, in a matrix that lacks a row and a column for each spike. None
+        where most eigenvalues are 0.
     mp_soft_rank
         Upper edge over λ_max.
     entry_kurtosis, entry_p_value
@@ -305,11 +306,14 @@ def _null(eigenvalues: Floats, row: WeightSpectrum) -> dict[str, Any]:
         return found
     lower, upper = mp_edges(rows, cols, spikes.variance)
     bulk = eigenvalues[: eigenvalues.size - spikes.count]
+    # Each spike takes a dimension on either side with it: beside the law of the whole matrix, noise with a handful of
+    # spikes would count as no noise.
+    tall, wide = rows - spikes.count / n_matrices, cols - spikes.count / n_matrices
     return found | {
         "mp_lower": lower,
         "mp_upper": upper,
         "mp_soft_rank": upper / float(eigenvalues[-1]),
         "n_spikes": spikes.count,
         "spike_p_value": spikes.p_value,
-        "mp_distance": mp_distance(bulk, rows, cols, spikes.variance),
+        "mp_distance": mp_distance(bulk, tall, wide, float(bulk.sum()) / (n_matrices * tall * wide)),
     }

@@ -31,7 +31,7 @@ def mp_edges(rows: int, cols: int, variance: float) -> tuple[float, float]:
     return variance * low * low, variance * high * high
 
 
-def mp_cdf(x: ArrayLike, rows: int, cols: int, variance: float) -> NDArray[np.float64]:
+def mp_cdf(x: ArrayLike, rows: float, cols: float, variance: float) -> NDArray[np.float64]:
     """Return the share of the eigenvalues of WᵀW of a random matrix that are at most x.
 
     Parameters
@@ -76,14 +76,17 @@ def mp_median(rows: int, cols: int) -> float:
     return long * (1 + beta + 2 * math.sqrt(beta) * math.cos(angle))
 
 
-def mp_distance(eigenvalues: NDArray[np.float64], rows: int, cols: int, variance: float) -> float:
-    """Return the largest distance between the distribution functions of eigenvalues, ascending, and of the law."""
+def mp_distance(eigenvalues: NDArray[np.float64], rows: float, cols: float, variance: float) -> float:
+    """Return the largest distance between the distribution functions of eigenvalues, ascending, and of the law.
+
+    Where k spikes have been taken out, the rest is that of a matrix with k rows and k columns less.
+    """
     model = mp_cdf(eigenvalues, rows, cols, variance)
     ranks = np.arange(eigenvalues.size + 1) / eigenvalues.size
     return float(np.maximum(np.abs(model - ranks[:-1]), np.abs(model - ranks[1:])).max())
 
 
-def mp_distance_limit(rows: int, cols: int, n_matrices: int = 1) -> float:
+def mp_distance_limit(rows: float, cols: float, n_matrices: int = 1) -> float:
     """Return the ``mp_distance`` that about one noise matrix in a thousand exceeds, its variance being estimated.
 
     With s the shorter side, (0.2 + (2.5 + 0.35 log₂(s/16)) / √n_matrices) / s. Eigenvalues of noise repel each other,
