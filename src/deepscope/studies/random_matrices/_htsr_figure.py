@@ -29,12 +29,12 @@ TORCH = ("constant", "torch", COLORS.muted, "constant rate,\ntorch’s start", 2
 PHASES = {
     "random-like": COLORS.third,
     "bleeding-out": COLORS.third,
-    "bulk+spikes": COLORS.second,
-    "bulk-decay": COLORS.grid,
+    "bulk+spikes": COLORS.grid,
+    "bulk-decay": COLORS.second,
     "heavy-tailed": COLORS.accent,
 }
 #: Phases on whose colour the text is white.
-DARK_PHASES = ("random-like", "bleeding-out", "bulk+spikes", "heavy-tailed")
+DARK_PHASES = ("random-like", "bleeding-out", "bulk-decay", "heavy-tailed")
 
 
 def draw(trials: pd.DataFrame) -> Figure:
@@ -132,7 +132,7 @@ def _phases(ax: Axes, trials: pd.DataFrame, layer: str) -> None:
         for phase, share in shares.items():
             color = PHASES.get(phase, COLORS.band)
             ax.barh(place, share, left=left, color=color, height=0.72, linewidth=0)
-            if share >= 20:
+            if share >= 23:
                 paint = COLORS.paper if phase in DARK_PHASES else COLORS.ink
                 ax.text(left + share / 2, place, phase, ha="center", va="center", color=paint, fontsize=6.5)
             left += share

@@ -11,7 +11,7 @@ from torch import nn
 
 from deepscope.core import MeasurementError
 from deepscope.instruments import spectrum
-from deepscope.linalg import count_spikes
+from deepscope.linalg import count_spikes, mp_distance_limit
 from deepscope.studies.random_matrices._random_matrices import Floats
 from deepscope.subject import Subject
 
@@ -33,6 +33,11 @@ def spectra(matrices: Mapping[str, Floats], *, bootstrap: int, seed: int) -> dic
     generator = torch.Generator().manual_seed(seed)
     reading = spectrum(subject, bootstrap=bootstrap, alternatives=bootstrap > 0, generator=generator)
     return {each.name: each for each in reading.weights}
+
+
+def is_noise(row: Any) -> bool:
+    """Whether no eigenvalue is a spike, and all are as near to the Marchenko–Pastur law as noise is."""
+    return bool(row.n_spikes == 0 and row.mp_distance <= mp_distance_limit(row.rows, row.cols))
 
 
 def noise_with_spikes(matrix: Floats, rng: np.random.Generator) -> Floats:
