@@ -248,7 +248,11 @@ def table(seeds=5, without=(), measured=None, **changes):
         } | numbers
         for layer in SHAPES:
             heavy = float(batch == 2)
-            numbers |= {f"{layer}_heavy": heavy, f"{layer}_phase": "heavy-tailed" if heavy else "bulk+spikes"}
+            numbers |= {
+                f"{layer}_spikes": 9.0,
+                f"{layer}_heavy": heavy,
+                f"{layer}_phase": "heavy-tailed" if heavy else "bulk+spikes",
+            }
             numbers |= {f"{layer}_noise_heavy": 0.0, f"{layer}_eigenvalues": np.linspace(0.1, 4, 64)}
             numbers |= {f"{layer}_noise_eigenvalues": np.linspace(0.1, 4, 64)}
         if measured and name.isdigit():

@@ -26,6 +26,7 @@ SERIES: tuple[tuple[str, str, str, str, int, tuple[float, float]], ...] = (
     ("high ratio", "glorot", COLORS.second, "rate/batch 1/20", 8, (7, 0)),
 )
 TORCH = ("constant", "torch", COLORS.muted, "constant rate,\ntorch’s start", 256, (-2, 8))
+CLASSES = 10
 PHASES = {
     "random-like": COLORS.third,
     "bleeding-out": COLORS.third,
@@ -38,13 +39,13 @@ DARK_PHASES = ("random-like", "bleeding-out", "bulk-decay", "heavy-tailed")
 
 
 def draw(trials: pd.DataFrame) -> Figure:
-    """Draw exponent, soft rank and test accuracy by batch size, two tails, and the phases of each layer."""
+    """Draw exponent, soft rank, spikes, phases and test accuracy by batch size, and the tails of one network."""
     figure, axes = figures.new(7.2, 8.2, rows=3, cols=2)
     with figures.style():
         _alphas(axes[0, 0], trials)
         _soft_ranks(axes[0, 1], trials)
-        for ax, layer in zip(axes[1], LAYERS, strict=True):
-            _phases(ax, trials, layer)
+        _spikes(axes[1, 0], trials)
+        _phases(axes[1, 1], trials)
         _tails(axes[2, 0], trials)
         _accuracies(axes[2, 1], trials)
     return figure
@@ -120,35 +121,46 @@ def _batch_axis(ax: Axes) -> None:
     ax.minorticks_off()
 
 
-def _phases(ax: Axes, trials: pd.DataFrame, layer: str) -> None:
-    """Draw the share of networks in each phase, a row per batch size, and of noise with the spikes of a batch of 2."""
-    ax.set(title=f"Phases of the {LAYERS[layer]}", xlabel="share of networks (%)", xlim=(0, 100))
-    rows = [(str(batch), _shares(trials, layer, batch)) for batch in reversed(BATCHES)]
-    noise = per_seed(trials, f"{layer}_noise_heavy", **_case(2)).dropna()
-    heavy = 100 * float(noise.mean()) if len(noise) else 0.0
-    rows.append(("noise,\nspikes of 2", {"heavy-tailed": heavy, "other": 100 - heavy} if len(noise) else {}))
+def _spikes(ax: Axes, trials: pd.DataFrame) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ax.set(title="Spikes at the constant rate", xlabel="batch size")
+    for layer, color, batch, moved in (("first", COLORS.accent, 2, (7, 0)), ("square", COLORS.second, 256, (-2, -8))):
+        _series(ax, trials, f"{layer}_spikes", "constant", "glorot", color, LAYERS[layer], batch, moved)
+    ax.axhline(CLASSES, color=COLORS.muted, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
+    ax.text(256, CLASSES + 0.2, f"{CLASSES} classes", color=COLORS.muted, fontsize=8, ha="right", va="bottom")
+    ax.set_ylim(0, None)
+    ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    _batch_axis(ax)
+
+
+def _phases(ax: Axes, trials: pd.DataFrame) -> None:
+    """Draw the share of layers in each phase, a row per batch size, and of noise with the spikes of a batch of 2."""
+    ax.set(title="Phases at the constant rate", xlabel="share of both layers (%)", ylabel="batch size", xlim=(0, 100))
+    rows = [(str(batch), _shares(trials, batch)) for batch in reversed(BATCHES)]
+    noise = [per_seed(trials, f"{layer}_noise_heavy", **_case(2)).dropna() for layer in LAYERS]
+    heavy = 50 * sum(float(values.mean()) for values in noise) if all(map(len, noise)) else 0.0
+    rows.append(("2, rest\nis noise", {"heavy-tailed": heavy, "not heavy-tailed": 100 - heavy}))
     for place, (_, shares) in enumerate(rows):
         left = 0.0
         for phase, share in shares.items():
-            color = PHASES.get(phase, COLORS.band)
-            ax.barh(place, share, left=left, color=color, height=0.72, linewidth=0)
-            if share >= 23:
+            ax.barh(place, share, left=left, color=PHASES.get(phase, COLORS.band), height=0.72, linewidth=0)
+            if share >= 25:
                 paint = COLORS.paper if phase in DARK_PHASES else COLORS.ink
-                ax.text(left + share / 2, place, phase, ha="center", va="center", color=paint, fontsize=6.5)
+                ax.text(left + share / 2, place, phase, ha="center", va="center", color=paint, fontsize=7)
             left += share
     ax.set_yticks(range(len(rows)), [name for name, _ in rows])
-    ax.set_ylabel("batch size")
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.grid(visible=False)
 
 
-def _shares(trials: pd.DataFrame, layer: str, batch: int) -> dict[str, float]:
+def _shares(trials: pd.DataFrame, batch: int) -> dict[str, float]:
     here = trials
     for name, value in _case(batch).items():
         here = here[here[name] == value] if name in here else here.iloc[:0]
-    counts = Counter(here[f"{layer}_phase"] if len(here) else ())
+    counts = Counter(phase for layer in LAYERS if len(here) for phase in here[f"{layer}_phase"])
     ordered = [*PHASES, *sorted(set(counts) - set(PHASES))]
-    return {phase: 100 * counts[phase] / len(here) for phase in ordered if counts[phase]}
+    return {phase: 100 * counts[phase] / counts.total() for phase in ordered if counts[phase]}
 
 
 def _tails(ax: Axes, trials: pd.DataFrame) -> None:
