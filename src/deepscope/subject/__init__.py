@@ -2,7 +2,7 @@
 
 from deepscope.subject._activation_function import Activation
 from deepscope.subject._activations import Watch, watch_layers
-from deepscope.subject._batches import Batch, call, move, n_batches
+from deepscope.subject._batches import Batch, batches_of, call, check_reiterable, move, n_batches
 from deepscope.subject._checkpoint import Checkpoint, read_checkpoint
 from deepscope.subject._columns import layer_of, most_telling
 from deepscope.subject._derived import Derived, LowRank
@@ -15,7 +15,7 @@ from deepscope.subject._generators import (
 from deepscope.subject._kernels import without_fused_kernels
 from deepscope.subject._layer_output import LayerOutput, is_layer, is_opaque, own_parameters
 from deepscope.subject._layout import Layout, Part
-from deepscope.subject._live import ModuleWeight
+from deepscope.subject._live import ModuleWeight, device_of
 from deepscope.subject._loss import n_samples, scalar_loss
 from deepscope.subject._pass import Step, StepResult, measure_alone, measure_weight, split_ledger
 from deepscope.subject._subject import Subject
@@ -41,8 +41,11 @@ __all__ = [
     "Subject",
     "Watch",
     "Weight",
+    "batches_of",
     "call",
     "capture_generators",
+    "check_reiterable",
+    "device_of",
     "dtype_name",
     "is_layer",
     "is_opaque",

@@ -52,7 +52,7 @@ def call(model: nn.Module, inputs: Inputs) -> Any:
     return getattr(outputs, "logits", outputs)
 
 
-def batches(
+def batches_of(
     data: Iterable[Any],
     *,
     device: torch.device,

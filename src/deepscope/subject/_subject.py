@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import LeftOut, MeasurementError, Needs, UsageError
-from deepscope.subject._batches import Batch, Inputs, Targets, batches, call, check_reiterable
+from deepscope.subject._batches import Batch, Inputs, Targets, batches_of, call, check_reiterable
 from deepscope.subject._checkpoint import read_checkpoint
 from deepscope.subject._live import device_of, module_weights
 from deepscope.subject._loss import scalar_loss
@@ -243,7 +243,7 @@ class Subject:
         """
         if self.data is None:
             raise MeasurementError("there is no data", where=self.name, todo="Give data=…, batches (inputs, targets).")
-        return batches(self.data, device=self.device, count=self.count, max_samples=max_samples)
+        return batches_of(self.data, device=self.device, count=self.count, max_samples=max_samples)
 
     def predict(self, inputs: Inputs) -> Any:
         """Run the model on a batch's inputs; gradients as the caller has set them."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import MeasurementError
-from deepscope.subject import Subject, scalar_loss
+from deepscope.subject import batches_of, call, check_reiterable, device_of, scalar_loss, undisturbed
 from deepscope.training._loss import Count, Loss
 
 #: The value that torch's losses take for "no target here".
@@ -78,11 +78,11 @@ def evaluate(
     >>> evaluate(nn.Identity(), [(inputs[:2], targets[:2]), (inputs[2:], targets[2:])], nn.functional.cross_entropy)
     Evaluation(loss=0.8847780227661133, accuracy=0.6666666666666666, n=3)
     """
-    subject = Subject(model, data=batches, count=count)
+    check_reiterable(batches)
     total, n, right, judged = 0.0, 0.0, 0, 0
-    with subject.undisturbed(), torch.no_grad():
-        for index, batch in enumerate(subject.batches()):
-            outputs = subject.predict(batch.inputs)
+    with undisturbed(model), torch.no_grad():
+        for index, batch in enumerate(batches_of(batches, device=device_of(model), count=count)):
+            outputs = call(model, batch.inputs)
             if loss is not None and batch.count:
                 value = scalar_loss(loss, outputs, batch.targets).item()
                 if not math.isfinite(value):
