@@ -14,6 +14,7 @@ from deepscope.core import Case, MeasurementError, UsageError, Verdict, derive_s
 from deepscope.data import Samples, load
 from deepscope.figures import to_svg
 from deepscope.linalg import fit_power_law, mp_edges
+from deepscope.studies.random_matrices import _trained_to_loss, htsr_batch_size
 from deepscope.studies.random_matrices._htsr_figure import BATCHES
 from deepscope.studies.random_matrices._layer_spectra import is_noise, noise_with_spikes, spectra
 from deepscope.studies.random_matrices._trained_to_loss import network, train_to_loss
@@ -172,7 +173,7 @@ def test_a_loss_that_is_not_reached_has_no_steps(tmp_path):
 
 
 def test_a_training_cut_off_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr("deepscope.studies.random_matrices._trained_to_loss.SAVED_EVERY", 7)
+    monkeypatch.setattr(_trained_to_loss, "SAVED_EVERY", 7)
     whole, first, _, _ = trained(tmp_path / "whole", target_loss=2.0)
     run = Run(tmp_path / "cut", dies_at=0.3)
     with pytest.raises(KeyboardInterrupt):
@@ -195,7 +196,7 @@ def test_a_trial_measures_the_trained_layers(tmp_path, monkeypatch):
         seen["model"] = model
         return found
 
-    monkeypatch.setattr("deepscope.studies.random_matrices.htsr_batch_size.train_to_loss", watched)
+    monkeypatch.setattr(htsr_batch_size, "train_to_loss", watched)
     found = run_trial(Run(tmp_path), SMALL)
     model, test = seen["model"], load("digits").test
     for name, layer, before in zip(("first", "square"), (model.hidden1, model.hidden2), seen["before"], strict=True):
