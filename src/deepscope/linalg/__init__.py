@@ -1,4 +1,4 @@
-"""Numerics that instruments share: spectra, power-law tails, random-matrix nulls.
+"""Numerics that instruments share: spectra, power-law tails, random-matrix nulls, per-sample gradients in factors.
 
 Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues``, ``leading_directions``,
 ``principal_angles`` and whatever measures the tail of one sample take torch tensors too; the first two work on the
@@ -7,7 +7,16 @@ tensor's own device. Nothing here knows a subject.
 
 from deepscope.linalg._alpha_interval import MIN_BOOTSTRAP, AlphaInterval, bootstrap_alpha
 from deepscope.linalg._bbp import bbp_eigenvalue, bbp_threshold, spike_overlap, spike_strength
+from deepscope.linalg._factor_products import factor_gram, project, squared_norms, weighted_sum
 from deepscope.linalg._goodness_of_fit import goodness_of_fit
+from deepscope.linalg._gradient_factors import (
+    DenseGradients,
+    Factor,
+    Factors,
+    OuterGradients,
+    ScatteredGradients,
+    combine,
+)
 from deepscope.linalg._leading_directions import LeadingDirections, leading_directions
 from deepscope.linalg._marchenko_pastur import (
     mp_cdf,
@@ -39,20 +48,27 @@ __all__ = [
     "SMALL_SAMPLE",
     "WEIGHTWATCHER_CUT",
     "AlphaInterval",
+    "DenseGradients",
+    "Factor",
+    "Factors",
     "LeadingDirections",
     "MomentAlpha",
     "NullBand",
+    "OuterGradients",
     "PowerLawFit",
     "PowerLawFits",
+    "ScatteredGradients",
     "Spikes",
     "TailAlternative",
     "TailComparison",
     "bbp_eigenvalue",
     "bbp_threshold",
     "bootstrap_alpha",
+    "combine",
     "compare_tails",
     "count_spikes",
     "effective_rank",
+    "factor_gram",
     "fit_power_law",
     "fit_power_law_weightwatcher",
     "fit_power_laws",
@@ -71,9 +87,11 @@ __all__ = [
     "mp_variance",
     "null_alpha_band",
     "principal_angles",
+    "project",
     "random_gram_eigenvalues",
     "spike_overlap",
     "spike_strength",
+    "squared_norms",
     "stable_rank",
     "tracy_widom_cdf",
     "tracy_widom_centre",
@@ -82,4 +100,5 @@ __all__ = [
     "tracy_widom_sf",
     "tracy_widom_threshold",
     "unit_determinant_tail",
+    "weighted_sum",
 ]
