@@ -197,9 +197,9 @@ def test_gradients_of_outputs_are_those_of_each_sample_alone(name: str) -> None:
             continue
         factors = found.factors[parameter]
         assert_same(written(factors), rows)
-        gram = torch.einsum("nkp,mlp->nkml", rows, rows)
-        assert_same(factor_gram(factors), gram)
-        assert_same(factor_gram(factors, trace=True), gram.diagonal(dim1=1, dim2=3).sum(-1))
+        gram = torch.einsum("nkp,mlp->knlm", rows, rows)
+        assert_same(factor_gram([factors]), gram)
+        assert_same(factor_gram([factors], trace=True), gram.diagonal(dim1=0, dim2=2).sum(-1))
         assert_same(squared_norms(factors), rows.square().sum(2))
         direction = noise(rows.shape[2])
         assert_same(project(factors, direction), rows @ direction)

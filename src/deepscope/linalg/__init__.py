@@ -16,6 +16,8 @@ from deepscope.linalg._gradient_factors import (
     OuterGradients,
     ScatteredGradients,
     combine,
+    compact,
+    joined_factors,
 )
 from deepscope.linalg._leading_directions import LeadingDirections, leading_directions
 from deepscope.linalg._marchenko_pastur import (
@@ -65,6 +67,7 @@ __all__ = [
     "bbp_threshold",
     "bootstrap_alpha",
     "combine",
+    "compact",
     "compare_tails",
     "count_spikes",
     "effective_rank",
@@ -75,6 +78,7 @@ __all__ = [
     "goodness_of_fit",
     "gram_eigenvalues",
     "hill_estimates",
+    "joined_factors",
     "leading_directions",
     "log_alpha_norm",
     "matrix_entropy",

@@ -24,17 +24,20 @@ def rule_of(module: nn.Module) -> Rule | None:
 
 def _linear(module: nn.Linear, inputs: Tensor, gradients: Tensor) -> Iterator[tuple[str, Factor]]:
     k, n, features = gradients.shape[0], gradients.shape[1], gradients.shape[-1]
-    left = gradients.reshape(k, n, -1, features).transpose(0, 1)
+    left = gradients.reshape(k, n, -1, features).transpose(0, 1).unsqueeze(2)
+    right = inputs.reshape(n, 1, -1, inputs.shape[-1])
     if module.bias is not None:
-        yield "bias", DenseGradients(left.sum(2))
-    yield "weight", OuterGradients(left.unsqueeze(2), inputs.reshape(n, 1, -1, inputs.shape[-1]))
+        # The very same left sides, so that their products need be had only once.
+        at_one = right.shape[2] == 1
+        yield "bias", OuterGradients(left, right.new_ones(n, 1, 1, 1)) if at_one else DenseGradients(left.sum((2, 3)))
+    yield "weight", OuterGradients(left, right)
 
 
 def _convolution(module: Any, inputs: Tensor, gradients: Tensor) -> Iterator[tuple[str, Factor]]:
     k, n, groups = gradients.shape[0], gradients.shape[1], module.groups
     left = gradients.reshape(k, n, groups, module.out_channels // groups, -1).permute(1, 0, 2, 4, 3)
     if module.bias is not None:
-        yield "bias", DenseGradients(left.sum(3).flatten(2))
+        yield "bias", DenseGradients(gradients.flatten(3).sum(3).transpose(0, 1))
     yield "weight", OuterGradients(left, _unfolded(module, inputs))
 
 

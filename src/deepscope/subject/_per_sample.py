@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from deepscope.core import MeasurementError
-from deepscope.linalg import DenseGradients, Factor, Factors, combine
+from deepscope.linalg import DenseGradients, Factor, Factors, combine, compact
 from deepscope.subject._batches import Batch
 from deepscope.subject._gradient_rules import widened
 from deepscope.subject._layer_calls import LayerCall, LayerCalls
@@ -160,7 +160,7 @@ class PerSampleGradients:
                 for name, factor in factors_of_call(call, call.inputs, gradient):
                     if name not in self.written_out:
                         parts.setdefault(name, []).append(factor)
-        return {name: combine(each) for name, each in parts.items()}
+        return {name: compact(combine(each)) for name, each in parts.items()}
 
     def _rows(self, inputs: Any, n: int, directions: Sequence[Tensor]) -> dict[str, Factors]:
         rows = self._written(inputs, n, directions)
