@@ -81,6 +81,19 @@ class Doubled(nn.Linear):
         return functional.linear(x, 2 * self.weight, self.bias)
 
 
+class Flattened(nn.Module):
+    """Samples and positions in one dimension inside; the second layer has them the other way round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.out = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.tanh(self.one(x.reshape(-1, 3))).view(len(x), -1, 4)
+        turned = torch.tanh(self.two(hidden.transpose(0, 1).reshape(-1, 4))).view(-1, len(x), 4)
+        return self.out(turned.cumsum(0).transpose(0, 1).square().sum(1))
+
+
 class Attention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -134,6 +147,7 @@ NETWORKS = {
         lambda: nn.Sequential(nn.Linear(3, 4), nn.GELU(), nn.Linear(4, 2)), lambda n: noise(n, 5, 2, 3), set(),
     ),
     "tied": (Tied, lambda n: torch.randint(0, 7, (n, 4)), set()),
+    "flattened": (Flattened, lambda n: noise(n, 5, 3), {"two.weight", "two.bias"}),
     "repeated": (Repeated, lambda n: noise(n, 3), set()),
     "own parameter": (OwnParameter, lambda n: noise(n, 3, 4), {"token"}),
     "LSTM cell": (Cell, lambda n: noise(n, 4, 3), {f"cell.{p}_{q}h" for p in ("weight", "bias") for q in "ih"}),

@@ -19,6 +19,8 @@ from deepscope.linalg._gradient_factors import (
     compact,
     joined_factors,
 )
+from deepscope.linalg._kernel_alignment import KernelAlignment, centred_kernel, kernel_alignment
+from deepscope.linalg._kernel_regression import LeaveOneOut, leave_one_out
 from deepscope.linalg._leading_directions import LeadingDirections, leading_directions
 from deepscope.linalg._marchenko_pastur import (
     mp_cdf,
@@ -53,7 +55,9 @@ __all__ = [
     "DenseGradients",
     "Factor",
     "Factors",
+    "KernelAlignment",
     "LeadingDirections",
+    "LeaveOneOut",
     "MomentAlpha",
     "NullBand",
     "OuterGradients",
@@ -66,6 +70,7 @@ __all__ = [
     "bbp_eigenvalue",
     "bbp_threshold",
     "bootstrap_alpha",
+    "centred_kernel",
     "combine",
     "compact",
     "compare_tails",
@@ -79,7 +84,9 @@ __all__ = [
     "gram_eigenvalues",
     "hill_estimates",
     "joined_factors",
+    "kernel_alignment",
     "leading_directions",
+    "leave_one_out",
     "log_alpha_norm",
     "matrix_entropy",
     "moment_alpha",
