@@ -4,24 +4,28 @@ from deepscope.core import Instrument
 from deepscope.instruments._anatomy import ANATOMY, Anatomy, anatomy
 from deepscope.instruments._health import HEALTH, Health, health
 from deepscope.instruments._kernel import KERNEL, Kernel, KernelDrift, kernel
+from deepscope.instruments._noise import NOISE, Noise, noise
 from deepscope.instruments._spectrum import SPECTRUM, Spectrum, spectrum
 
 #: All instruments, in the order in which a report shows them.
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, KERNEL)
+INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, NOISE, KERNEL)
 
 __all__ = [
     "ANATOMY",
     "HEALTH",
     "INSTRUMENTS",
     "KERNEL",
+    "NOISE",
     "SPECTRUM",
     "Anatomy",
     "Health",
     "Kernel",
     "KernelDrift",
+    "Noise",
     "Spectrum",
     "anatomy",
     "health",
     "kernel",
+    "noise",
     "spectrum",
 ]
