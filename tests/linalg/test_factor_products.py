@@ -167,5 +167,16 @@ def test_factors_are_written_out_where_that_is_smaller() -> None:
 def test_samples_are_put_behind_one_another(kind: str) -> None:
     torch.manual_seed(0)
     x, y = KINDS[kind](4), KINDS[kind](3)
-    for found, one, other in zip(joined_factors([x, y]), x, y, strict=True):
+    (joint,) = joined_factors([[x], [y]])
+    for found, one, other in zip(joint, x, y, strict=True):
         close(found.dense(), torch.cat([by_loops(one), by_loops(other)]))
+
+
+def test_what_parameters_share_they_share_when_samples_are_joined() -> None:
+    parts = []
+    for n in (4, 3):
+        weight = outer(n)
+        parts.append([(weight,), (OuterGradients(weight.left, torch.ones(n, 1, 1, 1, dtype=torch.float64)),)])
+    (weight,), (bias,) = joined_factors(parts)
+    assert weight.left is bias.left
+    assert joined_factors(parts[:1]) == parts[0]

@@ -270,7 +270,7 @@ def _agree(parts: Sequence[Factor] | None, gross: Sequence[Factor] | None, i: in
         # Nothing seen and nothing there: not used. A gradient of zero may be one of these samples alone.
         return expected is None
     found, magnitude = (
-        sum(each.dense() for each in combine(some))[i, 0]  # type: ignore[index]
+        sum(each.take(slice(i, i + 1)).dense() for each in combine(some))[0, 0]  # type: ignore[index]
         for some in (parts, gross or parts)
     )
     wanted = torch.zeros_like(found) if expected is None else expected.flatten().to(found.dtype)
