@@ -1,4 +1,5 @@
 """Numerics that instruments share: spectra, power-law tails, random-matrix nulls, operators without their matrix.
+"""Numerics that instruments share: spectra, power-law tails, random-matrix nulls, per-sample gradients in factors.
 
 Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues``, ``leading_directions``,
 ``principal_angles`` and whatever measures the tail of one sample take torch tensors too; the first two work on the
@@ -16,6 +17,19 @@ from deepscope.linalg._hutchinson import DiagonalEstimate, hutchinson, hutchinso
 from deepscope.linalg._infinite_width import InfiniteWidthKernel, infinite_width_kernel
 from deepscope.linalg._kurtosis import Kurtosis, kurtosis
 from deepscope.linalg._lanczos_quadrature import lanczos_quadrature
+from deepscope.linalg._factor_products import factor_gram, project, squared_norms, weighted_sum
+from deepscope.linalg._gradient_factors import (
+    DenseGradients,
+    Factor,
+    Factors,
+    OuterGradients,
+    ScatteredGradients,
+    combine,
+    compact,
+    joined_factors,
+)
+from deepscope.linalg._kernel_alignment import KernelAlignment, centred_kernel, kernel_alignment
+from deepscope.linalg._kernel_regression import LeaveOneOut, leave_one_out
 from deepscope.linalg._leading_directions import LeadingDirections, leading_directions
 from deepscope.linalg._linear_operator import LinearOperator
 from deepscope.linalg._marchenko_pastur import (
@@ -59,12 +73,19 @@ __all__ = [
     "Kurtosis",
     "LeadingDirections",
     "LinearOperator",
+    "DenseGradients",
+    "Factor",
+    "Factors",
+    "KernelAlignment",
+    "LeaveOneOut",
     "MomentAlpha",
     "NullBand",
+    "OuterGradients",
     "PowerLawFit",
     "PowerLawFits",
     "SpectralMeasure",
     "SpectrumEnds",
+    "ScatteredGradients",
     "Spikes",
     "TailAlternative",
     "TailComparison",
@@ -73,9 +94,13 @@ __all__ = [
     "bbp_threshold",
     "block_lanczos",
     "bootstrap_alpha",
+    "centred_kernel",
+    "combine",
+    "compact",
     "compare_tails",
     "count_spikes",
     "effective_rank",
+    "factor_gram",
     "fit_power_law",
     "fit_power_law_weightwatcher",
     "fit_power_laws",
@@ -89,7 +114,10 @@ __all__ = [
     "infinite_width_kernel",
     "kurtosis",
     "lanczos_quadrature",
+    "joined_factors",
+    "kernel_alignment",
     "leading_directions",
+    "leave_one_out",
     "log_alpha_norm",
     "matrix_entropy",
     "moment_alpha",
@@ -101,9 +129,11 @@ __all__ = [
     "mp_variance",
     "null_alpha_band",
     "principal_angles",
+    "project",
     "random_gram_eigenvalues",
     "spike_overlap",
     "spike_strength",
+    "squared_norms",
     "stable_rank",
     "tracy_widom_cdf",
     "tracy_widom_centre",
@@ -113,4 +143,5 @@ __all__ = [
     "tracy_widom_threshold",
     "unit_determinant_tail",
     "xtrace",
+    "weighted_sum",
 ]

@@ -17,7 +17,11 @@ from deepscope.subject._layer_output import LayerOutput, is_layer, is_opaque, ow
 from deepscope.subject._layout import Layout, Part
 from deepscope.subject._live import ModuleWeight, device_of
 from deepscope.subject._loss import n_samples, scalar_loss
+from deepscope.subject._memory import in_chunks, is_out_of_memory
 from deepscope.subject._pass import Step, StepResult, measure_alone, measure_weight, split_ledger
+from deepscope.subject._per_sample import PerSampleGradients, SampleGradients
+from deepscope.subject._per_sample_check import check_mean_over_terms, per_sample_gradients, trained_parameters
+from deepscope.subject._samples import joined, part_of, take_samples
 from deepscope.subject._subject import Subject
 from deepscope.subject._undisturbed import undisturbed
 from deepscope.subject._weight import FLOAT8_DTYPES, MEASURED_DTYPES, Role, Weight, dtype_name, torch_dtype
@@ -35,7 +39,9 @@ __all__ = [
     "LowRank",
     "ModuleWeight",
     "Part",
+    "PerSampleGradients",
     "Role",
+    "SampleGradients",
     "Step",
     "StepResult",
     "Subject",
@@ -46,9 +52,13 @@ __all__ = [
     "capture_generators",
     "check_reiterable",
     "device_of",
+    "check_mean_over_terms",
     "dtype_name",
+    "in_chunks",
     "is_layer",
     "is_opaque",
+    "is_out_of_memory",
+    "joined",
     "layer_of",
     "measure_alone",
     "measure_weight",
@@ -57,12 +67,16 @@ __all__ = [
     "n_batches",
     "n_samples",
     "own_parameters",
+    "part_of",
+    "per_sample_gradients",
     "read_checkpoint",
     "restore_generators",
     "scalar_loss",
     "seeded_generators",
     "split_ledger",
+    "take_samples",
     "torch_dtype",
+    "trained_parameters",
     "undisturbed",
     "watch_layers",
     "without_fused_kernels",
