@@ -2,21 +2,34 @@
 
 from deepscope.core import Instrument
 from deepscope.instruments._anatomy import ANATOMY, Anatomy, anatomy
+from deepscope.instruments._curve import Curve, find_curve
 from deepscope.instruments._health import HEALTH, Health, health
+from deepscope.instruments._landscape import LANDSCAPE, Landscape, landscape
+from deepscope.instruments._mode_connectivity import ModeConnectivity, mode_connectivity
 from deepscope.instruments._spectrum import SPECTRUM, Spectrum, spectrum
+from deepscope.instruments._weight_matching import WeightMatching, match_weights
 
 #: All instruments, in the order in which a report shows them.
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH)
+INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, LANDSCAPE)
 
 __all__ = [
     "ANATOMY",
     "HEALTH",
     "INSTRUMENTS",
+    "LANDSCAPE",
     "SPECTRUM",
     "Anatomy",
+    "Curve",
     "Health",
+    "Landscape",
+    "ModeConnectivity",
     "Spectrum",
+    "WeightMatching",
     "anatomy",
+    "find_curve",
     "health",
+    "landscape",
+    "match_weights",
+    "mode_connectivity",
     "spectrum",
 ]
