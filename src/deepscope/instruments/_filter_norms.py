@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -44,3 +46,8 @@ def n_filters(tensor: Tensor, module: nn.Module | None = None) -> int:
     if isinstance(module, _TRANSPOSED) and tensor.ndim > 2:
         return tensor.shape[1] * module.groups
     return len(tensor) if tensor.ndim > 1 else 1
+
+
+def module_of(modules: Mapping[str, nn.Module], name: str) -> nn.Module | None:
+    """Return the module that holds a tensor; the root's name is empty."""
+    return modules.get(name.rpartition(".")[0])

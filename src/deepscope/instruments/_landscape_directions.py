@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import MeasurementError, UsageError, derive_seed, nearest
-from deepscope.instruments._filter_norms import filter_norms
+from deepscope.instruments._filter_norms import filter_norms, module_of
 from deepscope.instruments._parameter_space import ParameterSpace, Tensors, is_fixed_by_policy
 from deepscope.subject import Subject, Weight
 
@@ -39,7 +39,7 @@ def random_direction(
             continue
         generator = torch.Generator().manual_seed(derive_seed(seed, weight.name))
         noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
-        drawn[weight.name] = _scaled(noise, weight, space, modules.get(weight.layer), normalise)
+        drawn[weight.name] = _scaled(noise, weight, space, module_of(modules, weight.name), normalise)
     if not any(bool(tensor.any()) for tensor in drawn.values()):
         raise MeasurementError(
             "nothing moves: there are biases and norms alone, or zeros",

@@ -12,8 +12,8 @@ from deepscope.core import Finding, Severity
 if TYPE_CHECKING:
     from deepscope.instruments._landscape_reading import Landscape
 
-#: A lower point is told as a fault where it is lower by this share of the loss, beyond what chance explains.
-_LOWER = 0.1
+#: Differences below this share of the loss at the network are passed over.
+_TELLING = 0.1
 #: A layer is called the most fragile where it alone makes the loss rise by this many times the next one's rise.
 _FRAGILE = 3.0
 
@@ -40,7 +40,7 @@ def _lower(seen: Landscape) -> Iterator[Finding]:
         f"loss {seen.centre_loss + lowest.difference:.4g} at {at}, {seen.centre_loss:.4g} at the network; difference "
         f"{lowest.difference:.3g} [{lowest.low:.3g}, {lowest.high:.3g}], corrected for {seen.losses.size} points"
     )
-    if seen.kind in ("random", "given") and share >= _LOWER:
+    if seen.kind in ("random", "given") and share >= _TELLING:
         yield _finding(
             "warning",
             f"The network does not stand in a minimum: the loss is {share:.0%} lower close by.",
@@ -90,7 +90,11 @@ def _width(seen: Landscape) -> Iterator[Finding]:
 
 def _fragile(seen: Landscape) -> Iterator[Finding]:
     rises = sorted(((each.rise, each.name) for each in seen.layers if each.rise is not None), reverse=True)
-    if len(rises) < 2 or rises[0][0] < _FRAGILE * max(rises[1][0], 0.0) or rises[0][0] <= abs(seen.centre_loss):
+    if (
+        len(rises) < 2
+        or rises[0][0] < _FRAGILE * max(rises[1][0], 0.0)
+        or rises[0][0] <= _TELLING * abs(seen.centre_loss)
+    ):
         return
     (rise, name), (next_rise, next_name) = rises[:2]
     yield _finding(

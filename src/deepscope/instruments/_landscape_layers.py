@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from deepscope.instruments._filter_norms import n_filters
+from deepscope.instruments._filter_norms import module_of, n_filters
 from deepscope.instruments._landscape_directions import norm
 from deepscope.instruments._landscape_plane import Plane
 from deepscope.instruments._landscape_reading import LayerStep
@@ -36,7 +36,7 @@ def layer_steps(
         weight_norm = norm({name: space.origin[name] for name in names})
         step_norm = norm({name: direction[name] for name in names})
         rise = None if rises is None or np.isnan(rises[index]) else float(rises[index])
-        filters = sum(n_filters(space.origin[name], modules.get(layer)) for name in names)
+        filters = sum(n_filters(space.origin[name], module_of(modules, name)) for name in names)
         found.append(
             LayerStep(
                 name=layer,

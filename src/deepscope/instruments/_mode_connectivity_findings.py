@@ -79,4 +79,6 @@ def _path(ax: Axes, seen: ModeConnectivity, losses: Floats, name: str, color: st
     foot = float(losses[0] + losses[-1]) / 2
     low, high = (foot + each if each is not None else np.nan for each in (found.low, found.high))
     figures.interval(ax, found.at, foot + found.height, low, high, color=color)
-    figures.direct_label(ax, found.at, foot + found.height, name, color)
+    # A path without a barrier is highest at an end, where all paths meet.
+    place = int(np.argmax(losses)) if 0 < found.at < 1 else len(losses) // 2
+    figures.direct_label(ax, seen.t[place], float(losses[place]) + 0.04 * np.ptp(ax.get_ylim()), name, color)
