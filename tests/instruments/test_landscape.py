@@ -17,7 +17,7 @@ from torch.nn import functional
 from deepscope import Subject
 from deepscope.core import MeasurementError, UsageError, derive_seed
 from deepscope.figures import to_svg
-from deepscope.instruments import Landscape, landscape
+from deepscope.instruments import Landscape, _chunks, landscape
 from deepscope.instruments._landscape_directions import random_direction
 from deepscope.instruments._parameter_space import ParameterSpace
 
@@ -87,7 +87,9 @@ def test_terms_that_are_ignored_do_not_count() -> None:
         assert found == pytest.approx(naive_loss(moved(subject, (a, drawn(subject, 0))), subject), rel=EXACT)
 
 
-def test_a_chunk_of_which_all_terms_are_ignored_has_no_weight() -> None:
+def test_a_chunk_of_which_all_terms_are_ignored_has_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_chunks, "_OF_VECTORS", 100)
+
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         return functional.cross_entropy(outputs, targets, ignore_index=-100)
 

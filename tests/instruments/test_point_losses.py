@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from deepscope import Subject
 from deepscope.core import MeasurementError, Stopwatch
-from deepscope.instruments import _point_losses
+from deepscope.instruments import _chunks, _point_losses
 from deepscope.instruments._landscape_directions import random_direction
 from deepscope.instruments._parameter_points import Affine
 from deepscope.instruments._parameter_space import ParameterSpace
@@ -138,6 +138,21 @@ def _doubled(outputs: object) -> object:
     return outputs
 
 
+class Peeking(nn.Module):
+    """Reads the first layer's weights beside the layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.out = nn.Linear(64, 7), nn.Linear(7, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.relu(self.layer(x))) * self.layer.weight.norm()
+
+
+def test_weights_that_are_read_beside_their_layer_are_made() -> None:
+    check(Subject(seeded(Peeking), flat(), functional.cross_entropy), head=None)
+
+
 class Viewing(nn.Module):
     """Written for channels first: a view of activations whose channels come last is an error."""
 
@@ -155,7 +170,8 @@ def test_channels_last_only_where_the_network_bears_it() -> None:
     assert not check(Subject(seeded(Viewing), images(channels=2), functional.cross_entropy))._channels_last
 
 
-def test_samples_are_told_apart_and_chunks_add_up() -> None:
+def test_samples_are_told_apart_and_chunks_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_chunks, "_OF_VECTORS", 100)
     data = [(noise(230, 6), torch.arange(230) % 3), (noise(7, 6, seed=1), torch.arange(7) % 3)]
     subject = Subject(mlp(), data, functional.cross_entropy)
     with evaluator(subject) as (evaluate, points):
@@ -225,6 +241,7 @@ def test_a_chunk_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) ->
                 raise torch.OutOfMemoryError("too much")
             return self.layer(x)
 
+    monkeypatch.setattr(_chunks, "_OF_VECTORS", 100)
     subject = Subject(seeded(Small), [(noise(70, 6), torch.arange(70) % 3)], functional.cross_entropy)
     with evaluator(subject) as (evaluate, points):
         wanted = evaluate.at(points).mean

@@ -14,10 +14,22 @@ from torch import Tensor
 from deepscope.core import MeasurementError
 from deepscope.subject import Batch, Subject, n_samples, scalar_loss
 
-#: Samples of a chunk, for convolutional networks and others: activations of so many fit a processor's own cache.
-CHUNK_OF_IMAGES, CHUNK = 50, 100
+#: Samples of a chunk, where each is an image or a sequence and where it is a vector: activations of so many fit a
+#: processor's cache, and are enough that calling a module costs little beside running it.
+_OF_POSITIONS, _OF_VECTORS = 50, 500
 # A mean over a batch and the mean of its parts' means differ by the rounding of sums in another order.
 _SAME = 1e-3
+
+
+def chunk_size(inputs: Any, weights: Iterable[Tensor]) -> int:
+    """Return how many samples a chunk should have, for inputs and weights such as these.
+
+    >>> chunk_size(torch.zeros(9, 784), [torch.zeros(10, 784)]), chunk_size(torch.zeros(9, 7).long(), [])
+    (500, 50)
+    """
+    kernels = any(weight.ndim > 2 for weight in weights)
+    vectors = isinstance(inputs, Tensor) and inputs.is_floating_point() and inputs.ndim != 3
+    return _OF_VECTORS if vectors and not kernels else _OF_POSITIONS
 
 
 def split(batch: Batch, size: int, count: Callable[[Any], Any] | None) -> list[Batch]:

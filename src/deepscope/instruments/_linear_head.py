@@ -31,6 +31,8 @@ class LinearHead:
 
     def __init__(self, name: str, layer: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) -> None:
         self.name, self.layer = name, layer
+        #: Names of the tensors that need not be made for a point, because only the layer itself reads them.
+        self.moved = frozenset({f"{name}.weight", f"{name}.bias"})
 
     def products(self, subject: Subject, points: Affine, fixed: Tensors, batch: Batch) -> HeadOutputs:
         """Run the layer at the origin and along every direction, on what it is fed of a batch."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import torch
@@ -68,15 +68,16 @@ class Affine(Points):
     def __len__(self) -> int:
         return len(self.coefficients)
 
-    def at(self, index: int) -> Tensors:
-        """Return the tensors of one point by name."""
+    def at(self, index: int, *, without: Collection[str] = ()) -> Tensors:
+        """Return the tensors of one point by name; those ``without`` which it can do stay at the origin."""
         *before, last = (float(each) for each in self.coefficients[index])
         self._share(tuple(before))
-        for name, out in self._made.items():
+        made = {name: out for name, out in self._made.items() if name not in without}
+        for name, out in made.items():
             direction = self.directions[-1].get(name)
             shared = self._shared[name]
             out.copy_(shared) if direction is None else torch.add(shared, direction, alpha=last, out=out)
-        return {**self.origin, **self._made}
+        return {**self.origin, **made}
 
     def _share(self, before: tuple[float, ...]) -> None:
         if before == self._shared_for:

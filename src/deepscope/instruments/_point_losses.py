@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deepscope.core import DeepscopeError, LeftOut, MeasurementError, Stopwatch, first_line
 from deepscope.instruments._batch_statistics import BatchStatistics
-from deepscope.instruments._chunks import CHUNK, CHUNK_OF_IMAGES, blocks, pieces_add_up, sample_counts, split
+from deepscope.instruments._chunks import blocks, chunk_size, pieces_add_up, sample_counts, split
 from deepscope.instruments._linear_head import HeadOutputs, LinearHead, find_linear_head
 from deepscope.instruments._parameter_points import Affine, Points
 from deepscope.instruments._parameter_space import ParameterSpace, Tensors, cast
@@ -109,8 +109,8 @@ class PointLosses:
         self._runner.seeded = training
         # What a batch's statistics or masks are depends on which samples it has.
         self._whole = training or recompute or subject.device.type != "cpu"
-        images = any(tensor.ndim == 4 for tensor in space.origin.values())
-        self._size = CHUNK_OF_IMAGES if images else CHUNK
+        first = next(iter(subject.batches(1)))
+        self._size = chunk_size(first.inputs, space.origin.values())
         self._channels_last = False
         self._head: LinearHead | None = None
         self._kept: list[Batch] | None = None
@@ -156,7 +156,7 @@ class PointLosses:
         with head.replaced() as given:
             for index, coefficients in enumerate(points.coefficients):
                 outputs = _Lazy(products, coefficients)
-                point = points.at(index)
+                point = points.at(index, without=head.moved)
                 found.append(self._runner.run(point, block, of_samples=of_samples, first_layer=(given, outputs)))
         return found
 
@@ -258,7 +258,8 @@ class PointLosses:
             (plain,) = self._runner.run(points.at(index), block[:1])
             with head.replaced() as given:
                 outputs = _Lazy([products], points.coefficients[index])
-                (summed,) = self._runner.run(points.at(index), block[:1], first_layer=(given, outputs))
+                point = points.at(index, without=head.moved)
+                (summed,) = self._runner.run(point, block[:1], first_layer=(given, outputs))
             if not np.allclose(plain, summed, rtol=_SAME, atol=1e-9, equal_nan=True):
                 self._head = None
                 return None
