@@ -39,6 +39,15 @@ def test_units_weigh_by_their_terms_and_those_without_any_do_not() -> None:
     assert (found.low, found.high) == (3.0, 6.0)
 
 
+def test_resampled_units_weigh_by_their_terms() -> None:
+    counts = np.repeat([9.0, 1.0], 40)
+    values = np.array([np.zeros(80), np.repeat([0.0, 1.0], 40), np.zeros(80)])
+    found = barrier(np.linspace(0, 1, 3), values, counts, np.random.default_rng(0), 400)
+    # A tenth of all terms; unweighted, half of all units would be high.
+    assert found.height == pytest.approx(0.1)
+    assert found.low < 0.1 < found.high < 0.2
+
+
 def test_pairing_removes_what_samples_differ_by_everywhere() -> None:
     rng = np.random.default_rng(0)
     level = rng.normal(0, 100, 50)
