@@ -12,6 +12,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from deepscope.core import Needs
+from deepscope.instruments import INSTRUMENTS
+
 MODELS = """
 import torch
 from torch import nn
@@ -86,7 +89,7 @@ def test_a_checkpoint(deepscope: Callable, checkpoint: Path) -> None:
 def test_json_is_one_object_on_stdout_even_if_the_model_prints(deepscope: Callable, here: Path) -> None:
     done = deepscope("examine", f"{here}:network", "--data", "digits", "--json")
     record = json.loads(done.out)
-    assert set(record["readings"]) == {"anatomy", "spectrum", "health"}
+    assert set(record["readings"]) == {each.name for each in INSTRUMENTS}
     assert record["command"].startswith("deepscope examine")
     assert done.code == 0
 
@@ -145,9 +148,9 @@ def test_strict_with_a_baseline_fails_on_new_problems_only(deepscope: Callable) 
 
 
 def test_instrument_that_fails_is_partly_done(deepscope: Callable, here: Path) -> None:
-    done = deepscope(
-        "examine", f"{here}:network", "--data", f"{here}:wrong_labels", "--loss", "cross_entropy", "--json"
-    )
+    call = ("examine", f"{here}:network", "--data", f"{here}:wrong_labels", "--loss", "cross_entropy", "--json")
+    # What the factory says, what is examined, and one line for each instrument that fails.
+    done = deepscope(*call, lines=2 + sum(Needs.DATA in each.needs for each in INSTRUMENTS))
     assert done.code == 3
     record = json.loads(done.out)
     assert set(record["readings"]) == {"anatomy", "spectrum"}

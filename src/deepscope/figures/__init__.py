@@ -4,6 +4,7 @@ from deepscope.figures._canvas import new, style
 from deepscope.figures._marks import band, direct_label, interval, layer_axis
 from deepscope.figures._over_seeds import over_seeds
 from deepscope.figures._palette import COLORS, DARK, Colors, css
+from deepscope.figures._surface import contours, surface
 from deepscope.figures._svg import to_svg
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "DARK",
     "Colors",
     "band",
+    "contours",
     "css",
     "direct_label",
     "interval",
@@ -18,5 +20,6 @@ __all__ = [
     "new",
     "over_seeds",
     "style",
+    "surface",
     "to_svg",
 ]
