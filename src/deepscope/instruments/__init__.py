@@ -5,44 +5,43 @@ from deepscope.instruments._anatomy import ANATOMY, Anatomy, anatomy
 from deepscope.instruments._curve import Curve, find_curve
 from deepscope.instruments._health import HEALTH, Health, health
 from deepscope.instruments._kernel import KERNEL, Kernel, KernelDrift, kernel
+from deepscope.instruments._landscape import LANDSCAPE, Landscape, landscape
+from deepscope.instruments._mode_connectivity import ModeConnectivity, mode_connectivity
 from deepscope.instruments._noise import NOISE, Noise, noise
 from deepscope.instruments._spectrum import SPECTRUM, Spectrum, spectrum
 from deepscope.instruments._spike_directions import SpikeDirections, spike_directions
+from deepscope.instruments._weight_matching import WeightMatching, match_weights
 
 #: All instruments, in the order in which a report shows them.
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, NOISE, KERNEL)
-from deepscope.instruments._landscape import LANDSCAPE, Landscape, landscape
-from deepscope.instruments._mode_connectivity import ModeConnectivity, mode_connectivity
-from deepscope.instruments._weight_matching import WeightMatching, match_weights
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, LANDSCAPE)
+INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, NOISE, KERNEL, LANDSCAPE)
 
 __all__ = [
     "ANATOMY",
     "HEALTH",
     "INSTRUMENTS",
     "KERNEL",
-    "NOISE",
     "LANDSCAPE",
+    "NOISE",
     "SPECTRUM",
     "Anatomy",
     "Curve",
     "Health",
     "Kernel",
     "KernelDrift",
+    "Landscape",
+    "ModeConnectivity",
     "Noise",
     "Spectrum",
     "SpikeDirections",
-    "Landscape",
-    "ModeConnectivity",
     "WeightMatching",
     "anatomy",
     "find_curve",
     "health",
     "kernel",
-    "noise",
     "landscape",
     "match_weights",
     "mode_connectivity",
+    "noise",
     "spectrum",
     "spike_directions",
 ]

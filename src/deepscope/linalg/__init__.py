@@ -1,5 +1,4 @@
-"""Numerics that instruments share: spectra, power-law tails, random-matrix nulls, operators without their matrix.
-"""Numerics that instruments share: spectra, power-law tails, random-matrix nulls, per-sample gradients in factors.
+"""Numerics that instruments share: spectra, tails, random-matrix nulls, operators, per-sample gradients in factors.
 
 Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues``, ``leading_directions``,
 ``principal_angles`` and whatever measures the tail of one sample take torch tensors too; the first two work on the
@@ -11,13 +10,8 @@ from deepscope.linalg._alpha_interval import MIN_BOOTSTRAP, AlphaInterval, boots
 from deepscope.linalg._bbp import bbp_eigenvalue, bbp_threshold, spike_overlap, spike_strength
 from deepscope.linalg._block_lanczos import Eigenpairs, SpectrumEnds, block_lanczos
 from deepscope.linalg._estimate import Band, Estimate
-from deepscope.linalg._goodness_of_fit import goodness_of_fit
-from deepscope.linalg._hutch_plus_plus import hutch_plus_plus
-from deepscope.linalg._hutchinson import DiagonalEstimate, hutchinson, hutchinson_blocks, hutchinson_diagonal
-from deepscope.linalg._infinite_width import InfiniteWidthKernel, infinite_width_kernel
-from deepscope.linalg._kurtosis import Kurtosis, kurtosis
-from deepscope.linalg._lanczos_quadrature import lanczos_quadrature
 from deepscope.linalg._factor_products import factor_gram, project, squared_norms, weighted_sum
+from deepscope.linalg._goodness_of_fit import goodness_of_fit
 from deepscope.linalg._gradient_factors import (
     DenseGradients,
     Factor,
@@ -28,8 +22,13 @@ from deepscope.linalg._gradient_factors import (
     compact,
     joined_factors,
 )
+from deepscope.linalg._hutch_plus_plus import hutch_plus_plus
+from deepscope.linalg._hutchinson import DiagonalEstimate, hutchinson, hutchinson_blocks, hutchinson_diagonal
+from deepscope.linalg._infinite_width import InfiniteWidthKernel, infinite_width_kernel
 from deepscope.linalg._kernel_alignment import KernelAlignment, centred_kernel, kernel_alignment
 from deepscope.linalg._kernel_regression import LeaveOneOut, leave_one_out
+from deepscope.linalg._kurtosis import Kurtosis, kurtosis
+from deepscope.linalg._lanczos_quadrature import lanczos_quadrature
 from deepscope.linalg._leading_directions import LeadingDirections, leading_directions
 from deepscope.linalg._linear_operator import LinearOperator
 from deepscope.linalg._marchenko_pastur import (
@@ -66,26 +65,26 @@ __all__ = [
     "WEIGHTWATCHER_CUT",
     "AlphaInterval",
     "Band",
+    "DenseGradients",
     "DiagonalEstimate",
     "Eigenpairs",
     "Estimate",
-    "InfiniteWidthKernel",
-    "Kurtosis",
-    "LeadingDirections",
-    "LinearOperator",
-    "DenseGradients",
     "Factor",
     "Factors",
+    "InfiniteWidthKernel",
     "KernelAlignment",
+    "Kurtosis",
+    "LeadingDirections",
     "LeaveOneOut",
+    "LinearOperator",
     "MomentAlpha",
     "NullBand",
     "OuterGradients",
     "PowerLawFit",
     "PowerLawFits",
+    "ScatteredGradients",
     "SpectralMeasure",
     "SpectrumEnds",
-    "ScatteredGradients",
     "Spikes",
     "TailAlternative",
     "TailComparison",
@@ -112,10 +111,10 @@ __all__ = [
     "hutchinson_blocks",
     "hutchinson_diagonal",
     "infinite_width_kernel",
-    "kurtosis",
-    "lanczos_quadrature",
     "joined_factors",
     "kernel_alignment",
+    "kurtosis",
+    "lanczos_quadrature",
     "leading_directions",
     "leave_one_out",
     "log_alpha_norm",
@@ -142,6 +141,6 @@ __all__ = [
     "tracy_widom_sf",
     "tracy_widom_threshold",
     "unit_determinant_tail",
-    "xtrace",
     "weighted_sum",
+    "xtrace",
 ]
