@@ -144,4 +144,3 @@ def _backward(
         return [None] * len(wanted)
     ends, starts = zip(*pairs, strict=True)
     return torch.autograd.grad(ends, wanted, starts, retain_graph=True, allow_unused=True)
-

@@ -1,4 +1,4 @@
-"""Numerics that instruments share: spectra, power-law tails, random-matrix nulls, operators without their matrix.
+"""Numerics that instruments share: spectra, power-law tails, random-matrix nulls, operators and gradients in factors.
 
 Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues``, ``leading_directions``,
 ``principal_angles`` and whatever measures the tail of one sample take torch tensors too; the first two work on the
@@ -10,7 +10,16 @@ from deepscope.linalg._alpha_interval import MIN_BOOTSTRAP, AlphaInterval, boots
 from deepscope.linalg._bbp import bbp_eigenvalue, bbp_threshold, spike_overlap, spike_strength
 from deepscope.linalg._block_lanczos import Eigenpairs, SpectrumEnds, block_lanczos
 from deepscope.linalg._estimate import Band, Estimate
+from deepscope.linalg._factor_products import factor_gram, project, squared_norms, weighted_sum
 from deepscope.linalg._goodness_of_fit import goodness_of_fit
+from deepscope.linalg._gradient_factors import (
+    DenseGradients,
+    Factor,
+    Factors,
+    OuterGradients,
+    ScatteredGradients,
+    combine,
+)
 from deepscope.linalg._hutch_plus_plus import hutch_plus_plus
 from deepscope.linalg._hutchinson import DiagonalEstimate, hutchinson, hutchinson_blocks, hutchinson_diagonal
 from deepscope.linalg._lanczos_quadrature import lanczos_quadrature
@@ -50,15 +59,20 @@ __all__ = [
     "WEIGHTWATCHER_CUT",
     "AlphaInterval",
     "Band",
+    "DenseGradients",
     "DiagonalEstimate",
     "Eigenpairs",
     "Estimate",
+    "Factor",
+    "Factors",
     "LeadingDirections",
     "LinearOperator",
     "MomentAlpha",
     "NullBand",
+    "OuterGradients",
     "PowerLawFit",
     "PowerLawFits",
+    "ScatteredGradients",
     "SpectralMeasure",
     "SpectrumEnds",
     "Spikes",
@@ -69,9 +83,11 @@ __all__ = [
     "bbp_threshold",
     "block_lanczos",
     "bootstrap_alpha",
+    "combine",
     "compare_tails",
     "count_spikes",
     "effective_rank",
+    "factor_gram",
     "fit_power_law",
     "fit_power_law_weightwatcher",
     "fit_power_laws",
@@ -95,9 +111,11 @@ __all__ = [
     "mp_variance",
     "null_alpha_band",
     "principal_angles",
+    "project",
     "random_gram_eigenvalues",
     "spike_overlap",
     "spike_strength",
+    "squared_norms",
     "stable_rank",
     "tracy_widom_cdf",
     "tracy_widom_centre",
@@ -106,5 +124,6 @@ __all__ = [
     "tracy_widom_sf",
     "tracy_widom_threshold",
     "unit_determinant_tail",
+    "weighted_sum",
     "xtrace",
 ]
