@@ -3,20 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from planted_matrices import seeded, with_spectrum
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from deepscope.core import MeasurementError, UsageError
 from deepscope.linalg import LinearOperator, block_lanczos
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def with_spectrum(values, seed=0):
-    Q = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(values), len(values))))[0]
-    A = (Q * values) @ Q.T
-    return (A + A.T) / 2
 
 
 def bulk(size, seed=1):

@@ -3,19 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from planted_matrices import eigenvectors, seeded, with_spectrum
 
 from deepscope.core import MeasurementError, UsageError
 from deepscope.linalg import LinearOperator, SpectralMeasure, hutchinson, lanczos_quadrature
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def with_spectrum(values, seed=0):
-    Q = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(values), len(values))))[0]
-    A = (Q * values) @ Q.T
-    return (A + A.T) / 2, Q
 
 
 def probes(n, count, seed=0):
@@ -44,7 +35,7 @@ MIXED = np.r_[3.0, -2.0, np.random.default_rng(1).normal(size=98) / 2]
 @pytest.mark.parametrize("side_by_side", [1, 3])
 @pytest.mark.parametrize(("dtype", "eps"), [(np.float64, 2.2e-16), (np.float32, 1.2e-7)])
 def test_moments_are_exact_to_degree_2k_minus_1_and_no_further(dtype, eps, side_by_side):
-    A = with_spectrum(np.linspace(-1, 1, 100))[0].astype(dtype)
+    A = with_spectrum(np.linspace(-1, 1, 100)).astype(dtype)
     steps = 4
     measure = lanczos_quadrature(
         LinearOperator.from_matrix(A), n_probes=4, n_steps=steps, side_by_side=side_by_side, generator=seeded()
@@ -66,7 +57,7 @@ def test_moments_are_exact_to_degree_2k_minus_1_and_no_further(dtype, eps, side_
 
 
 def test_the_trace_of_a_is_hutchinsons():
-    A = with_spectrum(MIXED)[0]
+    A = with_spectrum(MIXED)
     measure = lanczos_quadrature(LinearOperator.from_matrix(A), n_probes=8, n_steps=4, generator=seeded(3))
     estimate = hutchinson(LinearOperator.from_matrix(A), n_products=8, generator=seeded(3))
     found = measure.trace_of(lambda x: x)
@@ -77,7 +68,7 @@ def test_the_trace_of_a_is_hutchinsons():
 
 
 def test_a_smooth_function_converges_with_the_steps():
-    A, Q = with_spectrum(MIXED)
+    A, Q = with_spectrum(MIXED), eigenvectors(100)
     x = probes(100, 2)
     truth = np.mean([(Q.T @ each) ** 2 @ np.exp(MIXED) for each in x])
     errors = [
@@ -96,14 +87,14 @@ def test_a_smooth_function_converges_with_the_steps():
 
 def test_invariant_spaces_end_early_and_are_exact():
     for diagonal, steps in (([1.0] * 40, 1), ([0.0] * 40, 1), ([-1.0] * 10 + [2.0] * 30, 2)):
-        A = with_spectrum(np.array(diagonal))[0]
+        A = with_spectrum(np.array(diagonal))
         measure = lanczos_quadrature(LinearOperator.from_matrix(A), n_probes=3, n_steps=8, generator=seeded())
         assert measure.nodes.shape == (3, 8)
         assert measure.n_products == 3 * steps
         assert measure.weights[:, steps:].max() == 0
         assert measure.nodes == pytest.approx(np.array([sorted(set(diagonal)) + [max(diagonal)] * (8 - steps)] * 3))
         x = probes(40, 3)
-        share = np.mean(np.einsum("pi,ij,pj->p", x, with_spectrum(np.array(diagonal) < 0)[0], x)) / 40
+        share = np.mean(np.einsum("pi,ij,pj->p", x, with_spectrum(np.array(diagonal) < 0), x)) / 40
         band = measure.fraction_below(np.array([-5.0, -0.5, 5.0]))
         assert band.value == pytest.approx([0, share, 1], abs=1e-12)
         assert alone(measure, 0).fraction_below(np.array(-0.5)).high - alone(measure, 0).fraction_below(
@@ -112,7 +103,7 @@ def test_invariant_spaces_end_early_and_are_exact():
 
 
 def test_side_by_side_is_one_by_one():
-    A = with_spectrum(MIXED)[0]
+    A = with_spectrum(MIXED)
     one, many = (
         lanczos_quadrature(
             LinearOperator.from_matrix(A), n_probes=5, n_steps=12, side_by_side=together, generator=seeded()
@@ -126,7 +117,7 @@ def test_side_by_side_is_one_by_one():
 
 @pytest.mark.parametrize("steps", [5, 20, 60])
 def test_bounds_hold_for_each_probe_wherever_they_are_asked(steps):
-    A, Q = with_spectrum(MIXED)
+    A, Q = with_spectrum(MIXED), eigenvectors(100)
     measure = lanczos_quadrature(LinearOperator.from_matrix(A), n_probes=6, n_steps=steps, generator=seeded())
     grid = np.linspace(-2.5, 3.5, 301)
     widths = []
@@ -147,7 +138,7 @@ def test_bounds_hold_for_each_probe_wherever_they_are_asked(steps):
 def test_a_converged_node_is_known_to_lie_on_its_side():
     # A null space of 90 %, as a Gauss–Newton matrix has it.
     spectrum = np.r_[np.geomspace(1e-2, 1, 10), np.zeros(90)]
-    operator = LinearOperator.from_matrix(with_spectrum(spectrum)[0])
+    operator = LinearOperator.from_matrix(with_spectrum(spectrum))
     measure = lanczos_quadrature(operator, n_probes=4, n_steps=30, generator=seeded())
     assert measure.fraction_below(np.array(-1e-6)).high < 1e-6
     # At 0 itself rounding decides, and the interval says so.
@@ -159,7 +150,7 @@ def test_a_converged_node_is_known_to_lie_on_its_side():
 def test_the_interval_for_the_share_of_negative_eigenvalues_holds():
     held, wide = 0, []
     spectrum = np.random.default_rng(5).normal(size=300) + 0.5
-    operator = LinearOperator.from_matrix(with_spectrum(spectrum)[0])
+    operator = LinearOperator.from_matrix(with_spectrum(spectrum))
     truth, draws, generator = np.mean(spectrum < 0), 100, seeded()
     for _ in range(draws):
         measure = lanczos_quadrature(operator, n_probes=5, n_steps=16, side_by_side=5, generator=generator)
@@ -177,7 +168,7 @@ def smoothed(x, at, weights, width):
 
 
 def test_density_is_the_smoothed_one_within_the_stated_error_and_integrates_to_one():
-    A, Q = with_spectrum(MIXED)
+    A, Q = with_spectrum(MIXED), eigenvectors(100)
     measure = lanczos_quadrature(LinearOperator.from_matrix(A), n_probes=3, n_steps=25, generator=seeded())
     grid = np.linspace(-4.0, 5.0, 1201)
     truth = np.mean([smoothed(grid, MIXED, (Q.T @ x) ** 2 / 100, measure.resolution) for x in probes(100, 3)], axis=0)
@@ -199,7 +190,7 @@ def test_density_is_the_smoothed_one_within_the_stated_error_and_integrates_to_o
 
 def test_density_interval_holds_the_expected_density():
     spectrum = np.random.default_rng(5).normal(size=200)
-    operator = LinearOperator.from_matrix(with_spectrum(spectrum)[0])
+    operator = LinearOperator.from_matrix(with_spectrum(spectrum))
     grid, generator, held = np.array([-1.0, 0.0, 1.5]), seeded(), []
     # Half the range is 3: with s = 0.6/3 and 10 steps quadrature errs by 1.6/2·exp(−8) of the peak.
     truth = smoothed(grid, spectrum, np.full(200, 1 / 200), 0.6)
@@ -231,7 +222,7 @@ def test_operators_that_are_not_symmetric_are_refused():
 
 
 def test_a_function_of_the_generator_alone():
-    operator = LinearOperator.from_matrix(with_spectrum(MIXED)[0])
+    operator = LinearOperator.from_matrix(with_spectrum(MIXED))
     state = torch.random.get_rng_state()
     first, again, other = (
         lanczos_quadrature(operator, n_probes=2, n_steps=5, generator=seeded(seed)).nodes for seed in (0, 0, 1)
@@ -243,7 +234,7 @@ def test_a_function_of_the_generator_alone():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda():
-    A = torch.from_numpy(with_spectrum(MIXED)[0])
+    A = torch.from_numpy(with_spectrum(MIXED))
     here, there = (
         lanczos_quadrature(LinearOperator.from_matrix(matrix), n_probes=2, n_steps=8, generator=seeded())
         for matrix in (A, A.cuda())

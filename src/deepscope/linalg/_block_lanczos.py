@@ -102,7 +102,7 @@ def block_lanczos(
     block_size
         Vectors per product. An eigenvalue of multiplicity m is found m times for certain only with a block of m. And
         what is nearly orthogonal to the start is seen late: of spectra such as networks have, at a tolerance of 1 %,
-        single vectors missed one of the three largest eigenvalues in 1 to 31 % of runs, two in 0 to 3 %, with 1.4
+        single vectors missed one of the three largest eigenvalues in 1 to 31 % of runs, two in 0 to 3 %, with 1.5
         times the products, three in at most 1 %, with 1.8 times.
     tolerance, negligible
         A pair has converged when its error is at most tolerance·max(|θ|, negligible·‖A‖).

@@ -52,8 +52,9 @@ def xtrace(
     Returns
     -------
     TraceEstimate
-        The standard error is √(Σ (tᵢ − t)²/(m·(m − 1))), as if the m terms were independent. They are not quite, since
-        they share most of Q: it tells the size of the error, and is no more exact than that.
+        The standard error is √(Σ (tᵢ − t)²/(m·(m − 1))), as if the m terms were independent. They share most of Q, so
+        that it comes out low, by up to a quarter: twice the standard error held the trace in 78 to 91 % of draws. Where
+        an interval must be honest, use ``hutchinson`` or ``hutch_plus_plus``, whose terms are independent.
 
     Raises
     ------
