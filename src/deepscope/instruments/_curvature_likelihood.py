@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from deepscope.core import MeasurementError
-from deepscope.instruments._curvature_loss import MeanLoss
+from deepscope.instruments._curvature_loss import MeanLoss, Piece
 from deepscope.instruments._curvature_outputs import OutputProduct, Rebuild, loss_hessian
-from deepscope.instruments._curvature_pieces import Piece
 from deepscope.subject import Subject
 
 #: A product in float32 through a softmax errs by some 1e-5 of its size; another loss differs by a good part of it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +15,26 @@ from deepscope.core import DeepscopeError, LeftOut, MeasurementError, UsageError
 from deepscope.instruments._refusal import refusal
 from deepscope.subject import Batch, Subject, dtype_name, layer_of, seeded_generators
 from deepscope.subject import ModuleWeight as Parameter
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A batch, a part of one, or several together.
+
+    Attributes
+    ----------
+    batch
+        Inputs, targets and number of terms.
+    number, first
+        Of its batch, and of its first sample in the data, counted from 0: for errors, and to seed what is random.
+    weight
+        Share of all terms.
+    """
+
+    batch: Batch
+    number: int
+    first: int
+    weight: float = 1.0
 
 
 class MeanLoss:
@@ -38,8 +59,12 @@ class MeanLoss:
         Handles of θ, in the order of the model.
     point
         The model's own θ, [n].
+    casts
+        Whether the model has another dtype, so that whatever goes in is converted.
     is_random
         Whether the forward pass draws random numbers: set by who finds out; it is then seeded.
+    used
+        Places of the parameters on which the loss has been seen to depend.
     forward_passes, backward_passes
         How many have been made, each over one batch or part of one.
 
@@ -67,12 +92,13 @@ class MeanLoss:
         wide = torch.float64 if any(each.dtype == torch.float64 for each in held) else torch.float32
         self.dtype = dtype or wide
         self.device = self.parameters[0].tensor.device
-        self._casts = any(each.dtype != self.dtype for each in held)
+        self.casts = any(each.dtype != self.dtype for each in held)
         self._fixed = self._fixed_tensors(subject.model)
         self.shapes = [each.shape for each in self.parameters]
         self.sizes = [each.tensor.numel() for each in self.parameters]
         self.point = torch.cat([each.tensor.detach().to(self.dtype).reshape(-1) for each in self.parameters])
         self.is_random = False
+        self.used: set[int] = set()
         self.forward_passes = self.backward_passes = 0
 
     @property
@@ -90,34 +116,35 @@ class MeanLoss:
 
     def split(self, vector: Tensor) -> list[Tensor]:
         """Return a vector [n] as one view per parameter, of its shape."""
-        parts = vector.split(self.sizes)
+        parts = torch.split(vector, self.sizes)
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def leaves(self, vector: Tensor) -> list[Tensor]:
         """Return parameters with the values of a vector [n], of which gradients can be taken."""
         return [part.detach().requires_grad_() for part in self.split(vector)]
 
-    def outputs(self, tensors: Sequence[Tensor], batch: Batch, number: int) -> Any:
-        """Run the network with other parameters on a batch, or a part of one; ``number`` seeds what is random."""
+    def outputs(self, tensors: Sequence[Tensor], piece: Piece) -> Any:
+        """Run the network with other parameters."""
         named = dict(self._fixed)
         for handle, tensor in zip(self.parameters, tensors, strict=True):
             for name in (handle.name, *handle.tied):
                 named[f"model.{name}"] = tensor
         self.forward_passes += 1
-        seeded = seeded_generators(self._seed + number) if self.is_random else nullcontext()
+        seeded = seeded_generators(self._seed + piece.number) if self.is_random else nullcontext()
         try:
             with seeded:
-                return functional_call(self._net, named, (self._cast(batch.inputs),), tie_weights=False)
+                return functional_call(self._net, named, (self.cast(piece.batch.inputs),), tie_weights=False)
         except (DeepscopeError, torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            raise refusal(error, number, self._subject, ran=False) from error
+            raise refusal(error, piece.number, self._subject, ran=False) from error
 
-    def of(self, outputs: Any, batch: Batch, number: int) -> Tensor:
-        """Return the loss of a batch's outputs, a scalar."""
-        cast = Batch(batch.inputs, self._cast(batch.targets), batch.n_samples, batch.count)
+    def of(self, outputs: Any, piece: Piece) -> Tensor:
+        """Return the loss of a piece's outputs, a scalar."""
+        batch = piece.batch
+        cast = Batch(batch.inputs, self.cast(batch.targets), batch.n_samples, batch.count)
         try:
             return self._subject.loss_of(cast, outputs)
         except DeepscopeError as error:
@@ -125,12 +152,12 @@ class MeanLoss:
             if found is None or "the loss is" not in error.what:
                 raise
             raise MeasurementError(
-                f"{error.what}: the network's output for sample {found} of batch {number} is not finite",
+                f"{error.what}: the network's output for sample {piece.first + found} of the data is not finite",
                 where=self._subject.name,
                 todo="Look at that sample's inputs, and at what health says of the layers.",
             ) from error
         except Exception as error:
-            raise refusal(error, number, self._subject, ran=True) from error
+            raise refusal(error, piece.number, self._subject, ran=True) from error
 
     def gradients(self, value: Tensor, wanted: Sequence[Tensor], *, create_graph: bool) -> list[Tensor | None]:
         """Return the gradients of a scalar; None for what it does not depend on."""
@@ -156,24 +183,30 @@ class MeanLoss:
                 raise
             raise not_differentiable(error, self._subject) from error
 
+    @property
+    def fixed(self) -> dict[str, Tensor]:
+        """The parameters and buffers that are not part of θ."""
+        return self._fixed
+
     def _fixed_tensors(self, model: nn.Module) -> dict[str, Tensor]:
         moving = {name for handle in self.parameters for name in (handle.name, *handle.tied)}
         fixed = {}
         tensors = (model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
         for name, tensor in (pair for named in tensors for pair in named):
             if name not in moving:
-                fixed[f"model.{name}"] = self._cast(tensor.detach())
+                fixed[f"model.{name}"] = self.cast(tensor.detach())
         return fixed
 
-    def _cast(self, value: Any) -> Any:
-        if not self._casts:
+    def cast(self, value: Any) -> Any:
+        """Return inputs or targets in the dtype of the computation."""
+        if not self.casts:
             return value
         if isinstance(value, Tensor):
             return value.to(self.dtype) if value.is_floating_point() else value
         if isinstance(value, dict):
-            return {key: self._cast(item) for key, item in value.items()}
+            return {key: self.cast(item) for key, item in value.items()}
         if isinstance(value, (tuple, list)):
-            cast = [self._cast(item) for item in value]
+            cast = [self.cast(item) for item in value]
             return type(value)(*cast) if hasattr(value, "_fields") else type(value)(cast)
         return value
 

@@ -10,25 +10,24 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from deepscope.instruments._curvature_loss import MeanLoss
-from deepscope.instruments._curvature_pieces import Piece
+from deepscope.instruments._curvature_loss import MeanLoss, Piece
 
 #: Affine, or piecewise so, in all of their tensors together. Written as torch's dispatcher calls them, without the
 #: trailing underscore of what works in place.
-_AFFINE = frozenset(
-    """
-    _reshape_alias _reshape_copy _to_copy _unsafe_view alias as_strided cat channel_shuffle clone constant_pad_nd
-    contiguous copy detach diagonal expand flip lift_fresh movedim permute pixel_shuffle pixel_unshuffle
-    reflection_pad1d reflection_pad2d reflection_pad3d repeat replication_pad1d replication_pad2d replication_pad3d
-    reshape roll select slice split split_with_sizes squeeze stack t transpose unbind unfold unsqueeze view
-    add cumsum mean neg rsub sub sum embedding gather index index_select masked_fill where
-    _adaptive_avg_pool2d _adaptive_avg_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d
-    upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_trilinear3d
-    abs amax amin clamp clamp_max clamp_min fmax fmin hardtanh leaky_relu max maximum min minimum relu threshold
-    adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d max_pool1d_with_indices max_pool2d_with_indices
-    max_pool3d_with_indices
-    """.split()
-)
+_AFFINE = frozenset({
+    "_reshape_alias", "_reshape_copy", "_to_copy", "_unsafe_view", "alias", "as_strided", "cat", "channel_shuffle",
+    "clone", "constant_pad_nd", "contiguous", "copy", "detach", "diagonal", "expand", "flip", "lift_fresh", "movedim",
+    "permute", "pixel_shuffle", "pixel_unshuffle", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d",
+    "repeat", "replication_pad1d", "replication_pad2d", "replication_pad3d", "reshape", "roll", "select", "slice",
+    "split", "split_with_sizes", "squeeze", "stack", "t", "transpose", "unbind", "unfold", "unsqueeze", "view", "add",
+    "cumsum", "mean", "neg", "rsub", "sub", "sum", "embedding", "gather", "index", "index_select", "masked_fill",
+    "where", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d",
+    "adaptive_avg_pool1d", "upsample_bilinear2d", "upsample_linear1d", "upsample_nearest1d", "upsample_nearest2d",
+    "upsample_nearest3d", "upsample_trilinear3d", "abs", "amax", "amin", "clamp", "clamp_max", "clamp_min", "fmax",
+    "fmin", "hardtanh", "leaky_relu", "max", "maximum", "min", "minimum", "relu", "threshold", "adaptive_max_pool1d",
+    "adaptive_max_pool2d", "adaptive_max_pool3d", "max_pool1d_with_indices", "max_pool2d_with_indices",
+    "max_pool3d_with_indices",
+})  # fmt: skip
 #: Affine in each of two tensors, given by their places.
 _BILINEAR = {
     "mm": (0, 1), "bmm": (0, 1), "mv": (0, 1), "dot": (0, 1), "mul": (0, 1), "addmm": (1, 2), "baddbmm": (1, 2),
@@ -68,28 +67,33 @@ def why_not_multiaffine(loss: MeanLoss, piece: Piece) -> str:
     >>> asked(nn.Sequential(layer, nn.Tanh()))
     'tanh is not piecewise linear'
     >>> asked(nn.Sequential(layer, nn.ReLU(), layer))
-    'weight is used again on what depends on it'
+    '0.weight is used again on what depends on it'
     """
     tensors = [each.detach().clone() for each in loss.split(loss.point)]
     followed = _Followed(tensors)
     with torch.no_grad(), followed:
-        loss.outputs(tensors, piece.batch, piece.number)
+        loss.outputs(tensors, piece)
     if followed.again is not None:
         return f"{loss.parameters[followed.again].name} is used again on what depends on it"
     return f"{followed.refused} is not piecewise linear" if followed.refused else ""
 
 
-class _Followed(TorchDispatchMode):
+class _Followed(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows on which parameters every tensor depends."""
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.refused = ""
         self.again: int | None = None
         # By memory, so that all views of a tensor share one set: at worst it is too large. Whatever has been seen is
         # kept alive, so that no memory is used for something else.
         self._sets = {_memory(each): frozenset([index]) for index, each in enumerate(parameters)}
         self._alive: list[Tensor] = list(parameters)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch would load its compiler, which takes seconds, to keep it away from this method.
+        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -125,7 +129,7 @@ class _Followed(TorchDispatchMode):
 
 
 def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from deepscope.core import MeasurementError
-from deepscope.instruments._curvature_loss import MeanLoss
-from deepscope.instruments._curvature_pieces import Piece, cut
+from deepscope.instruments._curvature_loss import MeanLoss, Piece
+from deepscope.instruments._curvature_pieces import cut
 from deepscope.subject import Subject, n_samples
 
 #: Takes changes of the outputs, one tensor each, and returns B times them.
@@ -38,7 +38,7 @@ def of_outputs(
 ) -> tuple[list[Tensor], list[Tensor | None]]:
     """Return fresh leaves with the outputs' values, and the loss's gradient with respect to them."""
     leaves = [value.detach().requires_grad_() for value in values]
-    value = loss.of(rebuild(leaves), piece.batch, piece.number)
+    value = loss.of(rebuild(leaves), piece)
     return leaves, loss.gradients(value, leaves, create_graph=twice)
 
 
@@ -97,4 +97,10 @@ def terms_per_sample(subject: Subject, piece: Piece) -> Tensor:
     batch = piece.batch
     if subject.count is None:
         return torch.full((batch.n_samples,), (n_samples(batch.targets) or batch.n_samples) / batch.n_samples).double()
-    return torch.tensor([part.count for part in cut(subject, batch, 1)], dtype=torch.float64)
+    if batch.n_samples == 1:
+        return torch.tensor([batch.count]).double()
+    # Samples without terms are not among the parts.
+    terms = torch.zeros(batch.n_samples, dtype=torch.float64)
+    for part in cut(subject, piece, 1):
+        terms[part.first - piece.first] = part.batch.count
+    return terms

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from deepscope.core import MeasurementError
-from deepscope.instruments._curvature_loss import MeanLoss
-from deepscope.subject import Batch, Subject, n_samples
+from deepscope.instruments._curvature_loss import MeanLoss, Piece
+from deepscope.subject import Batch, Subject, joined, n_samples
 
 #: What a piece's graph may hold. Products over a multilayer perceptron and a convolutional network took least time with
 #: 2 to 10 MB: more leaves the processor's caches, less is spent on the overhead of calls and on adding up gradients.
@@ -19,25 +19,6 @@ PIECE_BYTES = 8e6
 _FEWEST = 16
 #: A value computed twice, or in parts, differs by the rounding of a sum: 6e-8 in float32 times some hundred terms.
 _ROUNDING = 1e-4
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A batch or a part of one.
-
-    Attributes
-    ----------
-    batch
-        Its inputs, targets and number of terms.
-    number
-        Of the batch; it names the batch in errors and seeds what is random.
-    weight
-        Share of all terms.
-    """
-
-    batch: Batch
-    number: int
-    weight: float
 
 
 @dataclass(frozen=True)
@@ -82,36 +63,80 @@ def gather(
         The loss is a sum over samples rather than a mean, the forward pass is not repeatable even when seeded, or no
         batch has any terms.
     """
-    batches = [(number, batch) for number, batch in enumerate(subject.batches(max_samples)) if batch.count]
-    if not batches:
+    read = _read(subject, max_samples)
+    if not read:
         raise MeasurementError("the loss has no terms in this data", where=subject.name, todo="Look at count=….")
     tensors = loss.split(loss.point)
-    number, first = max(batches[: 1 + _FEWEST], key=lambda pair: pair[1].n_samples)
+    probe = max(read[:_FEWEST], key=lambda piece: piece.batch.n_samples)
+    if probe.batch.n_samples == 1 and len(read) > 1:
+        probe = _joined(read[:2], 2)[0]
+    if most is not None:
+        probe = cut(subject, probe, 2 * most)[0]
     with torch.no_grad():
-        _check_repeats(subject, loss, tensors, first, number)
-        separable = not whole and _is_mean(subject, loss, tensors, first, number)
-    size = most or (_fitting(subject, loss, first, number) if separable else first.n_samples)
-    total = sum(batch.count for _, batch in batches)
-    pieces = []
-    for number, batch in batches:
-        for part in cut(subject, batch, size) if separable else [batch]:
-            if part.count:
-                pieces.append(Piece(part, number, part.count / total))
-    seen = sum(batch.n_samples for _, batch in batches)
-    return Pieces(tuple(pieces), seen, len(batches), separable)
+        _check_repeats(subject, loss, tensors, probe)
+        separable = not whole and _is_mean(subject, loss, tensors, probe)
+    pieces = read
+    if separable:
+        size = most or _fitting(subject, loss, probe)
+        pieces = _joined([part for piece in read for part in cut(subject, piece, size)], size)
+    total = sum(piece.batch.count for piece in pieces)
+    weighted = tuple(replace(piece, weight=piece.batch.count / total) for piece in pieces)
+    return Pieces(weighted, sum(piece.batch.n_samples for piece in read), len(read), separable)
 
 
-def cut(subject: Subject, batch: Batch, size: int) -> list[Batch]:
-    """Return a batch in parts of at most so many samples; what is not given per sample goes with every part."""
+def _read(subject: Subject, max_samples: int | None) -> list[Piece]:
+    read, seen = [], 0
+    for number, batch in enumerate(subject.batches(max_samples)):
+        if batch.count:
+            read.append(Piece(batch, number, seen))
+        seen += batch.n_samples
+    return read
+
+
+def fewer_samples(subject: Subject, most: int | None) -> int | None:
+    """Return half as many samples for a piece as there were at most; None where that was one.
+
+    A loss that is no mean over samples keeps its batches whole all the same.
+    """
+    before = most or min(max(batch.n_samples for batch in subject.batches()), 2048)
+    return before // 2 or None
+
+
+def cut(subject: Subject, piece: Piece, size: int) -> list[Piece]:
+    """Return parts of at most so many samples that have terms; what is not given per sample goes with every part."""
+    batch = piece.batch
     if batch.n_samples <= size:
-        return [batch]
+        return [piece]
     parts = []
     for begin in range(0, batch.n_samples, size):
         end = min(begin + size, batch.n_samples)
         inputs, targets = (_between(part, begin, end, batch.n_samples) for part in (batch.inputs, batch.targets))
-        terms = subject.count(targets) if subject.count is not None else n_samples(targets) or end - begin
-        parts.append(Batch(inputs, targets, end - begin, float(terms)))
+        terms = float(subject.count(targets) if subject.count is not None else n_samples(targets) or end - begin)
+        if terms:
+            part = Batch(inputs, targets, end - begin, terms)
+            parts.append(Piece(part, piece.number, piece.first + begin, piece.weight * terms / batch.count))
     return parts
+
+
+def _joined(pieces: list[Piece], size: int) -> list[Piece]:
+    """Put small pieces that follow one another together, where they fit: fewer calls for the same work."""
+    made: list[Piece] = []
+    for piece in pieces:
+        both = _both(made[-1].batch, piece.batch) if made else None
+        if both is not None and both.n_samples <= size:
+            made[-1] = replace(made[-1], batch=both)
+        else:
+            made.append(piece)
+    return made
+
+
+def _both(one: Batch, other: Batch) -> Batch | None:
+    lengths = [one.n_samples, other.n_samples]
+    inputs = joined([one.inputs, other.inputs], lengths)
+    targets = joined([one.targets, other.targets], lengths)
+    if inputs is None or targets is None:
+        return None
+    return Batch(inputs, targets, sum(lengths), one.count + other.count)
 
 
 def _between(value: Any, begin: int, end: int, n: int) -> Any:
@@ -127,31 +152,32 @@ def _between(value: Any, begin: int, end: int, n: int) -> Any:
     return value
 
 
-def _check_repeats(subject: Subject, loss: MeanLoss, tensors: list[Tensor], batch: Batch, number: int) -> None:
+def _check_repeats(subject: Subject, loss: MeanLoss, tensors: list[Tensor], probe: Piece) -> None:
     """Find out whether the forward pass is random, and whether a seed makes it repeatable."""
     loss.is_random = True
-    same = [_value(loss, tensors, batch, number) for _ in range(2)]
-    other = _value(loss, tensors, batch, number + 1)
-    if not _close(*same):
+    one, again = (_value(loss, tensors, probe) for _ in range(2))
+    if not _close(one, again):
         raise MeasurementError(
             "the forward pass is not repeatable: the same batch with the same seed gives two losses",
             where=subject.name,
             todo="Look for a generator of the model's own, a counter, or a clock in its forward pass.",
         )
-    loss.is_random = not _close(same[0], other)
+    loss.is_random = not _close(one, _value(loss, tensors, replace(probe, number=probe.number + 1)))
 
 
-def _is_mean(subject: Subject, loss: MeanLoss, tensors: list[Tensor], batch: Batch, number: int) -> bool:
+def _is_mean(subject: Subject, loss: MeanLoss, tensors: list[Tensor], probe: Piece) -> bool:
+    batch = probe.batch
+    # One draw over a whole batch is not the draws over its parts.
     if batch.n_samples < 2 or loss.is_random:
-        # One draw over a whole batch is not the draws over its parts.
-        return batch.n_samples < 2
+        return False
     try:
-        parts = [each for each in cut(subject, batch, (batch.n_samples + 1) // 2) if each.count]
-        values = [_value(loss, tensors, part, number) for part in parts]
+        parts = cut(subject, probe, (batch.n_samples + 1) // 2)
+        values = [_value(loss, tensors, part) for part in parts]
     except MeasurementError:
         return False
-    whole = _value(loss, tensors, batch, number)
-    if _close(whole, sum(v * part.count for v, part in zip(values, parts, strict=True)) / batch.count):
+    whole = _value(loss, tensors, probe)
+    mean = sum(value * part.batch.count for value, part in zip(values, parts, strict=True)) / batch.count
+    if _close(whole, mean):
         return True
     if len(values) > 1 and _close(whole, sum(values)):
         raise MeasurementError(
@@ -162,21 +188,21 @@ def _is_mean(subject: Subject, loss: MeanLoss, tensors: list[Tensor], batch: Bat
     return False
 
 
-def _value(loss: MeanLoss, tensors: list[Tensor], batch: Batch, number: int) -> float:
-    return float(loss.of(loss.outputs(tensors, batch, number), batch, number))
+def _value(loss: MeanLoss, tensors: list[Tensor], piece: Piece) -> float:
+    return float(loss.of(loss.outputs(tensors, piece), piece))
 
 
 def _close(one: float, other: float) -> bool:
     return abs(one - other) <= _ROUNDING * max(abs(one), abs(other))
 
 
-def _fitting(subject: Subject, loss: MeanLoss, batch: Batch, number: int) -> int:
+def _fitting(subject: Subject, loss: MeanLoss, probe: Piece) -> int:
     """Return how many samples' graphs fit into ``PIECE_BYTES``."""
-    few = [cut(subject, batch, size)[0] for size in (_FEWEST // 2, _FEWEST)]
-    if few[1].n_samples < _FEWEST or not few[0].count or not few[1].count:
+    small, large = (cut(subject, probe, size)[0] for size in (_FEWEST // 2, _FEWEST))
+    more = large.batch.n_samples - small.batch.n_samples
+    if more <= 0:
         return _FEWEST
-    small, large = (graph_bytes(loss, Piece(part, number, 1.0)) for part in few)
-    per_sample = max(1.0, (large - small) / (few[1].n_samples - few[0].n_samples))
+    per_sample = max(1.0, (graph_bytes(loss, large) - graph_bytes(loss, small)) / more)
     return max(_FEWEST, int(PIECE_BYTES / per_sample))
 
 
@@ -187,14 +213,15 @@ def graph_bytes(loss: MeanLoss, piece: Piece) -> int:
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         seen[storage.data_ptr()] = storage.nbytes()
+        # An output that its own graph holds would keep that graph alive.
         return tensor.detach()
 
     leaves = loss.leaves(loss.point)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        value = loss.of(loss.outputs(leaves, piece.batch, piece.number), piece.batch, piece.number)
+        value = loss.of(loss.outputs(leaves, piece), piece)
         gradients = loss.gradients(value, leaves, create_graph=True)
     del gradients
-    for given in (loss.point, *loss._fixed.values(), *_tensors((piece.batch.inputs, piece.batch.targets))):
+    for given in (loss.point, *loss.fixed.values(), *_tensors((piece.batch.inputs, piece.batch.targets))):
         seen.pop(given.untyped_storage().data_ptr(), None)
     return sum(seen.values())
 

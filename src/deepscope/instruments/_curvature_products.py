@@ -8,9 +8,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from deepscope.instruments._curvature_loss import MeanLoss
+from deepscope.instruments._curvature_loss import MeanLoss, Piece
 from deepscope.instruments._curvature_outputs import OutputProduct, Rebuild, floating
-from deepscope.instruments._curvature_pieces import Piece, graph_bytes
+from deepscope.instruments._curvature_pieces import graph_bytes
 from deepscope.linalg import LinearOperator
 
 #: What the graphs of all pieces may hold together; those beyond it are made anew for every block of vectors.
@@ -99,7 +99,7 @@ def _add(total: Sequence[Tensor], products: Sequence[Tensor | None], weight: flo
 
 def hessian(loss: MeanLoss, leaves: Sequence[Tensor], piece: Piece) -> PieceProduct:
     """Return the product with the Hessian of a piece's loss: backward through the graph of the gradient."""
-    value = loss.of(loss.outputs(leaves, piece.batch, piece.number), piece.batch, piece.number)
+    value = loss.of(loss.outputs(leaves, piece), piece)
     gradients = loss.gradients(value, leaves, create_graph=True)
 
     def apply(vectors: Sequence[Tensor], chosen: Sequence[int]) -> Sequence[Tensor | None]:
@@ -118,7 +118,7 @@ def output_curvature(
 
     J·v comes from reverse mode alone: u ↦ Jᵀu is linear, and its own transpose is J.
     """
-    outputs = loss.outputs(leaves, piece.batch, piece.number)
+    outputs = loss.outputs(leaves, piece)
     values, rebuild = floating(outputs)
     product = make(loss, piece, [value.detach() for value in values], rebuild)
     cotangents = [torch.zeros_like(value, requires_grad=True) for value in values]

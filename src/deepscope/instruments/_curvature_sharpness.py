@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deepscope.instruments._curvature_loss import MeanLoss
-from deepscope.instruments._curvature_pieces import Piece
+from deepscope.instruments._curvature_loss import MeanLoss, Piece
 
 #: Radii as in the papers: 0.05 for a ball, 0.5 where each parameter counts in its own size, and 1e-3 for the box.
 RHO = 0.05
@@ -48,10 +47,11 @@ def value_and_gradient(loss: MeanLoss, pieces: Sequence[Piece], point: Tensor) -
     sums = loss.split(gradient)
     for piece in pieces:
         leaves = loss.leaves(point)
-        value = loss.of(loss.outputs(leaves, piece.batch, piece.number), piece.batch, piece.number)
-        for each, found in zip(sums, loss.gradients(value, leaves, create_graph=False), strict=True):
+        value = loss.of(loss.outputs(leaves, piece), piece)
+        for index, found in enumerate(loss.gradients(value, leaves, create_graph=False)):
             if found is not None:
-                each.add_(found, alpha=piece.weight)
+                sums[index].add_(found, alpha=piece.weight)
+                loss.used.add(index)
         total += float(value.detach()) * piece.weight
     return total, gradient
 
@@ -102,4 +102,5 @@ def _rise(
 
 def _norm(vector: Tensor) -> Tensor:
     # At a gradient of exactly 0 every direction is as good, and none is taken.
-    return torch.linalg.vector_norm(vector).clamp_min(torch.finfo(vector.dtype).tiny)
+    norm: Tensor = torch.linalg.vector_norm(vector)
+    return norm.clamp_min(torch.finfo(vector.dtype).tiny)
