@@ -146,6 +146,8 @@ def test_repeated_eigenvalues_need_a_block_as_large(copies):
         ([0.0] * 50, [0.0, 0.0], [0.0]),
         ([5.0, 5.0, 5.0, -1.0, -1.0] + [0.0] * 45, [5.0, 5.0, 5.0, 0.0], [-1.0, -1.0, 0.0]),
         ([2.0] + [0.0] * 49, [2.0, 0.0], [0.0, 0.0]),
+        # Five steps to the first space, and as many again before the second 5 is seen.
+        ([5.0] * 2 + [4.0] * 12 + [3.0] * 12 + [2.0] * 12 + [1.0] * 12, [5.0, 5.0, 4.0], [1.0, 1.0]),
         ([-3.0], [-3.0], [-3.0]),
         ([3.0, 1.0], [3.0, 1.0], [1.0, 3.0]),
     ],
@@ -213,6 +215,14 @@ def test_an_eigenvalue_lies_within_every_residual():
         assert (distance <= found.residuals).all()
 
 
+def test_one_vector_alone_does_not_converge():
+    operator = LinearOperator.from_matrix(with_spectrum(PLANTED["separated"]))
+    first = block_lanczos(operator, largest=1, block_size=1, max_basis=1, generator=seeded()).largest
+    assert (first.gaps[0], first.errors[0] > 0.1, first.converged[0]) == (0, True, False)
+    ends = block_lanczos(operator, largest=1, block_size=1, generator=seeded())
+    assert ends.largest.values[0] == pytest.approx(10.0, rel=0.01)
+
+
 def test_no_squared_bound_where_intervals_overlap():
     operator = LinearOperator.from_matrix(with_spectrum(np.linspace(0.0, 1.0, 300)))
     found = block_lanczos(operator, largest=2, tolerance=1e-6, max_basis=6, generator=seeded()).largest
@@ -231,20 +241,19 @@ def test_a_function_of_the_generator_alone():
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_the_operators_own_memory_is_left_as_it_is():
-    held = torch.zeros(50, 2)
+@pytest.mark.parametrize("block_size", [1, 2])
+def test_the_operators_own_memory_is_left_as_it_is(block_size):
+    # Laid out by rows, in which the basis works: nothing has to be copied before it is written to.
+    held, products = torch.zeros(block_size, 50).T, []
 
     def product(block):
         torch.mul(torch.arange(50.0)[:, None], block, out=held)
         products.append(held.clone())
-        held_again.append(held)
         return held
 
-    products, held_again = [], []
-    block_lanczos(
-        LinearOperator(product, 50, dtype=torch.float32), largest=1, block_size=2, max_basis=2, generator=seeded()
-    )
-    assert torch.equal(held_again[-1], products[-1])
+    operator = LinearOperator(product, 50, dtype=torch.float32)
+    block_lanczos(operator, largest=1, block_size=block_size, max_basis=2, generator=seeded())
+    assert torch.equal(held, products[-1])
     # An operator that hands back its very input.
     ends = block_lanczos(LinearOperator(lambda block: block, 50, dtype=torch.float64), largest=3, generator=seeded())
     assert ends.largest.values == pytest.approx(1.0, abs=1e-14)

@@ -87,7 +87,9 @@ def test_hutch_plus_plus_is_its_naive_twin():
 def test_exact_on_low_rank(estimator, head, turned, block_size, dtype, eps):
     spectrum = np.r_[head, np.zeros(100 - len(head))]
     A = (with_spectrum(spectrum) if turned else np.diag(spectrum)).astype(dtype)
-    estimate = estimator(LinearOperator.from_matrix(A), n_products=12, generator=seeded(), block_size=block_size)
+    operator = LinearOperator.from_matrix(A)
+    estimate = estimator(operator, n_products=12, generator=seeded(), block_size=block_size)
+    assert estimate.n_products == operator.n_products <= 12
     # Quadratic forms of vectors of length √n = 10: ε·‖A‖·n, of either sign.
     assert estimate.value == pytest.approx(sum(head), abs=eps * 5 * 100)
     assert estimate.stderr <= eps * 5 * 100

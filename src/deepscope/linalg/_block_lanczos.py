@@ -29,8 +29,8 @@ class Eigenpairs:
         ‖Av − θv‖ and an allowance for rounding, [count]: an eigenvalue of A certainly lies as close to θ as this. That
         it is the one in the same place, the largest for the first, is as sure as that none was missed.
     gaps
-        Distance from θ to the nearest other Ritz value's interval θ′ ± ‖r′‖, [count]; 0 where the intervals overlap,
-        infinite where there is no other.
+        Distance from θ to the nearest other Ritz value's interval θ′ ± ‖r′‖, [count]; 0 where the intervals overlap
+        and where there is no other.
     errors
         Bound on |θ − λ|, [count]: the residual, or the smaller ‖r‖²/gap where gap > ‖r‖. That one holds if no other
         eigenvalue of A lies within the gap: of a pair set apart, not of one at the edge of a dense part of the
@@ -197,12 +197,12 @@ def _judge(space: KrylovSpace, tolerance: float, negligible: float) -> _Judged:
     residuals = ritz.residuals + space.rounding
     apart = np.abs(ritz.values[:, None] - ritz.values) - residuals
     np.fill_diagonal(apart, np.inf)
-    gaps = np.maximum(apart.min(axis=1), 0.0)
+    # One Ritz value alone says nothing of where the other eigenvalues are.
+    gaps = np.maximum(apart.min(axis=1), 0.0) if len(residuals) > 1 else np.zeros(1)
     with np.errstate(divide="ignore", invalid="ignore"):
         errors = np.where(gaps > ritz.residuals, ritz.residuals**2 / gaps, ritz.residuals) + space.rounding
-    return _Judged(
-        ritz, residuals, gaps, errors, errors <= tolerance * np.maximum(np.abs(ritz.values), negligible * norm)
-    )
+    allowed = tolerance * np.maximum(np.abs(ritz.values), negligible * norm)
+    return _Judged(ritz, residuals, gaps, errors, errors <= allowed)
 
 
 def _adds_nothing(space: KrylovSpace, pairs: _Judged, begun: int, largest: int, smallest: int) -> bool:

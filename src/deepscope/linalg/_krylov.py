@@ -97,7 +97,6 @@ class KrylovSpace:
         found = self.basis.expand(product, self.rounding)
         self._check_symmetry(found.inside, begin)
         self._projected[:end, begin:end] = found.inside
-        self._projected[begin:end, :begin] = found.inside[:begin].T
         self._last, self.closed, self._coupling = begin, end, found.outside
         rank = len(found.outside)
         if rank <= self.basis.room:
@@ -105,7 +104,7 @@ class KrylovSpace:
         return rank
 
     def ritz(self) -> RitzPairs:
-        """Return the eigenpairs of the projected matrix."""
+        """Return the eigenpairs of the projected matrix, of which the upper triangle is kept."""
         values, coordinates = np.linalg.eigh(self._projected[: self.closed, : self.closed], UPLO="U")
         residuals = np.linalg.norm(self._coupling @ coordinates[self._last :], axis=0)
         return RitzPairs(values, coordinates, residuals)
