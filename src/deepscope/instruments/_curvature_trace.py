@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import MeasurementError, first_line
-from deepscope.instruments._curvature_likelihood import likelihood_of
 from deepscope.instruments._curvature_loss import MeanLoss, Piece, is_out_of_memory
 from deepscope.instruments._curvature_multiaffine import why_not_multiaffine
 from deepscope.instruments._curvature_outputs import (
@@ -152,8 +151,6 @@ def _directions(
         terms = terms_per_sample(subject, piece).to(z.device)
         return rows[None], (1.0 / (terms.clamp_min(1e-30) * piece.batch.count))[None]
     product = loss_hessian(loss, piece, [z], rebuild)
-    if kind == "fisher" and likelihood_of([z], product) is None:
-        raise InexactTraceError("the loss is no likelihood of known Fisher information")
     size = z[0].numel()
     if size > MOST_OUTPUTS:
         raise InexactTraceError(f"a sample has {size} outputs, more than {MOST_OUTPUTS}")
