@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +61,7 @@ class Tied(nn.Module):
 
 
 def mlp(activation: Callable[[], nn.Module] = nn.Tanh, widths: Sequence[int] = (3, 4, 4, 3)) -> nn.Sequential:
-    layers = [layer for a, b in zip(widths, widths[1:], strict=False) for layer in (nn.Linear(a, b), activation())]
+    layers = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), activation())]
     return nn.Sequential(*layers[:-1])
 
 
@@ -145,12 +146,10 @@ def differences(subject: Subject, h: float = 1e-3) -> Tensor:
     """Return ∂²L/∂θ² by differences of the gradient, of fourth order in h: no second derivative of torch is used."""
     subject.model.eval()
     at, gradient = theta(subject.model), grad(mean_loss(subject))
-    rows = [
-        (8 * (gradient(at + h * e) - gradient(at - h * e)) - gradient(at + 2 * h * e) + gradient(at - 2 * h * e))
-        / (12 * h)
-        for e in torch.eye(len(at), dtype=F64)
-    ]
-    return torch.stack(rows).detach()
+    steps = h * torch.eye(len(at), dtype=F64)
+    near = torch.stack([gradient(at + e) - gradient(at - e) for e in steps])
+    far = torch.stack([gradient(at + 2 * e) - gradient(at - 2 * e) for e in steps])
+    return ((8 * near - far) / (12 * h)).detach()
 
 
 def jacobian(subject: Subject) -> Tensor:

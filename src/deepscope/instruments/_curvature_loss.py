@@ -99,7 +99,7 @@ class MeanLoss:
         self.shapes = [each.shape for each in self.parameters]
         self.sizes = [each.tensor.numel() for each in self.parameters]
         self.point = torch.cat([each.tensor.detach().to(self.dtype).reshape(-1) for each in self.parameters])
-        self.is_random = False
+        self.is_random = self._searched = False
         self.used: set[int] = set()
         self.forward_passes = self.backward_passes = 0
 
@@ -184,6 +184,21 @@ class MeanLoss:
                 raise
             raise not_differentiable(error, self._subject) from error
 
+    def refuse_lost_derivatives(self, gradients: Sequence[Tensor | None]) -> None:
+        """Refuse a graph through which torch would lose derivatives without a word.
+
+        What a custom function computes in a ``once_differentiable`` backward pass is cut off from its arguments: a
+        second derivative leaves it out, and no error is raised unless something behind the cut is asked for. The graph
+        is searched once.
+        """
+        if not self._searched and any(node.name().endswith("::Error") for node in _graph(gradients)):
+            raise MeasurementError(
+                "the loss cannot be differentiated twice: a custom function is once_differentiable",
+                where=self._subject.name,
+                todo="Write its backward pass with functions that torch can differentiate.",
+            )
+        self._searched = True
+
     @property
     def fixed(self) -> dict[str, Tensor]:
         """The parameters and buffers that are not part of θ."""
@@ -221,6 +236,18 @@ class _Net(nn.Module):
 
     def forward(self, inputs: Any) -> Any:
         return self._subject.predict(inputs)
+
+
+def _graph(tensors: Sequence[Tensor | None]) -> Iterator[Any]:
+    """Iterate over the nodes of the graph that made some tensors, each once."""
+    waiting = [each.grad_fn for each in tensors if each is not None and each.grad_fn is not None]
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        new = {each for each, _ in node.next_functions if each is not None} - seen
+        seen |= new
+        waiting.extend(new)
 
 
 def _tensors_of(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

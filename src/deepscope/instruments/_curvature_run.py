@@ -75,6 +75,13 @@ class Run:
         self.data: Pieces = gather(subject, self.loss, max_samples=max_samples, most=most, whole=training)
         self.value, self.gradient = value_and_gradient(self.loss, self.data.pieces, self.loss.point)
         self._check_gradient()
+        alone = all(piece.batch.n_samples == 1 for piece in self.data.pieces)
+        if kind == "empirical-fisher" and not (self.data.separable or alone):
+            raise MeasurementError(
+                "the samples of a batch depend on one another, so that they have no gradients of their own",
+                where=subject.name,
+                todo='Use kind="hessian" or kind="ggn".',
+            )
         self._n_products = 0
         self._why_inexact = ""
 
