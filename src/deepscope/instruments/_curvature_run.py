@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deepscope.core import LeftOut, MeasurementError, Stopwatch
 from deepscope.instruments._curvature_density import negative_directions, spectral_density
+from deepscope.instruments._curvature_directions import InexactTraceError
 from deepscope.instruments._curvature_likelihood import fisher_curvature
 from deepscope.instruments._curvature_loss import MeanLoss
 from deepscope.instruments._curvature_outputs import loss_hessian, own_gradients
@@ -23,7 +24,7 @@ from deepscope.instruments._curvature_rescaling import Measured, Rescaling, comp
 from deepscope.instruments._curvature_row import Traces, layer_rows
 from deepscope.instruments._curvature_sharpness import Sharpness, sharpness, value_and_gradient
 from deepscope.instruments._curvature_spectrum import ROUNDING, Spectrum, dense_of, spectrum_of
-from deepscope.instruments._curvature_trace import InexactTraceError, exact_traces
+from deepscope.instruments._curvature_trace import exact_traces
 from deepscope.linalg import LinearOperator, block_lanczos, hutchinson_blocks
 from deepscope.subject import Subject
 
