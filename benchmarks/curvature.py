@@ -1,8 +1,8 @@
 """`curvature` beside curvlinops (with ARPACK) and PyHessian, on a multilayer perceptron and a convolutional network.
 
 Each measurement runs in a process of its own, on one thread; networks are trained before the clock starts. All are
-asked for the five largest eigenvalues of the Hessian to 1 %. Only deepscope checks that it has them: its residuals bound
-the error, ARPACK's tolerance does so too, PyHessian stops when an estimate changes by less than 1 %.
+asked for the five largest eigenvalues of the Hessian to 1 %. deepscope's residuals bound the error, and ARPACK's do;
+PyHessian stops when an estimate changes by less than 1 %, which bounds nothing.
 """
 
 from __future__ import annotations

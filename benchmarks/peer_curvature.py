@@ -13,7 +13,10 @@ import sys
 
 import torch
 from curvature_networks import trained
+from curvlinops import HessianLinearOperator, lanczos_approximate_spectrum
 from meter import Meter
+from pyhessian import hessian
+from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
 Data = list[tuple[Tensor, Tensor]]
@@ -21,9 +24,6 @@ Data = list[tuple[Tensor, Tensor]]
 
 def curvlinops_top(model: nn.Module, data: Data) -> list[float]:
     """Return the five largest eigenvalues to 1 %, by ARPACK."""
-    from curvlinops import HessianLinearOperator
-    from scipy.sparse.linalg import eigsh
-
     operator = HessianLinearOperator(
         model, nn.CrossEntropyLoss(), list(model.parameters()), data, check_deterministic=False
     )
@@ -34,8 +34,6 @@ def curvlinops_top(model: nn.Module, data: Data) -> list[float]:
 
 def pyhessian_top(model: nn.Module, data: Data) -> list[float]:
     """Return the five largest eigenvalues to 1 %, by power iteration; its rule is on the change from step to step."""
-    from pyhessian import hessian
-
     with contextlib.redirect_stdout(sys.stderr):
         x, y = (torch.cat(each) for each in zip(*data, strict=True))
         found, _ = hessian(model, nn.CrossEntropyLoss(), data=(x, y), cuda=False).eigenvalues(top_n=5, tol=1e-2)
@@ -44,8 +42,6 @@ def pyhessian_top(model: nn.Module, data: Data) -> list[float]:
 
 def curvlinops_density(model: nn.Module, data: Data) -> list[float]:
     """Return the ends of a density from one probe of 100 steps."""
-    from curvlinops import HessianLinearOperator, lanczos_approximate_spectrum
-
     operator = HessianLinearOperator(
         model, nn.CrossEntropyLoss(), list(model.parameters()), data, check_deterministic=False
     )
