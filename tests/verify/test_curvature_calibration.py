@@ -61,8 +61,8 @@ def test_the_traces_of_a_network_and_of_its_layers_are_covered() -> None:
         scores.append((found.trace - true) / found.trace_stderr)
     for share in hits / DRAWS:
         assert 0.93 <= share <= 0.97
-    # Unbiased: the scores' mean has a standard error of 1/√2000, of which four are passed once in 16,000 times. A skewed
-    # estimate is smaller where its own standard error is, which shifts the mean by about skewness/(2·√64).
+    # Unbiased: the scores' mean has a standard error of 1/√2000, four of which are passed once in 16,000 times. A
+    # skewed estimate is smaller where its own standard error is: the mean shifts by about skewness/(2·√64).
     assert abs(sum(scores) / DRAWS) <= 4 / math.sqrt(DRAWS) + 0.05
 
 
