@@ -2,6 +2,7 @@
 
 from deepscope.core import Instrument
 from deepscope.instruments._anatomy import ANATOMY, Anatomy, anatomy
+from deepscope.instruments._curvature import CURVATURE, Curvature, curvature
 from deepscope.instruments._curve import Curve, find_curve
 from deepscope.instruments._health import HEALTH, Health, health
 from deepscope.instruments._kernel import KERNEL, Kernel, KernelDrift, kernel
@@ -13,10 +14,11 @@ from deepscope.instruments._spike_directions import SpikeDirections, spike_direc
 from deepscope.instruments._weight_matching import WeightMatching, match_weights
 
 #: All instruments, in the order in which a report shows them.
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, NOISE, KERNEL, LANDSCAPE)
+INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE)
 
 __all__ = [
     "ANATOMY",
+    "CURVATURE",
     "HEALTH",
     "INSTRUMENTS",
     "KERNEL",
@@ -24,6 +26,7 @@ __all__ = [
     "NOISE",
     "SPECTRUM",
     "Anatomy",
+    "Curvature",
     "Curve",
     "Health",
     "Kernel",
@@ -35,6 +38,7 @@ __all__ = [
     "SpikeDirections",
     "WeightMatching",
     "anatomy",
+    "curvature",
     "find_curve",
     "health",
     "kernel",

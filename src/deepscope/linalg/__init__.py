@@ -1,4 +1,4 @@
-"""Numerics that instruments share: spectra, tails, random-matrix nulls, operators, per-sample gradients in factors.
+"""Numerics that instruments share: spectra, power-law tails, random-matrix nulls, operators and gradients in factors.
 
 Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues``, ``leading_directions``,
 ``principal_angles`` and whatever measures the tail of one sample take torch tensors too; the first two work on the
