@@ -18,7 +18,7 @@ from deepscope.lab._pool import PoolExecutor
 from deepscope.lab._tensor_pass import measure_tensors
 from deepscope.lab._tensor_task import TensorTask
 from deepscope.subject import Subject
-from tests.lab.tensor_instruments import DIES, FAILS, SEEN
+from tests.lab.tensor_instruments import DIES, FAILS, SEEN, UNREADABLE, UNSENDABLE
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,15 @@ def test_the_death_of_a_worker_costs_its_own_tensor(checkpoint: Path) -> None:
     reading = found.readings["dies"]
     assert lost in reading.left_out
     assert [each.name for each in reading.tensors] == ["a.bias", "a.weight", "b.bias", "c.bias", "c.weight"]
+
+
+@pytest.mark.parametrize("instrument", [UNREADABLE, UNSENDABLE], ids=lambda each: each.name)
+def test_a_result_that_does_not_survive_the_way_costs_its_own_tensor(checkpoint: Path, instrument) -> None:
+    found = examine(checkpoint, instruments=[instrument, ANATOMY], workers=1)
+    (lost,) = found.not_run
+    assert lost.name == "b.weight"
+    assert lost.reason.startswith("what it returned cannot be sent to another process (")
+    assert len(found.readings["anatomy"].tensors) == 5
 
 
 @pytest.mark.parametrize("workers", [None, 1])

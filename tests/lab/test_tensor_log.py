@@ -14,7 +14,7 @@ from deepscope.instruments import ANATOMY, SPECTRUM
 from deepscope.lab import _tensor_log as module
 from deepscope.lab import keep
 from deepscope.lab._tensor_task import TensorTask
-from tests.lab.tensor_instruments import CALLS, SEEN, STRANGE
+from tests.lab.tensor_instruments import CALLS, MORE, SEEN, STRANGE
 
 NAMES = [f"{letter}.weight" for letter in "abcd"]
 
@@ -158,6 +158,17 @@ def test_what_no_reading_can_hold_is_not_kept_and_the_rest_goes_on(checkpoint: P
     found = examine(checkpoint, instruments=[STRANGE, ANATOMY], resume=True)
     assert set(found.readings) == {"strange", "anatomy"}
     assert ".jsonl" not in logs()
+
+
+def test_records_of_another_kind_are_not_kept(checkpoint: Path, calls: Path) -> None:
+    found = examine(checkpoint, instruments=[MORE], resume=True)
+    assert ".jsonl" not in logs()
+    # The file is let go at once, not when the examination is forgotten.
+    assert found.tensor_log is not None
+    held = module.TensorLog(found.tensor_log.path.stem, {"more": MORE.per_weight.record})
+    held.append(module.TensorResult(name="a.weight", records={"more": ()}))
+    assert held.path.exists()
+    held.discard()
 
 
 def test_a_home_that_cannot_be_written_stops_nothing(checkpoint: Path, tmp_path: Path, monkeypatch) -> None:

@@ -76,11 +76,11 @@ class TensorLog:
         if self._log is None or result.errors or result.lost or result.unreadable:
             return
         try:
-            self._early.append(_encoded(result))
+            self._early.append(_encoded(result, self._kinds))
         except (TypeError, ValueError):
-            # A user's own instrument returns what no reading can hold.
+            # A user's own instrument returns what no reading can hold, or what would be read back as something else.
             self._early.clear()
-            self._log = None
+            self.close()
             return
         if time.monotonic() - self._started >= _WORTH_SECONDS:
             for line in self._early:
@@ -157,7 +157,11 @@ def tensor_log_of(
     return TensorLog(key, {each.name: each.per_weight.record for each in instruments if each.per_weight})
 
 
-def _encoded(result: TensorResult) -> bytes:
+def _encoded(result: TensorResult, kinds: Mapping[str, type]) -> bytes:
+    for name, its in result.records.items():
+        strange = [type(each).__name__ for each in its if type(each) not in (kinds[name], LeftOut)]
+        if strange:
+            raise TypeError(f"{name} gave a {strange[0]}, not a {kinds[name].__name__}")
     records, arrays = pack(
         {
             name: [{"left_out" if isinstance(each, LeftOut) else "record": each} for each in its]
