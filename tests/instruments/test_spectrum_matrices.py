@@ -765,6 +765,14 @@ def test_adapters_by_kohyas_names(tmp_path):
     assert said[f"{layer}.lora_up.weight"] == f"a factor of {layer}.weight[lora], which is measured"
 
 
+@pytest.mark.parametrize("alpha", [torch.tensor(1j), torch.tensor(torch.nan), torch.ones(2)])
+def test_an_alpha_of_kohya_that_is_no_number_is_no_scale(tmp_path, alpha):
+    up, down, _ = adapted()
+    tensors = {"q.lora_up.weight": up, "q.lora_down.weight": down, "q.alpha": alpha}
+    said = ledger(spectrum(checkpoint(tmp_path / "a", tensors)))
+    assert said["q.weight[lora][scale]"] == "measured without its scale: no alpha is beside it"
+
+
 @pytest.mark.parametrize("other", ["lora_mid.weight", "dora_scale"])
 def test_an_update_of_kohya_that_is_no_product_of_two_is_measured_by_its_factors(tmp_path, other):
     up, down, _ = adapted()

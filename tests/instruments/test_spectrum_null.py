@@ -276,5 +276,5 @@ def test_heavy_entries_without_a_spike_are_not_called_random():
     assert 1.5 < row.entry_kurtosis < 6
     (found,) = reading.findings()
     assert found.severity == "note"
-    assert "single entries do" in found.message
+    assert "its entries are not those of noise" in found.message
     assert spectrum(Subject(layer), bootstrap=0, null=None).weights[0].entry_kurtosis is None

@@ -189,6 +189,15 @@ DOUBTS = {
         {"w.SCB": positive(20), "w.weight_format": torch.tensor(2, dtype=torch.uint8)},
         "w.SCB (float32, [20]) applies",
     ),
+    **{
+        f"a format of {number}": (torch.int8, {"w.SCB": positive(20), "w.weight_format": torch.tensor(number)}, "w.SCB")
+        for number in (0.5, math.nan, math.inf, 1j)
+    },
+    "a complex zero point": (
+        torch.int8,
+        {"w.weight_scale": positive(20, 1), "w.weight_zero_point": torch.full((20, 1), 1j)},
+        "is not known",
+    ),
 }
 
 

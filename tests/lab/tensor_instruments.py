@@ -46,6 +46,34 @@ def strange(weight, tensor):
     return [{weight.name}] if tensor is not None else []
 
 
+@dataclass(frozen=True)
+class SeenMore(Seen):
+    """More than the instrument says that its step returns."""
+
+    more: float = 0.0
+
+
+def more(weight, tensor):
+    return [SeenMore(weight.name, 0, 0, more=7.0) for _ in seen(weight, tensor)]
+
+
+class Unreadable:
+    """Pickles, and cannot be unpickled."""
+
+    def __reduce__(self):
+        return (int, ("no number",))
+
+
+def unreadable(weight, tensor):
+    del tensor
+    return [Unreadable()] if weight.name == "b.weight" else []
+
+
+def unsendable(weight, tensor):
+    del tensor
+    return [lambda: None] if weight.name == "b.weight" else []
+
+
 def gathers(subject, items, cost):
     del cost
     return ANATOMY.per_weight.gather(subject, (), ANATOMY.measure(subject).cost)
@@ -59,3 +87,6 @@ SEEN = _instrument("seen", seen, Seen, gathers)
 DIES = _instrument("dies", dies)
 FAILS = _instrument("fails", fails)
 STRANGE = _instrument("strange", strange, gather=gathers)
+MORE = _instrument("more", more, Seen, gathers)
+UNREADABLE = _instrument("unreadable", unreadable, gather=gathers)
+UNSENDABLE = _instrument("unsendable", unsendable, gather=gathers)

@@ -1,6 +1,7 @@
 """Tensors measured by workers: the same numbers, sent as handles, and what goes wrong on the way."""
 
 import pickle
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from deepscope.lab._pool import PoolExecutor
 from deepscope.lab._tensor_pass import measure_tensors
 from deepscope.lab._tensor_task import TensorTask
 from deepscope.subject import Subject
-from tests.lab.tensor_instruments import DIES, FAILS, SEEN
+from tests.lab.tensor_instruments import DIES, FAILS, SEEN, UNREADABLE, UNSENDABLE
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,15 @@ def test_the_death_of_a_worker_costs_its_own_tensor(checkpoint: Path) -> None:
     assert [each.name for each in reading.tensors] == ["a.bias", "a.weight", "b.bias", "c.bias", "c.weight"]
 
 
+@pytest.mark.parametrize("instrument", [UNREADABLE, UNSENDABLE], ids=lambda each: each.name)
+def test_a_result_that_does_not_survive_the_way_costs_its_own_tensor(checkpoint: Path, instrument) -> None:
+    found = examine(checkpoint, instruments=[instrument, ANATOMY], workers=1)
+    (lost,) = found.not_run
+    assert lost.name == "b.weight"
+    assert lost.reason.startswith("what it returned cannot be sent to another process (")
+    assert len(found.readings["anatomy"].tensors) == 5
+
+
 @pytest.mark.parametrize("workers", [None, 1])
 def test_a_step_that_fails_takes_its_own_instrument_along(checkpoint: Path, workers: int | None) -> None:
     found = examine(checkpoint, instruments=[FAILS, ANATOMY], workers=workers)
@@ -101,8 +111,22 @@ def test_options_that_do_not_go_together_are_refused(checkpoint: Path) -> None:
         examine(checkpoint, executor="inline", workers=2)
     with pytest.raises(UsageError, match="address is for the executor ray"):
         examine(checkpoint, workers=2, address="auto")
-    with pytest.raises(UsageError, match="0 workers"):
-        examine(checkpoint, workers=0)
+    for workers in (0, -1, True, 1.5, "2"):
+        with pytest.raises(UsageError, match=f"{workers} workers"):
+            examine(checkpoint, workers=workers)
+
+
+def test_a_step_typed_at_a_prompt_is_refused(checkpoint: Path, monkeypatch) -> None:
+    def step(weight, tensor):
+        raise AssertionError("not to be run")
+
+    monkeypatch.setattr(step, "__module__", "__main__")
+    monkeypatch.setattr(step, "__qualname__", "step")
+    monkeypatch.setattr(sys.modules["__main__"], "step", step, raising=False)
+    monkeypatch.delattr(sys.modules["__main__"], "__file__")
+    own = replace(ANATOMY, name="own", per_weight=replace(ANATOMY.per_weight, step=step))
+    with pytest.raises(UsageError, match="typed at a prompt"):
+        examine(checkpoint, instruments=[own], workers=1)
 
 
 def test_a_file_that_changes_meanwhile_ends_the_examination(checkpoint: Path, tmp_path: Path, monkeypatch) -> None:

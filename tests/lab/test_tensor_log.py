@@ -1,5 +1,6 @@
 """An examination that was stopped goes on where it was."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from deepscope.core import home
 from deepscope.instruments import ANATOMY, SPECTRUM
 from deepscope.lab import _tensor_log as module
 from deepscope.lab import keep
+from deepscope.lab._identity import closure, code_of
 from deepscope.lab._tensor_task import TensorTask
-from tests.lab.tensor_instruments import CALLS, SEEN, STRANGE
+from deepscope.subject import measure_weight, read_checkpoint
+from tests.lab.tensor_instruments import CALLS, MORE, SEEN, STRANGE
 
 NAMES = [f"{letter}.weight" for letter in "abcd"]
 
@@ -99,6 +102,47 @@ def test_another_checkpoint_begins_anew(checkpoint: Path, calls: Path) -> None:
     assert calls.read_text().split() == [*NAMES[:2], *NAMES]
 
 
+def test_a_checkpoint_of_the_same_size_and_time_begins_anew(checkpoint: Path, calls: Path) -> None:
+    stopped(checkpoint, instruments=[SEEN])
+    before = checkpoint.stat()
+    content = checkpoint.read_bytes()
+    checkpoint.unlink()
+    checkpoint.write_bytes(content[:-4] + b"\0\0\0\0")
+    os.utime(checkpoint, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (checkpoint.stat().st_size, checkpoint.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    examine(checkpoint, resume=True, instruments=[SEEN])
+    assert calls.read_text().split() == [*NAMES[:2], *NAMES]
+
+
+@pytest.mark.parametrize("function", [read_checkpoint, measure_weight])
+def test_other_reading_begins_anew(checkpoint: Path, calls: Path, monkeypatch, function: object) -> None:
+    stopped(checkpoint, instruments=[SEEN])
+    monkeypatch.setattr(module, "code_of", lambda asked: "another" if asked is function else code_of(asked))
+    examine(checkpoint, resume=True, instruments=[SEEN])
+    assert calls.read_text().split() == [*NAMES[:2], *NAMES]
+
+
+def test_the_code_that_reads_values_counts() -> None:
+    reached = {name.partition(":")[0] for name in closure(read_checkpoint)}
+    parts = ("_checkpoint_safetensors", "_checkpoint_torch", "_checkpoint_numpy", "_quantised", "_dequantised")
+    assert {f"deepscope.subject.{part}" for part in parts} <= reached
+
+
+def test_an_interrupt_says_what_is_kept(checkpoint: Path, monkeypatch) -> None:
+    # However soon it comes.
+    monkeypatch.setattr(module, "_WORTH_SECONDS", 1e9)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 2)
+        with pytest.raises(KeyboardInterrupt) as stop:
+            examine(checkpoint, resume=True, instruments=[SEEN])
+    assert stop.value.__notes__ == ["2 tensors that were measured are kept: the same command goes on from there."]
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 2)
+        with pytest.raises(KeyboardInterrupt) as stop:
+            examine(checkpoint, instruments=[SEEN])
+    assert not hasattr(stop.value, "__notes__")
+
+
 def test_other_code_begins_anew(checkpoint: Path, calls: Path, monkeypatch) -> None:
     stopped(checkpoint, instruments=[SEEN])
     monkeypatch.setattr(module, "code_of", lambda step: "another")
@@ -158,6 +202,17 @@ def test_what_no_reading_can_hold_is_not_kept_and_the_rest_goes_on(checkpoint: P
     found = examine(checkpoint, instruments=[STRANGE, ANATOMY], resume=True)
     assert set(found.readings) == {"strange", "anatomy"}
     assert ".jsonl" not in logs()
+
+
+def test_records_of_another_kind_are_not_kept(checkpoint: Path, calls: Path) -> None:
+    found = examine(checkpoint, instruments=[MORE], resume=True)
+    assert ".jsonl" not in logs()
+    # The file is let go at once, not when the examination is forgotten.
+    assert found.tensor_log is not None
+    held = module.TensorLog(found.tensor_log.path.stem, {"more": MORE.per_weight.record})
+    held.append(module.TensorResult(name="a.weight", records={"more": ()}))
+    assert held.path.exists()
+    held.discard()
 
 
 def test_a_home_that_cannot_be_written_stops_nothing(checkpoint: Path, tmp_path: Path, monkeypatch) -> None:

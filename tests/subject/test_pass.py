@@ -66,6 +66,15 @@ def test_a_step_that_would_end_the_process_has_failed(subject):
     assert isinstance(measure_weight(subject.weights()[0], {"it": leaves})["it"].error, SystemExit)
 
 
+def test_a_step_that_writes_into_the_tensor_has_failed_and_the_next_does_not_see_it(tmp_path):
+    torch.save({"w": torch.ones(2, 2)}, tmp_path / "m.pt")
+    (weight,) = Subject.from_checkpoint(tmp_path / "m.pt").weights()
+    steps = {"vandal": lambda _, tensor: [tensor.zero_()], "sum": lambda _, tensor: [float(tensor.sum())]}
+    results = measure_weight(weight, steps)
+    assert "has written into the tensor" in str(results["vandal"].error)
+    assert results["sum"].records == (4.0,)
+
+
 def test_alone_the_error_is_raised(subject):
     with pytest.raises(ZeroDivisionError):
         measure_alone(subject, failing, gathered)

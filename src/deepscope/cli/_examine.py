@@ -105,11 +105,11 @@ def examine(
                     command=command,
                     about=about,
                 )
-        except KeyboardInterrupt:
-            if found.model is not None:
-                raise
-            say("Interrupted. The tensors that were measured are kept: the same command goes on.")
-            return INTERRUPTED
+        except KeyboardInterrupt as stop:
+            for kept in getattr(stop, "__notes__", ()):
+                say(f"Interrupted. {kept}")
+                return INTERRUPTED
+            raise
     stored = _stored(keep, examination)
     if out is not None:
         save(examination.save, out)

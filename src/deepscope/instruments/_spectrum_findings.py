@@ -118,12 +118,13 @@ def _single(weights: Sequence[WeightSpectrum]) -> Iterator[Finding]:
         severity="note",
         instrument="spectrum",
         where=_where(weights),
-        message=f"No eigenvalue of {_list(weights)} stands out of noise, but single entries do: their tails are "
-        "heavier than any usual initialiser draws them.",
+        message=f"No eigenvalue of {_list(weights)} stands out of noise, but its entries are not those of noise: more "
+        "of them are large than any usual initialiser draws.",
         evidence=f"the entries of {largest.name} have an excess kurtosis of {largest.entry_kurtosis:.3g}, as less than "
         f"{100 * HEAVY_ENTRIES:g} % of matrices with Gaussian entries do.",
         source="anscombe1983distribution",
-        action="Look at the largest entries: training, pruning or a sparse initialisation has left them.",
+        action="Compare the sizes of its rows, and look at its largest entries: training, pruning, rescaled units or a "
+        "sparse initialisation leave such.",
     )
 
 

@@ -50,7 +50,7 @@ def choose_executor(
         raise UsageError("inline there is no time-out", where=f"{timeout:g} s", todo="Choose the executor pool.")
     if timeout is not None and not timeout > 0:
         raise UsageError(f"a time-out of {timeout:g} s", where="timeout", todo="Give more than 0 seconds.")
-    if workers is not None and workers < 1:
+    if workers is not None and (type(workers) is not int or workers < 1):
         raise UsageError(f"{workers} workers", where="workers", todo="Give at least 1, or leave it out.")
     limit = usual_timeout if timeout is None else timeout
     if name == "ray":

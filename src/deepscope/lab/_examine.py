@@ -232,6 +232,11 @@ class _Session:
             results = measure_tensors(
                 self.subject, steps, self.machine, self.log, lambda what, done: self.tell(what, share * done)
             )
+        except KeyboardInterrupt as stop:
+            kept = self.log.keep() if self.log is not None else 0
+            if kept:
+                stop.add_note(f"{kept:,} tensors that were measured are kept: the same command goes on from there.")
+            raise
         finally:
             if self.log is not None:
                 self.log.close()

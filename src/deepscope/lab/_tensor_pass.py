@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -34,14 +35,24 @@ def check_portable(subject: Subject, steps: Mapping[str, Step]) -> None:
             todo="Save its weights and examine that file, or leave out workers and executor.",
         )
     for name, step in steps.items():
-        try:
-            pickle.dumps(step)
-        except Exception as error:
+        why = _why_not_sent(step)
+        if why:
             raise UsageError(
-                f"the instrument cannot be sent to workers ({one_line(error)})",
+                f"the instrument cannot be sent to workers ({why})",
                 where=name,
                 todo="Define its step at the top of a module, or leave out workers and executor.",
-            ) from error
+            )
+
+
+def _why_not_sent(step: Step) -> str:
+    try:
+        pickle.dumps(step)
+    except Exception as error:
+        return one_line(error)
+    function = getattr(step, "func", step)
+    if function.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__"):
+        return "it was typed at a prompt or in a notebook, where workers do not find it"
+    return ""
 
 
 def measure_tensors(

@@ -9,8 +9,10 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+from deepscope.core import one_line
 from deepscope.lab._task import R, Task
 
 #: After so long a worker takes the others' lock for that of one that was killed while it held it.
@@ -84,10 +86,16 @@ def work(task: Task[R], slot: int) -> R:
     assert slots is not None
     slots.taken(slot)
     try:
-        return task.run(lambda done: slots.tell(slot, done))
+        result = task.run(lambda done: slots.tell(slot, done))
     except KeyboardInterrupt:
         # Nobody interrupts a worker: the task itself has raised it.
         return task.failed("raised KeyboardInterrupt")
+    try:
+        # What cannot be sent would end this process, and what cannot be received would stop the pool for good.
+        ForkingPickler.loads(ForkingPickler.dumps(result))
+    except Exception as error:
+        return task.failed(f"what it returned cannot be sent to another process ({one_line(error)})")
+    return result
 
 
 def kill_group(pid: int) -> None:

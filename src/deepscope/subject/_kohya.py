@@ -50,7 +50,7 @@ def kohya_adapters(by_name: Mapping[str, Weight]) -> list[Adapter]:
 
 
 def _scale(alpha: Weight | None, rank: int) -> float | None:
-    if alpha is None or alpha.count != 1:
+    if alpha is None or alpha.count != 1 or alpha.dtype.startswith("complex"):
         return None
     # A single number, which decides what all others of the update are worth.
     value = float(alpha.read())

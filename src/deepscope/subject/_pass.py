@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepscope.core import Cost, LeftOut, Stopwatch
+from deepscope.core import Cost, LeftOut, MeasurementError, Stopwatch
 from deepscope.subject._heap import release_freed_memory
 from deepscope.subject._subject import Subject
 from deepscope.subject._weight import Weight
@@ -60,6 +60,7 @@ def measure_weight(
         The file is gone or has changed.
     """
     tensor = None if weight.why_not_measured else _read(weight, device)
+    before = _version(tensor)
     results = {}
     for name, step in steps.items():
         records: tuple[Any, ...] = ()
@@ -69,11 +70,21 @@ def measure_weight(
                 records = tuple(step(weight, tensor))
             except (Exception, SystemExit) as error:
                 failure = error
+        if _version(tensor) != before:
+            # The next instrument must not see what this one has written.
+            failure = MeasurementError(f"{name} has written into the tensor", where=weight.name)
+            tensor = _read(weight, device)
+            before = _version(tensor)
         results[name] = StepResult(records, watch.cost, failure)
     del tensor
     if weight.nbytes >= _LARGE:
         release_freed_memory()
     return results
+
+
+def _version(tensor: Tensor | None) -> int:
+    """Return how often a tensor was written to, as torch counts it."""
+    return tensor._version if tensor is not None and not tensor.is_inference() else 0
 
 
 def _read(weight: Weight, device: torch.device | None) -> Tensor:

@@ -21,6 +21,7 @@ from deepscope.subject._weight import FLOAT8_DTYPES, MEASURED_DTYPES, Role, Weig
 
 _SCALES = ("_scale", "_scale_inv")
 _SCALE_DTYPES = (*MEASURED_DTYPES, "float8_e8m0fnu")
+_INTEGER_DTYPES = ("uint8", "int8", "int16", "int32", "int64")
 #: The side of a block unless a config tells another, as DeepSeek-V3 and most others have it.
 _BLOCK = 128
 _UNSCALED = (
@@ -132,7 +133,9 @@ def _scaled(
     scale = scales[0]
     zero_point, order = (by_name.get(name) for name in _named(weight, ("_zero_point", "_g_idx")))
     block = _block(scale.shape, weight, config)
-    fits = zero_point is None or zero_point.shape == scale.shape
+    fits = zero_point is None or (
+        zero_point.shape == scale.shape and zero_point.dtype in (*_INTEGER_DTYPES, *MEASURED_DTYPES)
+    )
     if len(scales) > 1 or order is not None or block is None or not fits or scale.dtype not in _SCALE_DTYPES:
         return _not_understood(weight, scale)
     share = _share(block, weight.shape)
@@ -149,7 +152,7 @@ def _of_bitsandbytes(
     """Return int8 · SCB / 127 for a weight that is stored row by row."""
     told = by_name.get(f"{weight.name}_format")
     # A single number, and the only one that decides how all others are to be read. Of the formats, 0 is row by row.
-    in_rows = told is None or (told.count == 1 and int(told.read()) == 0)
+    in_rows = told is None or (told.dtype in _INTEGER_DTYPES and told.count == 1 and int(told.read()) == 0)
     if not in_rows or len(weight.shape) != 2 or largest.shape != (weight.shape[0],) or largest.why_not_measured:
         return _not_understood(weight, largest)
     says = f"the scale of {weight.name}, applied: value · scale / 127, one a row"
