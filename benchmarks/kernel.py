@@ -222,7 +222,7 @@ def table(result: dict[str, Any]) -> str:
             "",
             f"Kernels of {result['kernel_samples']} samples × 10 outputs, norms of {result['samples']:,} samples; MLP "
             f"784-256-256-10 and a CNN of 99,550 parameters, 60 steps trained, medians of {result['repeats']}. "
-            f"The Gram matrix takes 1/{faster['mlp']:.0f} and 1/{faster['cnn']:.0f} of the CPU time of whole Jacobians.",
+            f"The Gram matrix takes 1/{faster['mlp']:.0f} and 1/{faster['cnn']:.0f} of whole Jacobians' CPU time.",
         ]
     )
 
