@@ -23,7 +23,7 @@ SERIES: tuple[tuple[str, str, str, Any, str, float, str, str], ...] = (
     ("mean field", "relu", COLORS.second, "-", "mean-field scaling, ReLU", 1.35, "left", "bottom"),
     ("mean field", "erf", COLORS.second, (0, (1, 1)), "mean-field scaling, erf", 0.72, "left", "top"),
     ("ntk", "relu", COLORS.accent, "-", "ReLU (theory: slope −¾)", 1.5, "left", "bottom"),
-    ("ntk", "erf", COLORS.third, "-", "erf (theory: slope −1)", 0.2, "left", "top"),
+    ("ntk", "erf", COLORS.third, "-", "erf (theory: slope −1)", 0.16, "left", "top"),
 )
 #: Exponents of the width with which the kernel's change falls, in theory.
 EXPONENTS = {"relu": -0.75, "erf": -1.0}
