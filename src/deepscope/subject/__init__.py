@@ -9,6 +9,7 @@ from deepscope.subject._derived import Derived, LowRank
 from deepscope.subject._generators import (
     GeneratorStates,
     capture_generators,
+    generators_kept,
     restore_generators,
     seeded_generators,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "call",
     "capture_generators",
     "dtype_name",
+    "generators_kept",
     "is_layer",
     "is_opaque",
     "layer_of",

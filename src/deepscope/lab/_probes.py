@@ -1,0 +1,124 @@
+"""What is measured of a network while it trains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from deepscope.core import MeasurementError
+from deepscope.instruments import health
+from deepscope.subject import Subject
+
+Numbers = Mapping[str, float | None]
+
+
+@runtime_checkable
+class Probe(Protocol):
+    """One thing that is measured again and again; one of your own is any object with these two.
+
+    Attributes
+    ----------
+    name
+        What it is called where it is chosen, and where it fails.
+    """
+
+    name: str
+
+    def measure(self, subject: Subject, generator: torch.Generator) -> Numbers:
+        """Return numbers by name, the same names each time.
+
+        A number that does not exist for this network is left out, one that could not be had is None. The subject is
+        undisturbed (see ``Subject.undisturbed``) around each call, with gradients on. The generator starts from the
+        same seed each time, so that what is drawn at random is the same at every step. Whatever is raised ends this
+        probe, not the training.
+        """
+
+
+class LossProbe:
+    """Mean loss over the probe data, and the norm of its gradient over all trainable parameters.
+
+    Cost: a forward and a backward pass; one copy of the gradient in memory.
+    """
+
+    name = "loss"
+
+    def measure(self, subject: Subject, generator: torch.Generator) -> Numbers:
+        """Return ``probe_loss`` and ``gradient_norm``."""
+        parameters = [each for _, each in _named_parameters(subject) if each.requires_grad]
+        if not parameters:
+            raise MeasurementError("no parameter is trained", where=subject.name, todo="Watch the network that trains.")
+        total = terms = 0.0
+        sums: list[Tensor | None] = [None] * len(parameters)
+        for batch in subject.batches():
+            if not batch.count:
+                continue
+            loss = subject.loss_of(batch, subject.predict(batch.inputs))
+            total, terms = total + batch.count * loss.item(), terms + batch.count
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            for place, (gradient, before) in enumerate(zip(gradients, sums, strict=True)):
+                if gradient is not None:
+                    part = batch.count * gradient.to_dense().to(_wide(gradient.dtype))
+                    sums[place] = part if before is None else before.add_(part)
+        if not terms:
+            raise MeasurementError("no target counts", where=subject.name, todo="Look at count=… and the targets.")
+        return {"probe_loss": total / terms, "gradient_norm": _norm(each for each in sums if each is not None) / terms}
+
+
+class HealthProbe:
+    """Share of all units that are dead (rectifiers) or saturated (bounded functions): see ``instruments.health``.
+
+    Cost: a forward pass.
+    """
+
+    name = "health"
+
+    def measure(self, subject: Subject, generator: torch.Generator) -> Numbers:
+        """Return ``dead_fraction`` and ``saturated_fraction``, where the network has such units."""
+        assert subject.model is not None
+        without_loss = Subject(
+            subject.model, subject.data, forward=subject.forward, count=subject.count, mask=subject.mask
+        )
+        layers = health(without_loss, generator=generator, max_samples=None).layers
+        numbers = {}
+        for name in ("dead_fraction", "saturated_fraction"):
+            known = [(getattr(each, name), each.units) for each in layers if getattr(each, name) is not None]
+            units = sum(units for _, units in known if units)
+            if units:
+                numbers[name] = sum(share * units for share, units in known if units) / units
+        return numbers
+
+
+class WeightsProbe:
+    """Norm of all floating-point parameters together, and their distance from where watching began.
+
+    Cost: one pass over the weights; a copy of them in memory from the start on.
+    """
+
+    name = "weights"
+
+    def __init__(self) -> None:
+        self._start: dict[str, Tensor] = {}
+
+    def measure(self, subject: Subject, generator: torch.Generator) -> Numbers:
+        """Return ``weight_norm`` and ``distance_from_start``."""
+        now = {name: each.detach() for name, each in _named_parameters(subject) if each.is_floating_point()}
+        if not self._start:
+            self._start = {name: each.clone() for name, each in now.items()}
+        moved = (each - self._start[name].to(each.device) for name, each in now.items())
+        return {"weight_norm": _norm(now.values()), "distance_from_start": _norm(moved)}
+
+
+def _named_parameters(subject: Subject) -> list[tuple[str, nn.Parameter]]:
+    return list(subject.model.named_parameters()) if subject.model is not None else []
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype.itemsize < 4 else dtype
+
+
+def _norm(tensors: Iterable[Tensor]) -> float:
+    return math.hypot(*(float(torch.linalg.vector_norm(each, dtype=torch.float64)) for each in tensors))
