@@ -2,23 +2,27 @@
 
 from deepscope.core import Instrument
 from deepscope.instruments._anatomy import ANATOMY, Anatomy, anatomy
+from deepscope.instruments._curvature import CURVATURE, Curvature, curvature
 from deepscope.instruments._health import HEALTH, Health, health
 from deepscope.instruments._spectrum import SPECTRUM, Spectrum, spectrum
 from deepscope.instruments._spike_directions import SpikeDirections, spike_directions
 
 #: All instruments, in the order in which a report shows them.
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH)
+INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE)
 
 __all__ = [
     "ANATOMY",
+    "CURVATURE",
     "HEALTH",
     "INSTRUMENTS",
     "SPECTRUM",
     "Anatomy",
+    "Curvature",
     "Health",
     "Spectrum",
     "SpikeDirections",
     "anatomy",
+    "curvature",
     "health",
     "spectrum",
     "spike_directions",

@@ -16,6 +16,7 @@ from deepscope.instruments._health_profile import depth_profile
 from deepscope.instruments._health_reading import Health
 from deepscope.instruments._health_row import LayerHealth, layer_health
 from deepscope.instruments._health_statistics import LayerStatistics, SampleRange, UnitRange, Variation
+from deepscope.instruments._refusal import refusal
 from deepscope.subject import Batch, LayerOutput, Subject, Watch, is_layer, is_opaque, watch_layers
 
 __all__ = ["HEALTH", "Health", "health"]
@@ -173,7 +174,7 @@ class _Run:
             except DeepscopeError:
                 raise
             except Exception as error:
-                raise _refusal(error, index, self.subject, ran=False) from error
+                raise refusal(error, index, self.subject, ran=False) from error
             if watch.output is not None:
                 self.output_site = watch.output.site
                 seen = watch.output.by_unit(watch.output.tensor)
@@ -194,7 +195,7 @@ class _Run:
             self._leave_out("gradients", error.what)
             return None
         except Exception as error:
-            raise _refusal(error, index, self.subject, ran=True) from error
+            raise refusal(error, index, self.subject, ran=True) from error
 
     def _backward(self, index: int, loss: Tensor) -> None:
         self._loss_sum += float(loss.detach()) * self._count
@@ -306,17 +307,6 @@ def _has_fresh_norms(subject: Subject) -> bool:
 
 def _modules(subject: Subject) -> Iterator[nn.Module]:
     return subject.model.modules() if subject.model is not None else iter(())
-
-
-def _refusal(error: Exception, index: int, subject: Subject, *, ran: bool) -> MeasurementError:
-    who = "loss refuses the targets" if ran else "model refuses the inputs"
-    return MeasurementError(
-        f"the {who} of batch {index}: {first_line(error)}",
-        where=subject.name,
-        todo="Check that the labels fit the model's outputs, in type and range."
-        if ran
-        else "Check that the data has the shape and type that the model takes.",
-    )
 
 
 def _expected_cost(subject: Subject, *, max_samples: int | None = 2048) -> str:

@@ -1,15 +1,31 @@
-"""Numerics that instruments share: spectra, power-law tails, random-matrix nulls.
+"""Numerics that instruments share: spectra, power-law tails, random-matrix nulls, operators and gradients in factors.
 
 Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues``, ``leading_directions``,
 ``principal_angles`` and whatever measures the tail of one sample take torch tensors too; the first two work on the
-tensor's own device. Nothing here knows a subject.
+tensor's own device. What takes a ``LinearOperator`` keeps its vectors in the operator's dtype and on its device, and
+returns eigenvectors and diagonals there. Nothing here knows a subject.
 """
 
 from deepscope.linalg._alpha_interval import MIN_BOOTSTRAP, AlphaInterval, bootstrap_alpha
 from deepscope.linalg._bbp import bbp_eigenvalue, bbp_threshold, spike_overlap, spike_strength
+from deepscope.linalg._block_lanczos import Eigenpairs, SpectrumEnds, block_lanczos
+from deepscope.linalg._estimate import Band, Estimate
+from deepscope.linalg._factor_products import factor_gram, project, squared_norms, weighted_sum
 from deepscope.linalg._goodness_of_fit import goodness_of_fit
+from deepscope.linalg._gradient_factors import (
+    DenseGradients,
+    Factor,
+    Factors,
+    OuterGradients,
+    ScatteredGradients,
+    combine,
+)
+from deepscope.linalg._hutch_plus_plus import hutch_plus_plus
+from deepscope.linalg._hutchinson import DiagonalEstimate, hutchinson, hutchinson_blocks, hutchinson_diagonal
 from deepscope.linalg._kurtosis import Kurtosis, kurtosis
+from deepscope.linalg._lanczos_quadrature import lanczos_quadrature
 from deepscope.linalg._leading_directions import LeadingDirections, leading_directions
+from deepscope.linalg._linear_operator import LinearOperator
 from deepscope.linalg._marchenko_pastur import (
     mp_cdf,
     mp_distance,
@@ -29,10 +45,13 @@ from deepscope.linalg._principal_angles import principal_angles
 from deepscope.linalg._quality import log_alpha_norm, matrix_entropy, unit_determinant_tail
 from deepscope.linalg._random_gram import random_gram_eigenvalues
 from deepscope.linalg._spectra import effective_rank, gram_eigenvalues, stable_rank
+from deepscope.linalg._spectral_measure import SpectralMeasure
 from deepscope.linalg._spikes import Spikes, count_spikes
 from deepscope.linalg._tail_comparison import TailAlternative, TailComparison, compare_tails
 from deepscope.linalg._tail_estimators import MomentAlpha, hill_estimates, moment_alpha
+from deepscope.linalg._trace_estimate import TraceEstimate
 from deepscope.linalg._tracy_widom import tracy_widom_cdf, tracy_widom_quantile, tracy_widom_sf
+from deepscope.linalg._xtrace import xtrace
 
 __all__ = [
     "MIN_BOOTSTRAP",
@@ -40,28 +59,49 @@ __all__ = [
     "SMALL_SAMPLE",
     "WEIGHTWATCHER_CUT",
     "AlphaInterval",
+    "Band",
+    "DenseGradients",
+    "DiagonalEstimate",
+    "Eigenpairs",
+    "Estimate",
+    "Factor",
+    "Factors",
     "Kurtosis",
     "LeadingDirections",
+    "LinearOperator",
     "MomentAlpha",
     "NullBand",
+    "OuterGradients",
     "PowerLawFit",
     "PowerLawFits",
+    "ScatteredGradients",
+    "SpectralMeasure",
+    "SpectrumEnds",
     "Spikes",
     "TailAlternative",
     "TailComparison",
+    "TraceEstimate",
     "bbp_eigenvalue",
     "bbp_threshold",
+    "block_lanczos",
     "bootstrap_alpha",
+    "combine",
     "compare_tails",
     "count_spikes",
     "effective_rank",
+    "factor_gram",
     "fit_power_law",
     "fit_power_law_weightwatcher",
     "fit_power_laws",
     "goodness_of_fit",
     "gram_eigenvalues",
     "hill_estimates",
+    "hutch_plus_plus",
+    "hutchinson",
+    "hutchinson_blocks",
+    "hutchinson_diagonal",
     "kurtosis",
+    "lanczos_quadrature",
     "leading_directions",
     "log_alpha_norm",
     "matrix_entropy",
@@ -74,9 +114,11 @@ __all__ = [
     "mp_variance",
     "null_alpha_band",
     "principal_angles",
+    "project",
     "random_gram_eigenvalues",
     "spike_overlap",
     "spike_strength",
+    "squared_norms",
     "stable_rank",
     "tracy_widom_cdf",
     "tracy_widom_centre",
@@ -85,4 +127,6 @@ __all__ = [
     "tracy_widom_sf",
     "tracy_widom_threshold",
     "unit_determinant_tail",
+    "weighted_sum",
+    "xtrace",
 ]

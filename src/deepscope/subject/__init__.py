@@ -19,6 +19,9 @@ from deepscope.subject._layout import Layout, Part
 from deepscope.subject._live import ModuleWeight
 from deepscope.subject._loss import n_samples, scalar_loss
 from deepscope.subject._pass import Step, StepResult, measure_alone, measure_weight, split_ledger
+from deepscope.subject._per_sample import PerSampleGradients, SampleGradients
+from deepscope.subject._per_sample_check import check_mean_over_terms, per_sample_gradients, trained_parameters
+from deepscope.subject._samples import joined, take_samples
 from deepscope.subject._subject import Subject
 from deepscope.subject._undisturbed import undisturbed
 from deepscope.subject._weight import FLOAT8_DTYPES, MEASURED_DTYPES, Role, Weight, dtype_name, torch_dtype
@@ -36,7 +39,9 @@ __all__ = [
     "LowRank",
     "ModuleWeight",
     "Part",
+    "PerSampleGradients",
     "Role",
+    "SampleGradients",
     "Step",
     "StepResult",
     "Subject",
@@ -44,10 +49,12 @@ __all__ = [
     "Weight",
     "call",
     "capture_generators",
+    "check_mean_over_terms",
     "dtype_name",
     "generators_kept",
     "is_layer",
     "is_opaque",
+    "joined",
     "layer_of",
     "measure_alone",
     "measure_weight",
@@ -56,12 +63,15 @@ __all__ = [
     "n_batches",
     "n_samples",
     "own_parameters",
+    "per_sample_gradients",
     "read_checkpoint",
     "restore_generators",
     "scalar_loss",
     "seeded_generators",
     "split_ledger",
+    "take_samples",
     "torch_dtype",
+    "trained_parameters",
     "undisturbed",
     "watch_layers",
     "without_fused_kernels",

@@ -1,0 +1,182 @@
+"""Exact traces, layer by layer, from per-sample gradients."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from deepscope.core import MeasurementError, first_line
+from deepscope.instruments._curvature_likelihood import likelihood_of
+from deepscope.instruments._curvature_loss import MeanLoss, Piece, is_out_of_memory
+from deepscope.instruments._curvature_multiaffine import why_not_multiaffine
+from deepscope.instruments._curvature_outputs import (
+    OutputProduct,
+    floating,
+    loss_hessian,
+    sample_gradients,
+    terms_per_sample,
+)
+from deepscope.instruments._curvature_pieces import Pieces, cut
+from deepscope.linalg import squared_norms
+from deepscope.subject import Subject, per_sample_gradients
+
+#: Outputs per sample up to which a pass for each costs less than a fair estimate, which takes some hundred products.
+MOST_OUTPUTS = 100
+
+
+class InexactTraceError(Exception):
+    """Why no exact trace can be had, in a few words."""
+
+
+def exact_traces(subject: Subject, loss: MeanLoss, data: Pieces, kind: str, point: Tensor) -> list[float]:
+    """Return the trace of every parameter's diagonal block of JᵀBJ, at any point.
+
+    With B = Σ_k σ_k·f_k·f_kᵀ over the outputs of a sample, σ_k = ±1, its trace over one parameter is
+    Σ_k σ_k·‖∂(f_kᵀz)/∂θ‖²: squared per-sample gradients, which the structured pass has without writing them down.
+
+    Parameters
+    ----------
+    subject, loss, data
+        The network, its loss and the data.
+    kind
+        Of the matrix. For the Hessian itself the outputs must be affine in each parameter: see
+        ``why_not_multiaffine``.
+    point
+        θ, [n].
+
+    Returns
+    -------
+    list of float
+        In the order of the loss's parameters.
+
+    Raises
+    ------
+    InexactTraceError
+        Samples cannot be told apart, there are too many outputs, or the loss couples samples.
+
+    Notes
+    -----
+    Cost: a forward pass over all samples and, for each direction in which the loss is curved (with c classes c − 1), a
+    backward pass that computes no weight gradients.
+    """
+    if not data.separable:
+        raise InexactTraceError("the samples of a batch depend on one another")
+    if kind == "hessian":
+        why_not = why_not_multiaffine(loss, data.pieces[0])
+        if why_not:
+            raise InexactTraceError(why_not)
+    _refuse_shared_memory(subject, loss)
+    at = subject if _is_where_the_model_is(loss, point) else _moved(subject, loss, point)
+    totals = [0.0] * len(loss.parameters)
+    try:
+        with per_sample_gradients(at) as gradients:
+            for piece in _small(subject, data.pieces, kind):
+                directions, signs = _directions(subject, loss, piece, kind, point)
+                if directions is None:
+                    continue
+                batch = piece.batch
+                inputs = loss.cast(batch.inputs)
+                found = gradients.of_outputs(inputs, batch.n_samples, directions.flatten(2)).factors
+                loss.forward_passes += 1
+                loss.backward_passes += len(directions)
+                for index, handle in enumerate(loss.parameters):
+                    name = next((each for each in (handle.name, *handle.tied) if each in found), None)
+                    if name is not None:
+                        squares = squared_norms(found[name]).double() * signs.T
+                        totals[index] += piece.weight * float(squares.sum())
+    except (MeasurementError, NotImplementedError) as error:
+        raise InexactTraceError(first_line(error)) from error
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        raise InexactTraceError(first_line(error)) from error
+    if not all(map(math.isfinite, totals)):
+        raise InexactTraceError("a gradient is not finite")
+    return totals
+
+
+def _refuse_shared_memory(subject: Subject, loss: MeanLoss) -> None:
+    """Two parameters over one memory have gradients of their own, whose cross terms would be lost."""
+    assert subject.model is not None
+    named = dict(subject.model.named_parameters(remove_duplicate=False))
+    for handle in loss.parameters:
+        if any(named[name] is not named[handle.name] for name in handle.tied):
+            raise InexactTraceError(f"{handle.name} shares its memory with another parameter")
+
+
+def _is_where_the_model_is(loss: MeanLoss, point: Tensor) -> bool:
+    return point is loss.point and not loss.casts
+
+
+def _moved(subject: Subject, loss: MeanLoss, point: Tensor) -> Subject:
+    """Return the subject with a copy of its model, in the loss's dtype and at another point."""
+    assert subject.model is not None
+    try:
+        model = copy.deepcopy(subject.model)
+    except Exception as error:
+        raise InexactTraceError(f"the model cannot be copied ({first_line(error)})") from error
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.to(loss.dtype)
+    named: dict[str, nn.Parameter] = dict(model.named_parameters(remove_duplicate=False))
+    with torch.no_grad():
+        for handle, values in zip(loss.parameters, loss.split(point), strict=True):
+            for name in (handle.name, *handle.tied):
+                named[name].copy_(values)
+    data = [loss.cast((batch.inputs, batch.targets)) for batch in subject.batches(1)]
+    return Subject(model, data, subject.loss, forward=subject.forward, count=subject.count, name=subject.name)
+
+
+def _small(subject: Subject, pieces: Sequence[Piece], kind: str) -> Iterator[Piece]:
+    """Cut pieces further: each sample has as many gradients as there are directions."""
+    for piece in pieces:
+        n = piece.batch.n_samples
+        yield from cut(subject, piece, n if kind == "empirical-fisher" else max(8, n // 4))
+
+
+def _directions(
+    subject: Subject, loss: MeanLoss, piece: Piece, kind: str, point: Tensor
+) -> tuple[Tensor | None, Tensor]:
+    """Return f [k, n, …] and σ [k, n] (times what each sample weighs); None where the loss is not curved."""
+    values, rebuild = floating(loss.outputs(loss.leaves(point), piece))
+    n = piece.batch.n_samples
+    if len(values) != 1 or not values[0].ndim or len(values[0]) != n:
+        raise InexactTraceError("the outputs are not one tensor with a row for each sample")
+    z = values[0].detach()
+    if kind == "empirical-fisher":
+        (rows,) = sample_gradients(loss, piece, [z], rebuild)
+        terms = terms_per_sample(subject, piece).to(z.device)
+        return rows[None], (1.0 / (terms.clamp_min(1e-30) * piece.batch.count))[None]
+    product = loss_hessian(loss, piece, [z], rebuild)
+    if kind == "fisher" and likelihood_of([z], product) is None:
+        raise InexactTraceError("the loss is no likelihood of known Fisher information")
+    size = z[0].numel()
+    if size > MOST_OUTPUTS:
+        raise InexactTraceError(f"a sample has {size} outputs, more than {MOST_OUTPUTS}")
+    blocks = torch.empty(n, size, size, dtype=torch.float64, device=z.device)
+    for column in range(size):
+        unit = torch.zeros(n, size, dtype=z.dtype, device=z.device)
+        unit[:, column] = 1.0
+        blocks[:, :, column] = product([unit.view_as(z)])[0].reshape(n, size)
+    _check_apart(product, blocks, z)
+    curvatures, axes = torch.linalg.eigh((blocks + blocks.mT) / 2)
+    kept = curvatures.abs().amax(dim=0) > torch.finfo(z.dtype).eps * float(curvatures.abs().amax())
+    if not bool(kept.any()):
+        return None, torch.empty(0)
+    curvatures, axes = curvatures[:, kept], axes[:, :, kept]
+    f = axes * curvatures.abs().sqrt()[:, None]
+    return f.permute(2, 0, 1).to(z.dtype).reshape(-1, *z.shape), curvatures.sign().T
+
+
+def _check_apart(product: OutputProduct, blocks: Tensor, z: Tensor) -> None:
+    """Refuse a loss whose curvature couples samples, by a product with a random vector."""
+    change = torch.randn(z.shape, dtype=z.dtype, generator=torch.Generator().manual_seed(0)).to(z.device)
+    (seen,) = product([change])
+    expected = torch.einsum("nij,nj->ni", blocks, change.reshape(len(z), -1).double())
+    off = (seen.reshape(len(z), -1).double() - expected).norm()
+    if off > 1e-4 * (seen.double().norm() + expected.norm()):
+        raise InexactTraceError("the loss couples the samples of a batch")

@@ -1,0 +1,113 @@
+"""How a layer's per-sample gradients follow from its inputs and the gradients of its outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deepscope.linalg import DenseGradients, Factor, OuterGradients, ScatteredGradients
+
+#: ``rule(module, inputs, gradients)``: own parameter's name and factor, for each. ``inputs`` is [n, …], ``gradients``
+#: [k, n, …] of the output's shape behind k.
+Rule = Callable[[Any, Tensor, Tensor], Iterator[tuple[str, Factor]]]
+
+
+def rule_of(module: nn.Module) -> Rule | None:
+    """Return the rule for a module's own parameters, or None where there is none."""
+    return next((rule for kind, rule in _RULES if isinstance(module, kind)), None)
+
+
+def _linear(module: nn.Linear, inputs: Tensor, gradients: Tensor) -> Iterator[tuple[str, Factor]]:
+    k, n, features = gradients.shape[0], gradients.shape[1], gradients.shape[-1]
+    left = gradients.reshape(k, n, -1, features).transpose(0, 1)
+    if module.bias is not None:
+        yield "bias", DenseGradients(left.sum(2))
+    yield "weight", OuterGradients(left.unsqueeze(2), inputs.reshape(n, 1, -1, inputs.shape[-1]))
+
+
+def _convolution(module: Any, inputs: Tensor, gradients: Tensor) -> Iterator[tuple[str, Factor]]:
+    k, n, groups = gradients.shape[0], gradients.shape[1], module.groups
+    left = gradients.reshape(k, n, groups, module.out_channels // groups, -1).permute(1, 0, 2, 4, 3)
+    if module.bias is not None:
+        yield "bias", DenseGradients(left.sum(3).flatten(2))
+    yield "weight", OuterGradients(left, _unfolded(module, inputs))
+
+
+def _unfolded(module: Any, inputs: Tensor) -> Tensor:
+    """Lay out what each position of a convolution's output sees: [n, groups, positions, channels · kernel]."""
+    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+    padded = functional.pad(inputs, module._reversed_padding_repeated_twice, mode=mode)
+    dims = len(module.kernel_size)
+    for dim, (size, stride, dilation) in enumerate(
+        zip(module.kernel_size, module.stride, module.dilation, strict=True), start=2
+    ):
+        padded = padded.unfold(dim, dilation * (size - 1) + 1, stride)[..., ::dilation]
+    n, channels, *rest = padded.shape
+    positions, kernel = math.prod(rest[:dims]), math.prod(rest[dims:])
+    windows = padded.reshape(n, module.groups, channels // module.groups, positions, kernel)
+    return windows.transpose(2, 3).flatten(3)
+
+
+def _embedding(module: nn.Embedding, inputs: Tensor, gradients: Tensor) -> Iterator[tuple[str, Factor]]:
+    k, n = gradients.shape[:2]
+    index = inputs.reshape(n, -1)
+    values = gradients.reshape(k, n, -1, module.embedding_dim).transpose(0, 1)
+    if module.padding_idx is not None:
+        values = values * (index != module.padding_idx)[:, None, :, None]
+    yield "weight", ScatteredGradients(index, values, module.num_embeddings)
+
+
+def _layer_norm(module: Any, inputs: Tensor, gradients: Tensor) -> Iterator[tuple[str, Factor]]:
+    shape = list(module.normalized_shape)
+    plain = functional.rms_norm if isinstance(module, nn.RMSNorm) else functional.layer_norm
+    normed = plain(inputs, shape, eps=module.eps)
+    k, n = gradients.shape[:2]
+    per_position = (k, n, -1, math.prod(shape))
+    yield from _affine(module, normed.reshape(per_position[1:]), gradients.reshape(per_position), over=2)
+
+
+def _channel_norm(module: Any, inputs: Tensor, gradients: Tensor) -> Iterator[tuple[str, Factor]]:
+    if isinstance(module, nn.GroupNorm):
+        normed = functional.group_norm(inputs, module.num_groups, eps=module.eps)
+    elif isinstance(module, nn.modules.instancenorm._InstanceNorm):
+        normed = functional.instance_norm(inputs, eps=module.eps)
+    else:
+        normed = functional.batch_norm(inputs, module.running_mean, module.running_var, eps=module.eps)
+    k, n, channels = gradients.shape[:3]
+    per_position = (k, n, channels, -1)
+    yield from _affine(module, normed.reshape(per_position[1:]), gradients.reshape(per_position), over=3)
+
+
+def _affine(module: Any, normed: Tensor, gradients: Tensor, *, over: int) -> Iterator[tuple[str, Factor]]:
+    yield "weight", DenseGradients((gradients * normed).sum(over).transpose(0, 1))
+    if getattr(module, "bias", None) is not None:
+        yield "bias", DenseGradients(gradients.sum(over).transpose(0, 1))
+
+
+def _prelu(module: nn.PReLU, inputs: Tensor, gradients: Tensor) -> Iterator[tuple[str, Factor]]:
+    k, n = gradients.shape[:2]
+    below = gradients * inputs.clamp(max=0)
+    # One slope for all, or one per channel, which is the dimension behind the samples'.
+    by_channel = below.reshape(k, n, module.num_parameters, -1) if inputs.ndim > 1 else below.reshape(k, n, 1, 1)
+    yield "weight", DenseGradients(by_channel.sum(3).transpose(0, 1))
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """Return a floating-point tensor in at least float32, in which half precision's sums are taken."""
+    half = tensor.is_floating_point() and tensor.dtype.itemsize < 4
+    return tensor.to(torch.float32) if half else tensor
+
+
+_RULES: tuple[tuple[Any, Rule], ...] = (
+    (nn.Linear, _linear),
+    ((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
+    (nn.Embedding, _embedding),
+    ((nn.LayerNorm, nn.RMSNorm), _layer_norm),
+    ((nn.GroupNorm, nn.modules.batchnorm._NormBase), _channel_norm),
+    (nn.PReLU, _prelu),
+)
