@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import MeasurementError
-from deepscope.instruments import health
+from deepscope.instruments import curvature, health
 from deepscope.subject import Subject
 
 Numbers = Mapping[str, float | None]
@@ -90,6 +90,30 @@ class HealthProbe:
             if units:
                 numbers[name] = sum(share * units for share, units in known if units) / units
         return numbers
+
+
+class CurvatureProbe:
+    """Sharpness, the largest eigenvalue of the Hessian of the mean loss over the probe data: ``instruments.curvature``.
+
+    Cost: some 10 to 30 products with the Hessian, each that of a gradient or two.
+    """
+
+    name = "curvature"
+
+    def measure(self, subject: Subject, generator: torch.Generator) -> Numbers:
+        """Return ``sharpness``, known to 1 %, and ``sharpness_residual``, by which it may be off at most."""
+        found = curvature(
+            subject,
+            top=1,
+            bottom=0,
+            density=False,
+            trace_products=2,
+            per_layer=False,
+            sharp=False,
+            max_samples=None,
+            generator=generator,
+        )
+        return {"sharpness": float(found.eigenvalues[0]), "sharpness_residual": float(found.residuals[0])}
 
 
 class WeightsProbe:

@@ -11,12 +11,17 @@ from torch import Tensor, nn
 
 from deepscope.core import Needs, UsageError, nearest
 from deepscope.lab._overhead import OverheadBudget
-from deepscope.lab._probes import HealthProbe, LossProbe, Probe, WeightsProbe
+from deepscope.lab._probes import CurvatureProbe, HealthProbe, LossProbe, Probe, WeightsProbe
 from deepscope.lab._training_watch import TrainingWatch
 from deepscope.subject import Subject
 
 #: The probes that have a name, in the order in which they measure.
-PROBES: dict[str, Callable[[], Probe]] = {"loss": LossProbe, "weights": WeightsProbe, "health": HealthProbe}
+PROBES: dict[str, Callable[[], Probe]] = {
+    "loss": LossProbe,
+    "weights": WeightsProbe,
+    "health": HealthProbe,
+    "curvature": CurvatureProbe,
+}
 
 
 def watch(

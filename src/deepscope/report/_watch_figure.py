@@ -23,6 +23,8 @@ _PANEL = 1.75  # inches
 _APART = 0.17  # of a panel's height, between the middles of two labels
 #: Values that span more than this are drawn on a logarithmic axis.
 _WIDE = 20.0
+#: A line to compare with that is farther away than this leaves the panel: it would hide how the others move.
+_FAR = 30.0
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,18 @@ def _values(rows: Sequence[Record], key: str) -> list[float]:
 
 
 def _draw(ax: Axes, curves: Sequence[_Curve]) -> None:
-    every = [value for curve in curves for value in curve.known]
+    measured = [value for curve in curves if not curve.reference for value in curve.known]
+    near = (
+        value
+        for curve in curves
+        if curve.reference
+        for value in curve.known
+        if min(measured) / _FAR <= value <= max(measured) * _FAR
+    )
+    every = [*measured, *near]
     if min(every) > 0 and max(every) > _WIDE * min(every):
         ax.set_yscale("log")
+        ax.set_ylim(min(every) / 1.3, 1.3 * max(every))
     elif min(every) >= 0:
         ax.set_ylim(0, 1.08 * max(every) or 1)
     for curve in curves:
@@ -150,17 +161,17 @@ def _draw(ax: Axes, curves: Sequence[_Curve]) -> None:
 
 def _labels(ax: Axes, curves: Sequence[_Curve]) -> None:
     """Name each curve at its end; names keep a distance from each other."""
-    if len(curves) < 2:
-        return
     ends = sorted(((_height_of_end(ax, curve), curve) for curve in curves), key=lambda end: end[0])
     heights: list[float] = []
     for height, _ in ends:
         heights.append(max(height, heights[-1] + _APART) if heights else height)
-    excess = max(0.0, heights[-1] - 1.0)
+    # What pushed them apart is shared by all, within the panel.
+    pushed = float(np.mean(heights)) - float(np.mean([height for height, _ in ends]))
+    down = min(max(pushed, heights[-1] - 1), heights[0])
     for height, (_, curve) in zip(heights, ends, strict=True):
         ax.annotate(
             curve.name,
-            xy=(1.015, height - excess),
+            xy=(1.015, height - down),
             xycoords="axes fraction",
             va="center",
             color=curve.color,
@@ -171,4 +182,5 @@ def _labels(ax: Axes, curves: Sequence[_Curve]) -> None:
 
 def _height_of_end(ax: Axes, curve: _Curve) -> float:
     known = [(step, value) for step, value in zip(curve.steps, curve.values, strict=True) if math.isfinite(value)]
-    return float(ax.transAxes.inverted().transform(ax.transData.transform(known[-1]))[1])
+    height = float(ax.transAxes.inverted().transform(ax.transData.transform(known[-1]))[1])
+    return min(max(height, 0.0), 1.0)
