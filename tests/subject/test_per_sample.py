@@ -81,6 +81,19 @@ class Doubled(nn.Linear):
         return functional.linear(x, 2 * self.weight, self.bias)
 
 
+class Flattened(nn.Module):
+    """Samples and positions in one dimension inside; the second layer has them the other way round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.out = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.tanh(self.one(x.reshape(-1, 3))).view(len(x), -1, 4)
+        turned = torch.tanh(self.two(hidden.transpose(0, 1).reshape(-1, 4))).view(-1, len(x), 4)
+        return self.out(turned.cumsum(0).transpose(0, 1).square().sum(1))
+
+
 class Attention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -134,6 +147,7 @@ NETWORKS = {
         lambda: nn.Sequential(nn.Linear(3, 4), nn.GELU(), nn.Linear(4, 2)), lambda n: noise(n, 5, 2, 3), set(),
     ),
     "tied": (Tied, lambda n: torch.randint(0, 7, (n, 4)), set()),
+    "flattened": (Flattened, lambda n: noise(n, 5, 3), {"two.weight", "two.bias"}),
     "repeated": (Repeated, lambda n: noise(n, 3), set()),
     "own parameter": (OwnParameter, lambda n: noise(n, 3, 4), {"token"}),
     "LSTM cell": (Cell, lambda n: noise(n, 4, 3), {f"cell.{p}_{q}h" for p in ("weight", "bias") for q in "ih"}),
@@ -197,9 +211,9 @@ def test_gradients_of_outputs_are_those_of_each_sample_alone(name: str) -> None:
             continue
         factors = found.factors[parameter]
         assert_same(written(factors), rows)
-        gram = torch.einsum("nkp,mlp->nkml", rows, rows)
-        assert_same(factor_gram(factors), gram)
-        assert_same(factor_gram(factors, trace=True), gram.diagonal(dim1=1, dim2=3).sum(-1))
+        gram = torch.einsum("nkp,mlp->knlm", rows, rows)
+        assert_same(factor_gram([factors]), gram)
+        assert_same(factor_gram([factors], trace=True), gram.diagonal(dim1=0, dim2=2).sum(-1))
         assert_same(squared_norms(factors), rows.square().sum(2))
         direction = noise(rows.shape[2])
         assert_same(project(factors, direction), rows @ direction)

@@ -4,26 +4,31 @@ from deepscope.core import Instrument
 from deepscope.instruments._anatomy import ANATOMY, Anatomy, anatomy
 from deepscope.instruments._curvature import CURVATURE, Curvature, curvature
 from deepscope.instruments._health import HEALTH, Health, health
+from deepscope.instruments._kernel import KERNEL, Kernel, KernelDrift, kernel
 from deepscope.instruments._spectrum import SPECTRUM, Spectrum, spectrum
 from deepscope.instruments._spike_directions import SpikeDirections, spike_directions
 
 #: All instruments, in the order in which a report shows them.
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE)
+INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, KERNEL)
 
 __all__ = [
     "ANATOMY",
     "CURVATURE",
     "HEALTH",
     "INSTRUMENTS",
+    "KERNEL",
     "SPECTRUM",
     "Anatomy",
     "Curvature",
     "Health",
+    "Kernel",
+    "KernelDrift",
     "Spectrum",
     "SpikeDirections",
     "anatomy",
     "curvature",
     "health",
+    "kernel",
     "spectrum",
     "spike_directions",
 ]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import MeasurementError
-from deepscope.instruments import curvature, health
+from deepscope.instruments import Kernel, curvature, health, kernel
 from deepscope.subject import Subject
 
 Numbers = Mapping[str, float | None]
@@ -114,6 +114,31 @@ class CurvatureProbe:
             generator=generator,
         )
         return {"sharpness": float(found.eigenvalues[0]), "sharpness_residual": float(found.residuals[0])}
+
+
+class KernelProbe:
+    """How far the tangent kernel has turned since the first measurement, over the first samples: ``instruments.kernel``.
+
+    Cost: a backward pass over the samples per output of the network.
+    """
+
+    name = "kernel"
+
+    #: More samples change the alignment little, and cost more at every measurement.
+    _SAMPLES = 64
+
+    def __init__(self) -> None:
+        self._first: Kernel | None = None
+
+    def measure(self, subject: Subject, generator: torch.Generator) -> Numbers:
+        """Return ``kernel_drift``, 1 − the centred alignment with the first kernel, and its standard error."""
+        now = kernel(subject, samples=self._SAMPLES, outputs="trace", generator=generator)
+        self._first = self._first or now
+        alignment = self._first.drift(now).alignment
+        if alignment is None:
+            return {"kernel_drift": None}
+        numbers = {"kernel_drift": max(0.0, 1 - alignment.value)}
+        return numbers if alignment.stderr is None else {**numbers, "kernel_drift_stderr": alignment.stderr}
 
 
 class WeightsProbe:

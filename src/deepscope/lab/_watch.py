@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from deepscope.core import Needs, UsageError, nearest
 from deepscope.lab._overhead import OverheadBudget
-from deepscope.lab._probes import CurvatureProbe, HealthProbe, LossProbe, Probe, WeightsProbe
+from deepscope.lab._probes import CurvatureProbe, HealthProbe, KernelProbe, LossProbe, Probe, WeightsProbe
 from deepscope.lab._training_watch import TrainingWatch
 from deepscope.subject import Subject
 
@@ -21,6 +21,7 @@ PROBES: dict[str, Callable[[], Probe]] = {
     "weights": WeightsProbe,
     "health": HealthProbe,
     "curvature": CurvatureProbe,
+    "kernel": KernelProbe,
 }
 
 

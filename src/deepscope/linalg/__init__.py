@@ -19,9 +19,13 @@ from deepscope.linalg._gradient_factors import (
     OuterGradients,
     ScatteredGradients,
     combine,
+    compact,
+    joined_factors,
 )
 from deepscope.linalg._hutch_plus_plus import hutch_plus_plus
 from deepscope.linalg._hutchinson import DiagonalEstimate, hutchinson, hutchinson_blocks, hutchinson_diagonal
+from deepscope.linalg._kernel_alignment import KernelAlignment, centred_kernel, kernel_alignment
+from deepscope.linalg._kernel_regression import LeaveOneOut, leave_one_out
 from deepscope.linalg._kurtosis import Kurtosis, kurtosis
 from deepscope.linalg._lanczos_quadrature import lanczos_quadrature
 from deepscope.linalg._leading_directions import LeadingDirections, leading_directions
@@ -66,8 +70,10 @@ __all__ = [
     "Estimate",
     "Factor",
     "Factors",
+    "KernelAlignment",
     "Kurtosis",
     "LeadingDirections",
+    "LeaveOneOut",
     "LinearOperator",
     "MomentAlpha",
     "NullBand",
@@ -85,7 +91,9 @@ __all__ = [
     "bbp_threshold",
     "block_lanczos",
     "bootstrap_alpha",
+    "centred_kernel",
     "combine",
+    "compact",
     "compare_tails",
     "count_spikes",
     "effective_rank",
@@ -100,9 +108,12 @@ __all__ = [
     "hutchinson",
     "hutchinson_blocks",
     "hutchinson_diagonal",
+    "joined_factors",
+    "kernel_alignment",
     "kurtosis",
     "lanczos_quadrature",
     "leading_directions",
+    "leave_one_out",
     "log_alpha_norm",
     "matrix_entropy",
     "moment_alpha",

@@ -7,55 +7,61 @@ block of the parameter's rows, so that memory does not grow with the parameter.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from deepscope.linalg._gradient_factors import DenseGradients, Factor, Factors, OuterGradients, ScatteredGradients
 
-#: Values that are written out at once: what a processor's cache holds and its matrix product still likes.
+#: Values that are written out at once.
 BLOCK = 2**23
+#: Products of factors that are made at once: few enough to be still in a processor's cache when they are summed.
+CACHED = 2**19
+#: Strips in which the upper triangle of a symmetric matrix is computed: 9/16 of the whole, in large products still.
+_STRIPS = 8
 
 
-def factor_gram(x: Factors, y: Factors | None = None, *, trace: bool = False) -> Tensor:
-    """Return all inner products between the gradients of two sets of samples, for one parameter.
+def factor_gram(x: Sequence[Factors], y: Sequence[Factors] | None = None, *, trace: bool = False) -> Tensor:
+    """Return all inner products between the gradients of two sets of samples, over several parameters together.
 
     Parameters
     ----------
     x, y
-        Gradients of n and m samples, in k and l directions each; without ``y`` those of ``x`` with themselves.
+        By parameter, in the same order: gradients of n and m samples, in k and l directions each; without ``y`` those
+        of ``x`` with themselves.
     trace
         Sum over directions: Σ_k ⟨x[i, k], y[j, k]⟩. k = l then.
 
     Returns
     -------
     Tensor
-        [n, k, m, l], or [n, m] with ``trace``.
+        [k, n, l, m], or [n, m] with ``trace``.
 
     Notes
     -----
-    Cost: with r × s the parameter's shape and t, u positions, about n·m·(k·l·p) multiplications from the gradients
-    or n·m·t·u·(s + k·l·r) from the factors; memory of the result and one block.
+    Cost: with r × s a parameter's shape and t, u positions, about n·m·k·l·r·s multiplications from the gradients or
+    n·m·t·u·(s + k·l·r) from the factors, and half of that without ``y``; memory of the result and one block.
 
     Examples
     --------
     >>> a, b = torch.randn(5, 1, 1, 1, 3), torch.randn(5, 1, 1, 4)
-    >>> gram = factor_gram((OuterGradients(a, b),), trace=True)
+    >>> gram = factor_gram([(OuterGradients(a, b),)], trace=True)
     >>> J = (a.flatten(1)[:, :, None] * b.flatten(1)[:, None]).flatten(1)
     >>> torch.allclose(gram, J @ J.T, atol=1e-6)
     True
     """
-    y = x if y is None else y
-    n, k, m, l = x[0].n, x[0].k, y[0].n, y[0].k  # noqa: E741 - k and l are the directions' usual letters
-    by_factors = all(not isinstance(each, DenseGradients) for each in (*x, *y)) and (
-        sum(_pair_cost(a, b, trace=trace) for a in x for b in y) < _written_cost(x, y, trace=trace)
-    )
-    if not by_factors:
-        return _written_gram(x, y, trace=trace)
-    shape = (n, m) if trace else (n, k, m, l)
-    total = _values(x[0]).new_zeros(shape)
-    for a in x:
-        for b in y:
-            _add_pair(total, a, b, trace=trace)
+    pairs = _with_shared_sides([(each, each) for each in x] if y is None else list(zip(x, y, strict=True)))
+    first, other = pairs[0][0][0], pairs[0][1][0]
+    shape = (first.n, other.n) if trace else (first.k, first.n, other.k, other.n)
+    total = _values(first).new_zeros(shape)
+    factored = [_by_factors(*each, trace=trace) for each in pairs]
+    written = [pair for pair, by_factors in zip(pairs, factored, strict=True) if not by_factors]
+    if written:
+        _add_written(total, written, trace=trace, symmetric=y is None)
+    rest = [pair for pair, by_factors in zip(pairs, factored, strict=True) if by_factors]
+    if rest:
+        _add_factored(total, rest, trace=trace, symmetric=y is None)
     return total
 
 
@@ -113,17 +119,75 @@ def _written_cost(x: Factors, y: Factors, *, trace: bool) -> float:
     return float(size) * (x[0].n * y[0].n * k + writing)
 
 
-def _written_gram(x: Factors, y: Factors, *, trace: bool) -> Tensor:
-    n, k, m, l = x[0].n, x[0].k, y[0].n, y[0].k  # noqa: E741
-    same = x is y
-    total: Tensor | None = None
-    for start, stop in _row_blocks(x, (n + (0 if same else m)) * k):
-        one = _written(x, start, stop)
-        other = one if same else _written(y, start, stop)
-        one, other = (one.flatten(1), other.flatten(1)) if trace else (one.flatten(0, 1), other.flatten(0, 1))
-        total = one @ other.T if total is None else total.addmm_(one, other.T)
-    assert total is not None
-    return total if trace else total.view(n, k, m, l)
+def _with_shared_sides(pairs: Sequence[tuple[Factors, Factors]]) -> list[tuple[Factors, Factors]]:
+    """Put parameters together whose gradients have the same left sides, as a layer's weight and bias have.
+
+    Σ_t l_t [a_t, b_t]ᵀ has the inner products of both together, and the products of the left sides are had once.
+    """
+    shared: dict[tuple[int, int], list[tuple[Factors, Factors]]] = {}
+    for x, y in pairs:
+        alone = len(x) == len(y) == 1 and isinstance(x[0], OuterGradients) and isinstance(y[0], OuterGradients)
+        key = (id(_values(x[0])), id(_values(y[0]))) if alone else (id(x), id(y))
+        shared.setdefault(key, []).append((x, y))
+    made = []
+    for same in shared.values():
+        one, other = (_side_by_side([pair[side] for pair in same]) for side in (0, 1))
+        made.append((one, one if all(x is y for x, y in same) else other))
+    return made
+
+
+def _side_by_side(parts: Sequence[Factors]) -> Factors:
+    if len(parts) == 1:
+        return parts[0]
+    only = [each[0] for each in parts if isinstance(each[0], OuterGradients)]
+    return (OuterGradients(only[0].left, torch.cat([each.right for each in only], 3)),)
+
+
+def _by_factors(x: Factors, y: Factors, *, trace: bool) -> bool:
+    if any(isinstance(each, DenseGradients) for each in (*x, *y)):
+        return False
+    return sum(_pair_cost(a, b, trace=trace) for a in x for b in y) < _written_cost(x, y, trace=trace)
+
+
+def _add_written(total: Tensor, pairs: Sequence[tuple[Factors, Factors]], *, trace: bool, symmetric: bool) -> None:
+    """Add products of gradients that are written out; of a symmetric result the upper triangle is computed."""
+    flat = total if trace else total.flatten(2).flatten(0, 1)
+    lines = len(flat)
+    step = -(-lines // _STRIPS) if symmetric else lines
+    for x, y in pairs:
+        for start, stop in _row_blocks(x, (x[0].n + (0 if symmetric else y[0].n)) * x[0].k):
+            one = _lines(_written(x, start, stop), trace=trace)
+            other = one if symmetric else _lines(_written(y, start, stop), trace=trace)
+            for line in range(0, lines, step):
+                first = line if symmetric else 0
+                flat[line : line + step, first:].addmm_(one[line : line + step], other[first:].T)
+    for line in range(step, lines, step):
+        flat[line : line + step, :line] = flat[:line, line : line + step].T
+
+
+def _add_factored(total: Tensor, pairs: Sequence[tuple[Factors, Factors]], *, trace: bool, symmetric: bool) -> None:
+    """Add products of factors, tile by tile of samples, so that a tile stays in the cache for all parameters."""
+    n, m = (pairs[0][side][0].n for side in (0, 1))
+    k, l = (1, 1) if trace else (pairs[0][side][0].k for side in (0, 1))  # noqa: E741
+    step = max(1, int((CACHED / (k * l)) ** 0.5))
+    for i in range(0, n, step):
+        rows = slice(i, i + step)
+        for j in range(i if symmetric else 0, m, step):
+            columns = slice(j, j + step)
+            place = (rows, columns) if trace else (slice(None), rows, slice(None), columns)
+            tile = torch.zeros_like(total[place], memory_format=torch.contiguous_format)
+            for x, y in pairs:
+                for a in x:
+                    for b in y:
+                        _add_pair(tile, a.take(rows), b.take(columns), trace=trace)
+            total[place] += tile
+            if symmetric and i != j:
+                turned = (columns, rows) if trace else (slice(None), columns, slice(None), rows)
+                total[turned] += tile.T if trace else tile.permute(2, 3, 0, 1)
+
+
+def _lines(gradients: Tensor, *, trace: bool) -> Tensor:
+    return gradients.flatten(1) if trace else gradients.transpose(0, 1).flatten(0, 1)
 
 
 def _written(x: Factors, start: int, stop: int) -> Tensor:
@@ -157,33 +221,33 @@ def _add_pair(total: Tensor, a: Factor, b: Factor, *, trace: bool) -> None:
         _add_scattered(total, a, b, trace=trace)
     else:
         assert isinstance(b, ScatteredGradients)
-        turned = total.T if trace else total.permute(2, 3, 0, 1)
-        _add_scattered(turned, b, a, trace=trace)
+        _add_scattered(total.T if trace else total.permute(2, 3, 0, 1), b, a, trace=trace)
 
 
 def _add_outer(total: Tensor, a: OuterGradients, b: OuterGradients, *, trace: bool) -> None:
-    left, other = a.left, b.left
+    # Directions first: what the samples' inputs give is then the same for whole rows.
+    left, other = a.left.permute(2, 1, 0, 3, 4), b.left.permute(2, 1, 0, 3, 4)
     if trace:
-        # Σ over directions is an inner product over directions and rows together.
+        # A sum over directions is an inner product over directions and rows together.
         left, other = (each.permute(0, 2, 3, 1, 4).flatten(3).unsqueeze(1) for each in (left, other))
-    n, k, groups, t, _ = left.shape
-    m, l, _, u, _ = other.shape  # noqa: E741
-    out = total.view(n, k, m, l) if not trace else total.view(n, 1, m, 1)
-    step = max(1, BLOCK // max(1, k * t * m * l * u))
+    groups, k, n, t, _ = left.shape
+    l, m, u = other.shape[1:4]  # noqa: E741
+    out = total.view(k, n, l, m)
+    step = max(1, CACHED // max(1, k * t * m * l * u))
     for group in range(groups):
-        theirs, their_right = other[:, :, group].reshape(m * l * u, -1), b.right[:, group].reshape(m * u, -1)
+        theirs, their_right = other[group].reshape(l * m * u, -1), b.right[:, group].reshape(m * u, -1)
         for start in range(0, n, step):
-            mine, right = left[start : start + step, :, group], a.right[start : start + step, group]
-            lefts = (mine.reshape(-1, mine.shape[-1]) @ theirs.T).view(-1, k, t, m, l, u)
-            rights = (right.reshape(-1, right.shape[-1]) @ their_right.T).view(-1, 1, t, m, 1, u)
+            mine, right = left[group, :, start : start + step], a.right[start : start + step, group]
+            lefts = (mine.reshape(-1, mine.shape[-1]) @ theirs.T).view(k, -1, t, l, m, u)
+            rights = (right.reshape(-1, right.shape[-1]) @ their_right.T).view(-1, t, 1, m, u)
             if t == u == 1:
-                out[start : start + step].addcmul_(lefts[:, :, 0, :, :, 0], rights[:, :, 0, :, :, 0])
+                out[:, start : start + step].addcmul_(lefts[:, :, 0, :, :, 0], rights[:, 0, :, :, 0])
             else:
-                out[start : start + step] += (lefts.mul_(rights)).sum((2, 5))
+                out[:, start : start + step] += lefts.mul_(rights).sum((2, 5))
 
 
 def _add_scattered(total: Tensor, a: ScatteredGradients, b: Factor, *, trace: bool) -> None:
-    """Add ⟨J_a[i, k], J_b[j, l]⟩, sample by sample of ``a``: what of ``b`` stands in the rows that the sample reads."""
+    """Add what of ``b`` stands in the rows that each sample of ``a`` reads, times what that sample has there."""
     assert not isinstance(b, DenseGradients)
     for i in range(a.n):
         index, values = a.index[i], a.values[i]
@@ -197,7 +261,7 @@ def _add_scattered(total: Tensor, a: ScatteredGradients, b: Factor, *, trace: bo
         if trace:
             total[i] += torch.einsum("ktd,mktd->m", values, read)
         else:
-            total[i] += torch.einsum("ktd,mltd->kml", values, read)
+            total[:, i] += torch.einsum("ktd,mltd->klm", values, read)
 
 
 def _projected(factor: Factor, direction: Tensor) -> Tensor:

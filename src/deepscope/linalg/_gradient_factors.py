@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -217,6 +218,37 @@ def combine(parts: Iterable[Factor]) -> Factors:
     for part in parts:
         kinds[type(part)] = reduce(_added, [each for each in (kinds.get(type(part)), part) if each is not None])
     return tuple(kinds.values())
+
+
+def compact(factors: Factors) -> Factors:
+    """Write gradients out where that takes less memory than their factors, as in a convolution of few weights.
+
+    >>> many = OuterGradients(torch.ones(2, 1, 1, 100, 3), torch.ones(2, 1, 100, 4))
+    >>> compact((many,))[0].values.shape
+    torch.Size([2, 1, 12])
+    """
+    (first, *others) = factors
+    if others or isinstance(first, DenseGradients) or first.positions == 1:
+        return factors
+    size = first.n * first.k * first.rows * first.width
+    if size >= sum(each.numel() for each in vars(first).values() if isinstance(each, torch.Tensor)):
+        return factors
+    return (DenseGradients(first.dense()),)
+
+
+def joined_factors(parts: Sequence[Factors]) -> Factors:
+    """Put the gradients of further samples behind those of the first, one parameter's; all parts are alike in kind."""
+    return tuple(_joined(each) for each in zip(*parts, strict=True))
+
+
+def _joined(parts: Sequence[Any]) -> Factor:
+    first = parts[0]
+    if isinstance(first, OuterGradients):
+        return OuterGradients(torch.cat([each.left for each in parts]), torch.cat([each.right for each in parts]))
+    values = torch.cat([each.values for each in parts])
+    if isinstance(first, ScatteredGradients):
+        return ScatteredGradients(torch.cat([each.index for each in parts]), values, first.rows)
+    return DenseGradients(values)
 
 
 def _added(one: Factor, other: Factor) -> Factor:

@@ -18,6 +18,7 @@ from deepscope.subject._layer_output import LayerOutput, is_layer, is_opaque, ow
 from deepscope.subject._layout import Layout, Part
 from deepscope.subject._live import ModuleWeight
 from deepscope.subject._loss import n_samples, scalar_loss
+from deepscope.subject._memory import in_chunks, is_out_of_memory
 from deepscope.subject._pass import Step, StepResult, measure_alone, measure_weight, split_ledger
 from deepscope.subject._per_sample import PerSampleGradients, SampleGradients
 from deepscope.subject._per_sample_check import check_mean_over_terms, per_sample_gradients, trained_parameters
@@ -52,8 +53,10 @@ __all__ = [
     "check_mean_over_terms",
     "dtype_name",
     "generators_kept",
+    "in_chunks",
     "is_layer",
     "is_opaque",
+    "is_out_of_memory",
     "joined",
     "layer_of",
     "measure_alone",

@@ -22,19 +22,39 @@ def rule_of(module: nn.Module) -> Rule | None:
     return next((rule for kind, rule in _RULES if isinstance(module, kind)), None)
 
 
+def by_sample(module: nn.Module, inputs: Tensor, gradients: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Bring what a layer saw to a row per sample, where samples and positions were laid out in one dimension.
+
+    Raises
+    ------
+    ValueError
+        It cannot be: the layer saw something else than n samples.
+    """
+    length = gradients.shape[1] if gradients.ndim > 1 else 0
+    if inputs.ndim and len(inputs) == length == n:
+        return inputs, gradients
+    if not (isinstance(module, _BY_POSITION) and inputs.ndim and length and len(inputs) == length and length % n == 0):
+        raise ValueError(f"a layer saw {list(inputs.shape)}, not {n} samples")
+    m = length // n
+    return inputs.reshape(n, m, *inputs.shape[1:]), gradients.reshape(-1, n, m, *gradients.shape[2:])
+
+
 def _linear(module: nn.Linear, inputs: Tensor, gradients: Tensor) -> Iterator[tuple[str, Factor]]:
     k, n, features = gradients.shape[0], gradients.shape[1], gradients.shape[-1]
-    left = gradients.reshape(k, n, -1, features).transpose(0, 1)
+    left = gradients.reshape(k, n, -1, features).transpose(0, 1).unsqueeze(2)
+    right = inputs.reshape(n, 1, -1, inputs.shape[-1])
     if module.bias is not None:
-        yield "bias", DenseGradients(left.sum(2))
-    yield "weight", OuterGradients(left.unsqueeze(2), inputs.reshape(n, 1, -1, inputs.shape[-1]))
+        # The very same left sides, so that their products need be had only once.
+        at_one = right.shape[2] == 1
+        yield "bias", OuterGradients(left, right.new_ones(n, 1, 1, 1)) if at_one else DenseGradients(left.sum((2, 3)))
+    yield "weight", OuterGradients(left, right)
 
 
 def _convolution(module: Any, inputs: Tensor, gradients: Tensor) -> Iterator[tuple[str, Factor]]:
     k, n, groups = gradients.shape[0], gradients.shape[1], module.groups
     left = gradients.reshape(k, n, groups, module.out_channels // groups, -1).permute(1, 0, 2, 4, 3)
     if module.bias is not None:
-        yield "bias", DenseGradients(left.sum(3).flatten(2))
+        yield "bias", DenseGradients(gradients.flatten(3).sum(3).transpose(0, 1))
     yield "weight", OuterGradients(left, _unfolded(module, inputs))
 
 
@@ -103,6 +123,8 @@ def widened(tensor: Tensor) -> Tensor:
     return tensor.to(torch.float32) if half else tensor
 
 
+#: Layers that do the same at every position, so that positions need not be told from samples.
+_BY_POSITION = (nn.Linear, nn.Embedding, nn.LayerNorm, nn.RMSNorm)
 _RULES: tuple[tuple[Any, Rule], ...] = (
     (nn.Linear, _linear),
     ((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from deepscope.core import MeasurementError
-from deepscope.linalg import DenseGradients, Factor, Factors, combine
+from deepscope.linalg import DenseGradients, Factor, Factors, combine, compact
 from deepscope.subject._batches import Batch
-from deepscope.subject._gradient_rules import widened
+from deepscope.subject._gradient_rules import by_sample, widened
 from deepscope.subject._layer_calls import LayerCall, LayerCalls
 from deepscope.subject._subject import Subject
 from deepscope.subject._written_gradients import WrittenGradients, floating_outputs, pulled_back
@@ -118,7 +118,7 @@ class PerSampleGradients:
         wanted = [*(call.edge for call in calls), *ends]
         found = self._pulled([loss], wanted, [torch.full_like(loss, batch.count)[None]])
         directions = [each for each in found[len(calls) :] if each is not None]
-        factors = self._factors(calls, found[: len(calls)])
+        factors = self._factors(calls, found[: len(calls)], batch.n_samples)
         if self.written_out and directions:
             factors |= self._rows(batch.inputs, batch.n_samples, directions)
         return SampleGradients(self._in_order(factors), loss=float(loss.detach()))
@@ -133,7 +133,7 @@ class PerSampleGradients:
     ) -> dict[str, Factors]:
         calls = self._calls.calls
         found = self._pulled(outputs, [call.edge for call in calls], directions)
-        factors = self._factors(calls, found)
+        factors = self._factors(calls, found, n)
         if self.written_out:
             factors |= self._rows(inputs, n, directions)
         return self._in_order(factors)
@@ -153,14 +153,15 @@ class PerSampleGradients:
                 self._all_at_once = False
         return pulled_back(outputs, wanted, directions, at_once=False)
 
-    def _factors(self, calls: Sequence[LayerCall], gradients: Sequence[Tensor | None]) -> dict[str, Factors]:
+    def _factors(self, calls: Sequence[LayerCall], gradients: Sequence[Tensor | None], n: int) -> dict[str, Factors]:
         parts: dict[str, list[Factor]] = {}
         for call, gradient in zip(calls, gradients, strict=True):
-            if gradient is not None:
-                for name, factor in factors_of_call(call, call.inputs, gradient):
+            # A call whose parameters are all written out may be one that no rule can take.
+            if gradient is not None and not self.written_out.keys() >= set(call.names.values()):
+                for name, factor in factors_of_call(call, call.inputs, gradient, n):
                     if name not in self.written_out:
                         parts.setdefault(name, []).append(factor)
-        return {name: combine(each) for name, each in parts.items()}
+        return {name: compact(combine(each)) for name, each in parts.items()}
 
     def _rows(self, inputs: Any, n: int, directions: Sequence[Tensor]) -> dict[str, Factors]:
         rows = self._written(inputs, n, directions)
@@ -170,9 +171,16 @@ class PerSampleGradients:
         return {name: factors[name] for name in self.parameters if name in factors}
 
 
-def factors_of_call(call: LayerCall, inputs: Tensor, gradient: Tensor) -> Iterator[tuple[str, Factor]]:
-    """Iterate over what one call of a layer adds to the gradients of its measured parameters, by name."""
-    for leaf, factor in call.rule(call.module, widened(inputs), widened(gradient.detach())):
+def factors_of_call(call: LayerCall, inputs: Tensor, gradient: Tensor, n: int) -> Iterator[tuple[str, Factor]]:
+    """Iterate over what one call of a layer adds to the gradients of its measured parameters, by name.
+
+    Raises
+    ------
+    ValueError
+        The layer saw something else than n samples.
+    """
+    seen = by_sample(call.module, widened(inputs), widened(gradient.detach()), n)
+    for leaf, factor in call.rule(call.module, *seen):
         if leaf in call.names:
             yield call.names[leaf], factor
 

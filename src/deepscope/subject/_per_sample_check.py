@@ -210,9 +210,9 @@ class _Proof:
                 continue
             magnitudes = call.inputs.abs() if call.inputs.is_floating_point() else call.inputs
             try:
-                for name, factor in factors_of_call(call, call.inputs, gradient):
+                for name, factor in factors_of_call(call, call.inputs, gradient, self.n):
                     parts.setdefault(name, []).append(factor)
-                for name, factor in factors_of_call(call, magnitudes, gradient.abs()):
+                for name, factor in factors_of_call(call, magnitudes, gradient.abs(), self.n):
                     gross.setdefault(name, []).append(factor)
             except (RuntimeError, ValueError, TypeError, IndexError):
                 refused.update(call.names.values())
