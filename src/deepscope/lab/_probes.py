@@ -117,7 +117,7 @@ class CurvatureProbe:
 
 
 class KernelProbe:
-    """How far the tangent kernel has turned since the first measurement, over the first samples: ``instruments.kernel``.
+    """How far the tangent kernel of the first samples has turned since the first measurement: ``instruments.kernel``.
 
     Cost: a backward pass over the samples per output of the network.
     """

@@ -248,7 +248,7 @@ class TrainingWatch(Callback):
             if self._seen.get(name) is not None
         ]
         trained = self._budget.trained
-        share = [f"overhead {self._budget.spent / trained:.1%}"] if trained > 0 else []
+        share = [f"overhead {100 * self._budget.spent / trained:.2g} %"] if trained > 0 else []
         self._line.show("  ".join([f"step {self._step:,}", *known, *share]))
 
     def _wait_for_training(self) -> None:
@@ -273,7 +273,13 @@ class TrainingWatch(Callback):
                 }
             )
             record = self.result.record
+            fault = ""
             try:
                 run.close(watch_sentence(record), record, {"watch": to_svg(watch_figure(record), prefix="watch")})
-            except OSError as fault:
-                warnings.warn(f"the watched training could not be stored whole ({one_line(fault)})", stacklevel=3)
+            except OSError as said:
+                fault = said.strerror or str(said)
+            if fault or run.log.unwritten:
+                warnings.warn(
+                    f"the watched training could not be stored whole ({fault or run.log.fault}); its result has it all",
+                    stacklevel=3,
+                )

@@ -86,6 +86,8 @@ def _panels(record: Record) -> list[tuple[str, list[_Curve]]]:
     losses = _values(windows, "training_loss")
     sharpness = np.array(_values(rows, "sharpness"))
     residual = np.array(_values(rows, "sharpness_residual"))
+    drift = np.array(_values(rows, "kernel_drift"))
+    margin = 1.96 * np.array(_values(rows, "kernel_drift_stderr"))
     threshold, scale = _values(rows, "stability_threshold"), _values(rows, "noise_scale")
     scale_ends = [_values(rows, f"noise_scale_{end}") for end in ("low", "high")]
     batch = [float(record["batch_size"] or math.nan)] * len(rows)
@@ -111,7 +113,7 @@ def _panels(record: Record) -> list[tuple[str, list[_Curve]]]:
                 _Curve("batch size", steps, batch, COLORS.ink, reference=True),
             ],
         ),
-        ("kernel drift", [_curve("1 − alignment", rows, "kernel_drift", COLORS.accent)]),
+        ("kernel drift", [_Curve("1 − alignment", steps, drift, low=drift - margin, high=drift + margin)]),
         (
             "share of units",
             [
