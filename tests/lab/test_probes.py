@@ -11,7 +11,7 @@ from torch import nn
 from watched import LOSS, batches
 
 from deepscope.core import MeasurementError
-from deepscope.lab._probes import CurvatureProbe, HealthProbe, KernelProbe, LossProbe, Probe, WeightsProbe
+from deepscope.lab._probes import CurvatureProbe, HealthProbe, KernelProbe, LossProbe, NoiseProbe, Probe, WeightsProbe
 from deepscope.lab._watch import PROBES
 from deepscope.subject import Subject
 
@@ -146,3 +146,20 @@ def test_drift_is_one_minus_the_centred_alignment_of_the_kernels() -> None:
     # Both in double precision; the kernel is symmetrised and centred in another order.
     assert found["kernel_drift"] == pytest.approx(expected, rel=1e-9)
     assert found["kernel_drift_stderr"] > 0
+
+
+def test_the_noise_scale_is_that_of_all_per_sample_gradients() -> None:
+    model = network(nn.Tanh())
+    found = measured(NoiseProbe(), Subject(model, UNEVEN, LOSS))
+    gradients = np.array(
+        [
+            nn.utils.parameters_to_vector(torch.autograd.grad(LOSS(model(x[None]), y[None]), list(model.parameters())))
+            for x, y in zip(*ALL, strict=True)
+        ]
+    )
+    n, mean = len(gradients), gradients.mean(axis=0)
+    noise = ((gradients - mean) ** 2).sum() / (n - 1)
+    signal = (mean**2).sum() - noise / n
+    # Sums of some twenty squares of some fifty numbers, in double precision.
+    assert found["noise_scale"] == pytest.approx(noise / signal, rel=1e-11)
+    assert found["noise_scale_low"] < found["noise_scale"]

@@ -28,7 +28,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def every_probe(model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
-    return deepscope.watch(model, batches(7, count=2), LOSS, every=2, overhead=1e9, optimizer=optimizer)
+    return deepscope.watch(model, batches(7, count=8), LOSS, every=2, overhead=1e9, optimizer=optimizer)
 
 
 def test_a_watched_training_is_bit_for_bit_the_same() -> None:
@@ -110,7 +110,7 @@ def disturbs_and_fails(subject: Subject, generator: torch.Generator) -> NoReturn
         (writes, "parameters were changed during a measurement"),
         (disturbs_and_fails, "MemoryError"),
         (lambda subject, generator: 3.5, "it gives no numbers by name but a float"),
-        (lambda subject, generator: {"x": "much"}, "could not convert string to float"),
+        (lambda subject, generator: {"x": [1.0]}, "TypeError"),
         (lambda subject, generator: {"step": 1.0}, "a number that is called step, as another is"),
         (lambda subject, generator: {"probe_loss": 1.0}, "a number that is called probe_loss, as another is"),
     ],
@@ -266,13 +266,14 @@ def test_each_probe_draws_the_same_at_every_step_and_its_own() -> None:
 
 
 def test_a_number_that_is_none_has_a_status() -> None:
-    values = iter([1.0, float("nan"), None, float("inf")])
+    values = iter([1.0, float("nan"), None, "the weather", float("inf")])
     with watching(nn.Linear(6, 3), [Own(lambda subject, generator: {"mine": next(values)})], every=1) as watched:
-        for _ in range(3):
+        for _ in range(4):
             watched.step()
-    assert watched.result.table["status"].tolist() == ["ok", "mine is nan", "mine is not known", "mine is inf"]
-    assert watched.result.table["mine"].isna().tolist() == [False, True, True, True]
-    assert [row["mine"] for row in watched.result.record["table"]] == [1.0, None, None, None]
+    said = ["ok", "mine: nan", "mine: not known", "mine: the weather", "mine: inf"]
+    assert watched.result.table["status"].tolist() == said
+    assert watched.result.table["mine"].isna().tolist() == [False, True, True, True, True]
+    assert [row["mine"] for row in watched.result.record["table"]] == [1.0, None, None, None, None]
 
 
 def data(epoch: int) -> list[Any]:

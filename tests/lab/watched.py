@@ -38,11 +38,10 @@ class Own:
 
 
 def batches(seed: int, count: int = 1, size: int = 12) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Make batches of something that can be learnt: where the largest of the first three inputs stands."""
     generator = torch.Generator().manual_seed(seed)
-    return [
-        (torch.randn(size, 6, generator=generator), torch.randint(0, 3, (size,), generator=generator))
-        for _ in range(count)
-    ]
+    inputs = [torch.randn(size, 6, generator=generator) for _ in range(count)]
+    return [(x, x[:, :3].argmax(1)) for x in inputs]
 
 
 def network() -> nn.Sequential:

@@ -143,11 +143,7 @@ def test_text_fits_and_shows_rows_of_the_whole_training(width: int) -> None:
     watch_text(many, Console(file=stream, width=width, no_color=True))
     lines = stream.getvalue().splitlines()
     assert max(map(cell_len, lines)) <= width
-    steps = [
-        int(line.split()[0].replace(",", ""))
-        for line in lines
-        if line.startswith("  ") and line.split()[0][0].isdigit()
-    ]
+    steps = [int(found[1].replace(",", "")) for line in lines if (found := re.match(r" +([\d,]+) +[\d–]", line))]
     assert {0, 29900} <= set(steps)
     assert "24 of 300 measurements" in " ".join(stream.getvalue().split())
 
@@ -158,7 +154,7 @@ def test_text_fits_and_shows_rows_of_the_whole_training(width: int) -> None:
         ([], "trained for 0 steps, never measured; it has not ended"),
         ([window(7, 1.0), end(7)], "trained for 7 steps, never measured"),
         ([*measurements(probe_loss=[1.0]), end(1)], "trained for 1 step, measured once"),
-        ([end(3, error="ValueError: no")], "never measured; ended by ValueError: no"),
+        ([end(3, error="ValueError: no")], "trained for 3 steps, never measured; ended by ValueError: no"),
     ],
 )
 def test_the_sentence(points: list[dict[str, object]], words: str) -> None:

@@ -32,7 +32,7 @@ class Measured:
     numbers
         By name; None where a number could not be had.
     status
-        ``"ok"``, or which numbers there are not.
+        ``"ok"``, or which numbers there are not, and why.
     dropped
         Probes that failed and are not measured again, with the reason.
     """
@@ -86,13 +86,13 @@ class Measurer:
                 continue
             self._took[probe.name] = self._clock() - before
             for name, value in numbers.items():
-                known = value is not None and math.isfinite(value)
-                measured[name] = value if known else None
+                known = isinstance(value, float) and math.isfinite(value)
+                measured[name] = value if isinstance(value, float) and known else None
                 if not known:
-                    missing.append(f"{name} is {'not known' if value is None else value}")
+                    missing.append(f"{name}: {value or 'not known'}")
         return Measured(measured, "; ".join(missing) or "ok", tuple(dropped))
 
-    def _numbers(self, probe: Probe, kept: _Kept) -> dict[str, float | None]:
+    def _numbers(self, probe: Probe, kept: _Kept) -> dict[str, float | str | None]:
         seed = derive_seed(self._seed, probe.name)
         with (
             kept.put_back(),
@@ -102,14 +102,17 @@ class Measurer:
             torch.autocast(self.subject.device.type, enabled=False),
         ):
             given = probe.measure(self.subject, torch.Generator().manual_seed(seed))
-            numbers = {str(name): None if value is None else float(value) for name, value in _items(given)}
+            numbers = {
+                str(name): value if value is None or isinstance(value, str) else float(value)
+                for name, value in _items(given)
+            }
         for name in numbers:
             if self._owners.setdefault(name, probe.name) != probe.name:
                 raise UsageError(f"it gives a number that is called {name}, as another is", where=probe.name)
         return numbers
 
 
-def _items(given: object) -> Iterator[tuple[object, float | None]]:
+def _items(given: object) -> Iterator[tuple[object, float | str | None]]:
     if not isinstance(given, Mapping):
         raise UsageError(f"it gives no numbers by name but a {type(given).__name__}")
     return iter(given.items())

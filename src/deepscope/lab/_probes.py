@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import MeasurementError
-from deepscope.instruments import Kernel, curvature, health, kernel
+from deepscope.instruments import Kernel, curvature, health, kernel, noise
 from deepscope.subject import Subject
 
-Numbers = Mapping[str, float | None]
+Numbers = Mapping[str, float | str | None]
 
 
 @runtime_checkable
@@ -31,10 +31,10 @@ class Probe(Protocol):
     def measure(self, subject: Subject, generator: torch.Generator) -> Numbers:
         """Return numbers by name, the same names each time.
 
-        A number that does not exist for this network is left out, one that could not be had is None. The subject is
-        undisturbed (see ``Subject.undisturbed``) around each call, with gradients on. The generator starts from the
-        same seed each time, so that what is drawn at random is the same at every step. Whatever is raised ends this
-        probe, not the training.
+        A number that does not exist for this network is left out; for one that could not be had this time the reason
+        is given in words, or None. The subject is undisturbed (see ``Subject.undisturbed``) around each call, with
+        gradients on. The generator starts from the same seed each time, so that what is drawn at random is the same at
+        every step. Whatever is raised ends this probe, not the training.
         """
 
 
@@ -136,9 +136,25 @@ class KernelProbe:
         self._first = self._first or now
         alignment = self._first.drift(now).alignment
         if alignment is None:
-            return {"kernel_drift": None}
+            return {"kernel_drift": "a kernel is constant"}
         numbers = {"kernel_drift": max(0.0, 1 - alignment.value)}
         return numbers if alignment.stderr is None else {**numbers, "kernel_drift_stderr": alignment.stderr}
+
+
+class NoiseProbe:
+    """Gradient noise scale over the probe data, in samples, with its 95 % interval: ``instruments.noise``.
+
+    Cost: two forward and backward passes.
+    """
+
+    name = "noise"
+
+    def measure(self, subject: Subject, generator: torch.Generator) -> Numbers:
+        """Return ``noise_scale``, and ``noise_scale_low`` and ``noise_scale_high`` where the samples tell them."""
+        found = noise(subject, generator=generator, max_samples=None, probes=0)
+        ends = {"noise_scale_low": found.noise_scale_low, "noise_scale_high": found.noise_scale_high}
+        scale = found.status if found.noise_scale is None else found.noise_scale
+        return {"noise_scale": scale, **{name: end for name, end in ends.items() if end is not None}}
 
 
 class WeightsProbe:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from deepscope.core import Needs, UsageError, nearest
 from deepscope.lab._overhead import OverheadBudget
-from deepscope.lab._probes import CurvatureProbe, HealthProbe, KernelProbe, LossProbe, Probe, WeightsProbe
+from deepscope.lab._probes import CurvatureProbe, HealthProbe, KernelProbe, LossProbe, NoiseProbe, Probe, WeightsProbe
 from deepscope.lab._training_watch import TrainingWatch
 from deepscope.subject import Subject
 
@@ -20,6 +20,7 @@ PROBES: dict[str, Callable[[], Probe]] = {
     "loss": LossProbe,
     "weights": WeightsProbe,
     "health": HealthProbe,
+    "noise": NoiseProbe,
     "curvature": CurvatureProbe,
     "kernel": KernelProbe,
 }
@@ -69,9 +70,10 @@ def watch(
     batch_size
         What the gradient noise scale is compared with; with ``fit`` it is known.
     probes
-        What is measured: ``"loss"`` (loss and gradient norm on the probe data), ``"weights"`` (their norm and their
-        distance from the start), ``"health"`` (share of dead and saturated units), or an object of your own: see
-        ``Probe``.
+        What is measured, all of these unless given: ``"loss"`` (loss and gradient norm on the probe data),
+        ``"weights"`` (their norm and distance from the start), ``"health"`` (share of dead and saturated units),
+        ``"noise"`` (gradient noise scale), ``"curvature"`` (largest eigenvalue of the Hessian, the dearest),
+        ``"kernel"`` (drift of the tangent kernel since the start); or an object of your own: see ``Probe``.
     seed
         From it, and the probe's name, whatever a probe draws at random.
 

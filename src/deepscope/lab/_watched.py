@@ -38,7 +38,7 @@ class Watched:
         ``step``, counted from 0, the network before its first update; ``training_loss``, the mean over the ``every``
         steps before; the numbers of each probe; ``learning_rate`` and ``stability_threshold`` where an optimiser is
         known; ``training_seconds`` up to there, ``measuring_seconds`` that it took; ``status``: ``"ok"``, or which
-        numbers there are not.
+        numbers there are not, and why.
         """
         return _frame(self.record["table"])
 

@@ -15,12 +15,14 @@ from deepscope.subject._batches import Batch
 from deepscope.subject._layer_calls import LayerCalls, watch_calls
 from deepscope.subject._loss import scalar_loss
 from deepscope.subject._per_sample import PerSampleGradients, factors_of_call
-from deepscope.subject._samples import take_samples
+from deepscope.subject._samples import part_of, take_samples
 from deepscope.subject._subject import Subject
 from deepscope.subject._written_gradients import floating_outputs, pulled_back
 
 #: Samples on which the proof is made.
 _PROBES = 2
+#: Samples among which a parameter is looked for on which those two do not depend.
+_OTHERS = 64
 #: What two ways to compute the same may differ by, as a share of the sum of all magnitudes, by bytes per number: well
 #: above rounding (6e-8 and 1e-3 per operation; TensorFloat-32 keeps 5e-4), well below what a wrong rule differs by.
 _TOLERANCE = {8: 1e-9, 4: 2e-3, 2: 5e-2}
@@ -100,15 +102,14 @@ def check_mean_over_terms(subject: Subject, batch: Batch) -> None:
     -----
     Cost: three forward passes over at most two samples.
     """
-    n, parts = _PROBES, []
-    if batch.n_samples < n or subject.loss is None:
+    parts = []
+    if batch.n_samples < _PROBES or subject.loss is None:
         return
     with torch.no_grad():
         for samples in (slice(0, 1), slice(1, 2), slice(0, 2)):
-            inputs, targets = (take_samples(each, batch.n_samples, samples) for each in (batch.inputs, batch.targets))
-            terms = float(subject.count(targets)) if subject.count is not None else float(samples.stop - samples.start)
-            loss = scalar_loss(subject.loss, subject.predict(inputs), targets)
-            parts.append((terms, float(loss) if terms else 0.0, loss.dtype.itemsize))
+            part = part_of(subject, batch, samples)
+            loss = scalar_loss(subject.loss, subject.predict(part.inputs), part.targets)
+            parts.append((part.count, float(loss) if part.count else 0.0, loss.dtype.itemsize))
     (first, one, size), (second, other, _), (both, together, _) = parts
     alone = first * one + second * other
     if abs(both * together - alone) <= _TOLERANCE[max(size, 2)] * (abs(first * one) + abs(second * other)):
@@ -126,7 +127,7 @@ class _Proof:
 
     def __init__(self, gradients: PerSampleGradients, calls: LayerCalls, batch: Batch) -> None:
         self.gradients, self.calls, self.subject = gradients, calls, gradients.subject
-        self.n = min(_PROBES, batch.n_samples)
+        self.batch, self.n = batch, min(_PROBES, batch.n_samples)
         self.inputs = take_samples(batch.inputs, batch.n_samples, slice(0, self.n))
 
     def make(self) -> None:
@@ -139,6 +140,9 @@ class _Proof:
         ]
         alone = [self._alone(i, outputs, directions) for i in range(self.n)]
         reasons = self._differing(directions, alone)
+        untouched = {name for name in self.gradients.parameters if not any(name in mine for mine in alone)}
+        if untouched:
+            reasons |= self._used_by_others(untouched - reasons.keys())
         if reasons:
             self._write_out(reasons, directions, alone)
 
@@ -225,6 +229,23 @@ class _Proof:
                     "its layer's rule does not hold here" if name in parts else "there is no rule for its layer"
                 ) + ": its gradients are written out for every sample"
         return reasons
+
+    def _used_by_others(self, untouched: set[str]) -> dict[str, str]:
+        """Say which parameters on which the first samples do not depend matter to others of their batch."""
+        n = min(self.batch.n_samples, _OTHERS)
+        inputs = take_samples(self.batch.inputs, self.batch.n_samples, slice(0, n))
+        outputs = self._run(inputs)
+        seen = {name for call in self.calls.calls for name in call.names.values()}
+        wanted = {name: each for name, each in self.gradients.parameters.items() if name in untouched - seen}
+        if not wanted:
+            return {}
+        total = torch.stack([each.sum().float() for each in outputs]).sum()
+        found = torch.autograd.grad(total, list(wanted.values()), allow_unused=True)
+        return {
+            name: "there is no rule for its layer: its gradients are written out for every sample"
+            for name, each in zip(wanted, found, strict=True)
+            if each is not None
+        }
 
     def _write_out(
         self, reasons: Mapping[str, str], directions: Sequence[Tensor], alone: Sequence[Mapping[str, Tensor]]

@@ -8,6 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deepscope.subject._batches import Batch
+from deepscope.subject._loss import n_samples
+from deepscope.subject._subject import Subject
+
 
 def take_samples(value: Any, n: int, samples: slice) -> Any:
     """Return some samples of a batch's inputs, targets or outputs.
@@ -42,6 +46,22 @@ def each_sampled(
         made = [each_sampled(item, n, change, other) for item in value]
         return type(value)(*made) if hasattr(value, "_fields") else type(value)(made)
     return other(value)
+
+
+def part_of(subject: Subject, batch: Batch, samples: slice) -> Batch:
+    """Return some samples of a batch, with the number of their own terms.
+
+    Targets of n·m entries for n samples are m for each, in order: a language model's, flattened.
+    """
+    n = batch.n_samples
+    inputs = take_samples(batch.inputs, n, samples)
+    length = n_samples(batch.targets)
+    each = length // n if n and length % n == 0 else 1
+    within = slice(samples.start * each, samples.stop * each) if each > 1 else samples
+    targets = take_samples(batch.targets, length if each > 1 else n, within)
+    taken = len(range(*samples.indices(n)))
+    terms = subject.count(targets) if subject.count is not None else n_samples(targets) or taken
+    return Batch(inputs, targets, taken, float(terms))
 
 
 def joined(values: Sequence[Any], lengths: Sequence[int]) -> Any:
