@@ -95,7 +95,7 @@ def test_a_training_that_is_killed_leaves_a_readable_run(tmp_path: Path) -> None
         steps = [int(line) for line in [*said, *rest.splitlines()] if line.strip()]
         run = find_run("last")
         assert (run.kind, run.finished) == ("watch", False)
-        points, bad = run.points()
+        _, bad = run.points()
         assert bad == 0
         record = run.record()
         # Whatever had been told is there, but for the steps of a window that has not ended: every second step is due.

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 Numbers = Sequence[float] | NDArray[np.float64]
 
-_PANEL = 1.75  # inches
+_WIDTH, _PANEL = 6.2, 1.6  # inches
 _APART = 0.17  # of a panel's height, between the middles of two labels
 #: Values that span more than this are drawn on a logarithmic axis.
 _WIDE = 20.0
-#: A line to compare with that is farther away than this leaves the panel: it would hide how the others move.
+#: A line to compare with, or an end of an interval, that is farther away than this leaves the panel: it would hide how
+#: the values move.
 _FAR = 30.0
 
 
@@ -58,6 +59,12 @@ class _Curve:
     def known(self) -> list[float]:
         return [value for value in self.values if math.isfinite(value)]
 
+    @property
+    def ends(self) -> list[float]:
+        """Ends of the intervals that are drawn."""
+        both = zip(self.low, self.high, strict=True) if self.low is not None and self.high is not None else ()
+        return [end for ends in both if all(map(math.isfinite, ends)) for end in ends]
+
 
 def watch_figure(record: Record) -> Figure:
     """Draw a watched training: losses, sharpness beside its threshold, noise scale, kernel drift, dead units.
@@ -67,7 +74,7 @@ def watch_figure(record: Record) -> Figure:
     panels = [(label, [curve for curve in curves if curve.known]) for label, curves in _panels(record)]
     panels = [(label, curves) for label, curves in panels if not all(curve.reference for curve in curves)]
     count = max(len(panels), 1)
-    figure, axes = new(height=_PANEL * count + 0.4, rows=count, sharex=True, squeeze=False)
+    figure, axes = new(width=_WIDTH, height=_PANEL * count + 0.4, rows=count, sharex=True, squeeze=False)
     for ax, (label, curves) in zip(axes[:, 0], panels, strict=False):
         ax.set_ylabel(label)
         _draw(ax, curves)
@@ -139,14 +146,8 @@ def _values(rows: Sequence[Record], key: str) -> list[float]:
 
 def _draw(ax: Axes, curves: Sequence[_Curve]) -> None:
     measured = [value for curve in curves if not curve.reference for value in curve.known]
-    near = (
-        value
-        for curve in curves
-        if curve.reference
-        for value in curve.known
-        if min(measured) / _FAR <= value <= max(measured) * _FAR
-    )
-    every = [*measured, *near]
+    beside = [value for curve in curves for value in (curve.known if curve.reference else curve.ends)]
+    every = [*measured, *(value for value in beside if min(measured) / _FAR <= value <= max(measured) * _FAR)]
     if min(every) > 0 and max(every) > _WIDE * min(every):
         ax.set_yscale("log")
         ax.set_ylim(min(every) / 1.3, 1.3 * max(every))
