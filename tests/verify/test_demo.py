@@ -29,7 +29,7 @@ def test_the_demo_trains_examines_and_reports_within_its_budget(tmp_path: Path) 
     # A promise to a stranger, several times above what it takes: not a measurement of speed.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 90
     record = json.loads(done.stdout)
-    assert set(record["readings"]) == {"anatomy", "spectrum", "health"}
+    assert set(record["readings"]) == {"anatomy", "spectrum", "health", "curvature"}
     assert record["not_run"] == []
     assert [f for f in record["findings"] if f["severity"] == "problem"] == []
     assert "handwritten digits" in record["subject"]["about"]

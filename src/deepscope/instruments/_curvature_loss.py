@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -93,11 +93,13 @@ class MeanLoss:
         self.dtype = dtype or wide
         self.device = self.parameters[0].tensor.device
         self.casts = any(each.dtype != self.dtype for each in held)
-        self._fixed = self._fixed_tensors(subject.model)
+        places = _places(subject.model)
+        self._names = [[places[name] for name in (each.name, *each.tied) if name in places] for each in self.parameters]
+        self._fixed = self._fixed_tensors(subject.model, places)
         self.shapes = [each.shape for each in self.parameters]
         self.sizes = [each.tensor.numel() for each in self.parameters]
         self.point = torch.cat([each.tensor.detach().to(self.dtype).reshape(-1) for each in self.parameters])
-        self.is_random = False
+        self.is_random = self._searched = False
         self.used: set[int] = set()
         self.forward_passes = self.backward_passes = 0
 
@@ -126,9 +128,8 @@ class MeanLoss:
     def outputs(self, tensors: Sequence[Tensor], piece: Piece) -> Any:
         """Run the network with other parameters."""
         named = dict(self._fixed)
-        for handle, tensor in zip(self.parameters, tensors, strict=True):
-            for name in (handle.name, *handle.tied):
-                named[f"model.{name}"] = tensor
+        for names, tensor in zip(self._names, tensors, strict=True):
+            named.update(dict.fromkeys(names, tensor))
         self.forward_passes += 1
         seeded = seeded_generators(self._seed + piece.number) if self.is_random else nullcontext()
         try:
@@ -183,19 +184,34 @@ class MeanLoss:
                 raise
             raise not_differentiable(error, self._subject) from error
 
+    def refuse_lost_derivatives(self, gradients: Sequence[Tensor | None]) -> None:
+        """Refuse a graph through which torch would lose derivatives without a word.
+
+        What a custom function computes in a ``once_differentiable`` backward pass is cut off from its arguments: a
+        second derivative leaves it out, and no error is raised unless something behind the cut is asked for. The graph
+        is searched once.
+        """
+        if not self._searched and any(node.name().endswith("::Error") for node in _graph(gradients)):
+            raise MeasurementError(
+                "the loss cannot be differentiated twice: a custom function is once_differentiable",
+                where=self._subject.name,
+                todo="Write its backward pass with functions that torch can differentiate.",
+            )
+        self._searched = True
+
     @property
     def fixed(self) -> dict[str, Tensor]:
         """The parameters and buffers that are not part of θ."""
         return self._fixed
 
-    def _fixed_tensors(self, model: nn.Module) -> dict[str, Tensor]:
-        moving = {name for handle in self.parameters for name in (handle.name, *handle.tied)}
-        fixed = {}
-        tensors = (model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
-        for name, tensor in (pair for named in tensors for pair in named):
-            if name not in moving:
-                fixed[f"model.{name}"] = self.cast(tensor.detach())
-        return fixed
+    def _fixed_tensors(self, model: nn.Module, places: Mapping[str, str]) -> dict[str, Tensor]:
+        moving = {name for names in self._names for name in names}
+        return {
+            place: self.cast(tensor.detach())
+            for name, tensor in _tensors_of(model)
+            for place in [places.get(name)]
+            if place is not None and place not in moving
+        }
 
     def cast(self, value: Any) -> Any:
         """Return inputs or targets in the dtype of the computation."""
@@ -220,6 +236,38 @@ class _Net(nn.Module):
 
     def forward(self, inputs: Any) -> Any:
         return self._subject.predict(inputs)
+
+
+def _graph(tensors: Sequence[Tensor | None]) -> Iterator[Any]:
+    """Iterate over the nodes of the graph that made some tensors, each once."""
+    waiting = [each.grad_fn for each in tensors if each is not None and each.grad_fn is not None]
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        new = {each for each, _ in node.next_functions if each is not None} - seen
+        seen |= new
+        waiting.extend(new)
+
+
+def _tensors_of(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters(remove_duplicate=False)
+    yield from model.named_buffers(remove_duplicate=False)
+
+
+def _places(model: nn.Module) -> dict[str, str]:
+    """Return the names of tensors as ``functional_call`` is to have them.
+
+    One name for each attribute of each module: under two names of one module it would put back the replaced tensor.
+    """
+    seen, places = set(), {}
+    for name, _ in _tensors_of(model):
+        path, _, leaf = name.rpartition(".")
+        place = (id(model.get_submodule(path)), leaf)
+        if place not in seen:
+            seen.add(place)
+            places[name] = f"model.{name}"
+    return places
 
 
 def _trainable(subject: Subject) -> tuple[list[Parameter], list[LeftOut]]:

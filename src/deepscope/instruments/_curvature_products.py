@@ -101,6 +101,7 @@ def hessian(loss: MeanLoss, leaves: Sequence[Tensor], piece: Piece) -> PieceProd
     """Return the product with the Hessian of a piece's loss: backward through the graph of the gradient."""
     value = loss.of(loss.outputs(leaves, piece), piece)
     gradients = loss.gradients(value, leaves, create_graph=True)
+    loss.refuse_lost_derivatives(gradients)
 
     def apply(vectors: Sequence[Tensor], chosen: Sequence[int]) -> Sequence[Tensor | None]:
         return _backward([gradients[index] for index in chosen], vectors, [leaves[index] for index in chosen])
@@ -127,6 +128,8 @@ def output_curvature(
         if values
         else [None] * len(leaves)
     )
+
+    loss.refuse_lost_derivatives(transposed)
 
     def apply(vectors: Sequence[Tensor], chosen: Sequence[int]) -> Sequence[Tensor | None]:
         forward = _backward([transposed[index] for index in chosen], vectors, cotangents)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deepscope.core import LeftOut, MeasurementError, Stopwatch
 from deepscope.instruments._curvature_density import negative_directions, spectral_density
+from deepscope.instruments._curvature_directions import InexactTraceError
 from deepscope.instruments._curvature_likelihood import fisher_curvature
 from deepscope.instruments._curvature_loss import MeanLoss
 from deepscope.instruments._curvature_outputs import loss_hessian, own_gradients
@@ -23,7 +24,7 @@ from deepscope.instruments._curvature_rescaling import Measured, Rescaling, comp
 from deepscope.instruments._curvature_row import Traces, layer_rows
 from deepscope.instruments._curvature_sharpness import Sharpness, sharpness, value_and_gradient
 from deepscope.instruments._curvature_spectrum import ROUNDING, Spectrum, dense_of, spectrum_of
-from deepscope.instruments._curvature_trace import InexactTraceError, exact_traces
+from deepscope.instruments._curvature_trace import exact_traces
 from deepscope.linalg import LinearOperator, block_lanczos, hutchinson_blocks
 from deepscope.subject import Subject
 
@@ -75,6 +76,13 @@ class Run:
         self.data: Pieces = gather(subject, self.loss, max_samples=max_samples, most=most, whole=training)
         self.value, self.gradient = value_and_gradient(self.loss, self.data.pieces, self.loss.point)
         self._check_gradient()
+        alone = all(piece.batch.n_samples == 1 for piece in self.data.pieces)
+        if kind == "empirical-fisher" and not (self.data.separable or alone):
+            raise MeasurementError(
+                "the samples of a batch depend on one another, so that they have no gradients of their own",
+                where=subject.name,
+                todo='Use kind="hessian" or kind="ggn".',
+            )
         self._n_products = 0
         self._why_inexact = ""
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepscope.core import MeasurementError
 from deepscope.instruments._curvature_density import exact_measure
 from deepscope.linalg import LinearOperator, SpectralMeasure, block_lanczos, lanczos_quadrature
 
@@ -125,4 +126,8 @@ def dense_of(operator: LinearOperator) -> Tensor:
     """Return the matrix itself, [n, n], in float64, by n products."""
     units = torch.eye(operator.n, dtype=operator.dtype, device=operator.device)
     H = torch.cat([operator.matmat(block.contiguous()) for block in torch.split(units, _BLOCK, dim=1)], dim=1).double()
+    if not bool(torch.isfinite(H).all()):
+        raise MeasurementError("a product of the curvature matrix holds values that are not finite")
+    if (H - H.T).abs().max() > float(torch.finfo(operator.dtype).eps) ** 0.5 * H.abs().max():
+        raise MeasurementError("the curvature matrix is not symmetric", todo="Look for a custom backward pass.")
     return (H + H.T) / 2

@@ -10,26 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import MeasurementError, first_line
-from deepscope.instruments._curvature_likelihood import likelihood_of
+from deepscope.instruments._curvature_directions import InexactTraceError, output_directions
 from deepscope.instruments._curvature_loss import MeanLoss, Piece, is_out_of_memory
 from deepscope.instruments._curvature_multiaffine import why_not_multiaffine
-from deepscope.instruments._curvature_outputs import (
-    OutputProduct,
-    floating,
-    loss_hessian,
-    sample_gradients,
-    terms_per_sample,
-)
 from deepscope.instruments._curvature_pieces import Pieces, cut
 from deepscope.linalg import squared_norms
 from deepscope.subject import Subject, per_sample_gradients
-
-#: Outputs per sample up to which a pass for each costs less than a fair estimate, which takes some hundred products.
-MOST_OUTPUTS = 100
-
-
-class InexactTraceError(Exception):
-    """Why no exact trace can be had, in a few words."""
 
 
 def exact_traces(subject: Subject, loss: MeanLoss, data: Pieces, kind: str, point: Tensor) -> list[float]:
@@ -75,7 +61,7 @@ def exact_traces(subject: Subject, loss: MeanLoss, data: Pieces, kind: str, poin
     try:
         with per_sample_gradients(at) as gradients:
             for piece in _small(subject, data.pieces, kind):
-                directions, signs = _directions(subject, loss, piece, kind, point)
+                directions, signs = output_directions(subject, loss, piece, kind, point)
                 if directions is None:
                     continue
                 batch = piece.batch
@@ -136,47 +122,3 @@ def _small(subject: Subject, pieces: Sequence[Piece], kind: str) -> Iterator[Pie
     for piece in pieces:
         n = piece.batch.n_samples
         yield from cut(subject, piece, n if kind == "empirical-fisher" else max(8, n // 4))
-
-
-def _directions(
-    subject: Subject, loss: MeanLoss, piece: Piece, kind: str, point: Tensor
-) -> tuple[Tensor | None, Tensor]:
-    """Return f [k, n, …] and σ [k, n] (times what each sample weighs); None where the loss is not curved."""
-    values, rebuild = floating(loss.outputs(loss.leaves(point), piece))
-    n = piece.batch.n_samples
-    if len(values) != 1 or not values[0].ndim or len(values[0]) != n:
-        raise InexactTraceError("the outputs are not one tensor with a row for each sample")
-    z = values[0].detach()
-    if kind == "empirical-fisher":
-        (rows,) = sample_gradients(loss, piece, [z], rebuild)
-        terms = terms_per_sample(subject, piece).to(z.device)
-        return rows[None], (1.0 / (terms.clamp_min(1e-30) * piece.batch.count))[None]
-    product = loss_hessian(loss, piece, [z], rebuild)
-    if kind == "fisher" and likelihood_of([z], product) is None:
-        raise InexactTraceError("the loss is no likelihood of known Fisher information")
-    size = z[0].numel()
-    if size > MOST_OUTPUTS:
-        raise InexactTraceError(f"a sample has {size} outputs, more than {MOST_OUTPUTS}")
-    blocks = torch.empty(n, size, size, dtype=torch.float64, device=z.device)
-    for column in range(size):
-        unit = torch.zeros(n, size, dtype=z.dtype, device=z.device)
-        unit[:, column] = 1.0
-        blocks[:, :, column] = product([unit.view_as(z)])[0].reshape(n, size)
-    _check_apart(product, blocks, z)
-    curvatures, axes = torch.linalg.eigh((blocks + blocks.mT) / 2)
-    kept = curvatures.abs().amax(dim=0) > torch.finfo(z.dtype).eps * float(curvatures.abs().amax())
-    if not bool(kept.any()):
-        return None, torch.empty(0)
-    curvatures, axes = curvatures[:, kept], axes[:, :, kept]
-    f = axes * curvatures.abs().sqrt()[:, None]
-    return f.permute(2, 0, 1).to(z.dtype).reshape(-1, *z.shape), curvatures.sign().T
-
-
-def _check_apart(product: OutputProduct, blocks: Tensor, z: Tensor) -> None:
-    """Refuse a loss whose curvature couples samples, by a product with a random vector."""
-    change = torch.randn(z.shape, dtype=z.dtype, generator=torch.Generator().manual_seed(0)).to(z.device)
-    (seen,) = product([change])
-    expected = torch.einsum("nij,nj->ni", blocks, change.reshape(len(z), -1).double())
-    off = (seen.reshape(len(z), -1).double() - expected).norm()
-    if off > 1e-4 * (seen.double().norm() + expected.norm()):
-        raise InexactTraceError("the loss couples the samples of a batch")

@@ -9,9 +9,14 @@ from deepscope.linalg._linear_operator import LinearOperator
 
 
 def gaussian(operator: LinearOperator, count: int, generator: torch.Generator) -> Tensor:
-    """Return standard normal vectors, [n, count], whose directions are uniform on the sphere."""
-    draw = torch.randn(count, operator.n, generator=generator, device=generator.device, dtype=operator.dtype)
-    return draw.to(operator.device).T
+    """Return standard normal vectors, [n, count], whose directions are uniform on the sphere.
+
+    They are drawn in float64 whatever the operator's dtype, so that both precisions start from the same vectors.
+    """
+    draw = torch.empty(count, operator.n, dtype=operator.dtype, device=operator.device)
+    for row in draw:
+        row.copy_(torch.randn(operator.n, generator=generator, device=generator.device, dtype=torch.float64))
+    return draw.T
 
 
 def rademacher(operator: LinearOperator, count: int, generator: torch.Generator) -> Tensor:
