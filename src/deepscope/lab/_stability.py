@@ -52,11 +52,13 @@ def stability_threshold(optimizer: torch.optim.Optimizer) -> Stability:
     >>> stability_threshold(torch.optim.SGD([weight], lr=0.1))
     Stability(threshold=20.0, formula='2/η', reason='')
     >>> stability_threshold(torch.optim.Adam([weight])).reason
-    'Adam is not plain gradient descent: no such curvature is known for it'
+    'Adam is not plain gradient descent: no curvature of the loss alone bounds its steps'
     """
     if type(optimizer) is not torch.optim.SGD:
         kind = type(optimizer).__name__
-        return Stability(None, reason=f"{kind} is not plain gradient descent: no such curvature is known for it")
+        return Stability(
+            None, reason=f"{kind} is not plain gradient descent: no curvature of the loss alone bounds its steps"
+        )
     settings = {
         tuple(float(group[name]) for name in ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize"))
         for group in optimizer.param_groups

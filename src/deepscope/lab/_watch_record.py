@@ -48,7 +48,7 @@ def watch_record(head: Mapping[str, Any], points: Sequence[Point]) -> dict[str, 
         "table": _table(measurements, windows),
         "training": [{name: value for name, value in each.items() if name != "kind"} for each in windows],
         "left_out": [
-            {"name": each["name"], "reason": f"from step {each['step']:,} on: {each['reason']}"}
+            {"name": each["name"], "reason": _since(each["step"], points[0]["step"]) + each["reason"]}
             for each in points
             if each["kind"] == "left out"
         ],
@@ -74,6 +74,10 @@ def _table(measurements: Sequence[Point], windows: Sequence[Point]) -> list[dict
             }
         )
     return rows
+
+
+def _since(step: int, start: int) -> str:
+    return f"from step {step:,} on: " if step > start else ""
 
 
 def _cost(end: Point | None, measurements: Sequence[Point]) -> dict[str, float]:
