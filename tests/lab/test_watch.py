@@ -136,6 +136,25 @@ def test_parameters_that_are_written_behind_torchs_back_are_put_back_too() -> No
     assert same(train(lambda model, optimizer: watching(model, [Own(writes_unseen)])), train())
 
 
+def test_what_storing_and_drawing_draw_at_random_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from deepscope.lab import _training_watch
+
+    def drawing(kind: Any, name: str) -> None:
+        original = getattr(kind, name)
+
+        def draws(*arguments: Any) -> Any:
+            random.random(), np.random.random(), torch.rand(3)  # noqa: NPY002
+            return original(*arguments)
+
+        monkeypatch.setattr(kind, name, draws)
+
+    drawing(_training_watch.PointLog, "append")
+    drawing(_training_watch.LiveLine, "clear")
+    drawing(_training_watch, "watch_figure")
+    drawing(_training_watch, "open_run")
+    assert same(train(lambda model, optimizer: watching(model, [PROBES["weights"]()])), train())
+
+
 def test_a_probe_that_fails_later_has_its_numbers_up_to_there() -> None:
     calls: list[int] = []
 

@@ -141,12 +141,12 @@ def test_only_what_holds_nothing_is_collected() -> None:
     lost = store(*measurements(probe_loss=[1.0]), finished=False)
     (lost.path / "points.jsonl").write_bytes(b"garbage\n")
     nothing, failed = store(finished=False), store(left_out("loss", "it failed"), finished=False)
-    ended = store(end(0))
+    ended, first = store(end(0)), store(*measurements(probe_loss=[1.0]), finished=False)
     with open_run("watch", "LeNet", HEAD) as writing:
         gone = [path.name for path, _, reason in collect_garbage() if reason == "not finished, nothing measured"]
         assert writing.path.exists()
     assert sorted(gone) == sorted([nothing.id, failed.id])
-    assert {run.id for run in runs()[0]} == {whole.id, half.id, lost.id, ended.id, writing.id}
+    assert {run.id for run in runs()[0]} == {whole.id, half.id, lost.id, ended.id, first.id, writing.id}
 
 
 def test_what_a_killed_writer_left_in_it_is_collected() -> None:
