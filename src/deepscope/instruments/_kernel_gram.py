@@ -170,9 +170,7 @@ class _Gram:
         step = max(1, _ROWS // self.c)
         parts = list(in_chunks(piece.n, step, lambda samples: self._of(piece.take(samples))))
         self.passes += len(parts)
-        names = [name for name in self.gradients.parameters if any(name in factors for factors, _ in parts)]
-        sizes = [len(outputs) for _, outputs in parts]
-        factors = {name: _joined([each.get(name) for each, _ in parts], sizes) for name in names}
+        factors = _joined([each for each, _ in parts], [len(outputs) for _, outputs in parts])
         return _Block(start, start + piece.n, factors, torch.cat([outputs for _, outputs in parts]))
 
     def _of(self, piece: Piece) -> tuple[dict[str, Factors], Tensor]:
@@ -188,19 +186,22 @@ class _Gram:
 
     def add(self, one: _Block, other: _Block) -> None:
         """Add the products of two blocks, in both places where they stand."""
-        if self.gram is None:
-            shape = (self.n, self.n) if self.trace else (self.c, self.n, self.c, self.n)
-            dtype = torch.promote_types(one.outputs.dtype, torch.float32)
-            self.gram = torch.zeros(shape, dtype=dtype, device=one.outputs.device)
         if one is other:
             self.outputs.append(one.outputs)
             for name, factors in one.factors.items():
                 self.traces[name] += float(squared_norms(factors).sum(dtype=torch.float64))
         common = [name for name in one.factors if name in other.factors]
-        if not common:
-            return
         theirs = None if one is other else [other.factors[name] for name in common]
-        tile = factor_gram([one.factors[name] for name in common], theirs, trace=self.trace).to(self.gram.dtype)
+        tile = factor_gram([one.factors[name] for name in common], theirs, trace=self.trace) if common else None
+        if self.gram is None:
+            shape = (self.n, self.n) if self.trace else (self.c, self.n, self.c, self.n)
+            if tile is not None and tile.shape == shape:
+                self.gram = tile
+                return
+            dtype = torch.promote_types(one.outputs.dtype, torch.float32)
+            self.gram = torch.zeros(shape, dtype=dtype, device=one.outputs.device)
+        if tile is None:
+            return
         rows, columns = slice(one.start, one.stop), slice(other.start, other.stop)
         if self.trace:
             self.gram[rows, columns] = tile
@@ -216,17 +217,19 @@ class _Gram:
         return TangentGram(self.gram, outputs, self.traces, self.passes + 1, self.c * self.passes)
 
 
-def _joined(parts: Sequence[Factors | None], sizes: Sequence[int]) -> Factors:
-    there = [each for each in parts if each is not None]
-    if len(there) == len(parts):
-        return joined_factors(there)
-    # Not every sample's path through the network touches this parameter.
-    written = [None if each is None else torch.stack([one.dense() for one in each]).sum(0) for each in parts]
-    some = next(each for each in written if each is not None)
-    rows = [
-        some.new_zeros(n, *some.shape[1:]) if each is None else each for each, n in zip(written, sizes, strict=True)
-    ]
-    return (DenseGradients(torch.cat(rows)),)
+def _joined(parts: Sequence[dict[str, Factors]], sizes: Sequence[int]) -> dict[str, Factors]:
+    everywhere = [name for name in parts[0] if all(name in each for each in parts)]
+    whole = joined_factors([[each[name] for name in everywhere] for each in parts])
+    made = dict(zip(everywhere, whole, strict=True))
+    for name in {name for each in parts for name in each} - made.keys():
+        # Not every sample's path through the network touches this parameter.
+        written = [
+            torch.stack([factor.dense() for factor in each[name]]).sum(0) if name in each else None for each in parts
+        ]
+        some = next(each for each in written if each is not None)
+        rows = [some.new_zeros(n, *some.shape[1:]) if w is None else w for w, n in zip(written, sizes, strict=True)]
+        made[name] = (DenseGradients(torch.cat(rows)),)
+    return made
 
 
 def _refuse_nonfinite(gram: Tensor, outputs: Tensor, subject: Subject, *, trace: bool) -> None:

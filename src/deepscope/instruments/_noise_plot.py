@@ -59,4 +59,5 @@ def _norms(ax: Axes, noise: Noise) -> None:
     ax.plot(np.arange(1, len(norms) + 1), norms, color=figures.COLORS.accent)
     if noise.gradient_norm > 0:
         ax.axhline(noise.gradient_norm, color=figures.COLORS.muted, linewidth=0.9, linestyle=(0, (2, 1.5)))
-        figures.direct_label(ax, 1, 1.15 * noise.gradient_norm, "their mean's", figures.COLORS.muted)
+        # Where the curve has fallen away from it.
+        figures.direct_label(ax, 0.8 * len(norms), 1.8 * noise.gradient_norm, "their mean's", figures.COLORS.muted)

@@ -236,19 +236,40 @@ def compact(factors: Factors) -> Factors:
     return (DenseGradients(first.dense()),)
 
 
-def joined_factors(parts: Sequence[Factors]) -> Factors:
-    """Put the gradients of further samples behind those of the first, one parameter's; all parts are alike in kind."""
-    return tuple(_joined(each) for each in zip(*parts, strict=True))
+def joined_factors(parts: Sequence[Sequence[Factors]]) -> list[Factors]:
+    """Put the gradients of further samples behind those of the first.
 
+    Parameters
+    ----------
+    parts
+        By set of samples, then by parameter; of one parameter all are alike in kind. What parameters of one set share,
+        they share afterwards.
 
-def _joined(parts: Sequence[Any]) -> Factor:
-    first = parts[0]
-    if isinstance(first, OuterGradients):
-        return OuterGradients(torch.cat([each.left for each in parts]), torch.cat([each.right for each in parts]))
-    values = torch.cat([each.values for each in parts])
-    if isinstance(first, ScatteredGradients):
-        return ScatteredGradients(torch.cat([each.index for each in parts]), values, first.rows)
-    return DenseGradients(values)
+    Returns
+    -------
+    list of Factors
+        By parameter.
+    """
+    if len(parts) == 1:
+        return list(parts[0])
+    made: dict[tuple[int, ...], Tensor] = {}
+
+    def behind(tensors: Sequence[Tensor]) -> Tensor:
+        key = tuple(map(id, tensors))
+        if key not in made:
+            made[key] = torch.cat(list(tensors))
+        return made[key]
+
+    def join(same: Sequence[Any]) -> Factor:
+        first = same[0]
+        if isinstance(first, OuterGradients):
+            return OuterGradients(behind([each.left for each in same]), behind([each.right for each in same]))
+        values = behind([each.values for each in same])
+        if isinstance(first, ScatteredGradients):
+            return ScatteredGradients(behind([each.index for each in same]), values, first.rows)
+        return DenseGradients(values)
+
+    return [tuple(join(same) for same in zip(*each, strict=True)) for each in zip(*parts, strict=True)]
 
 
 def _added(one: Factor, other: Factor) -> Factor:

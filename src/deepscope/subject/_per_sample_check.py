@@ -13,7 +13,6 @@ from deepscope.core import DeepscopeError, MeasurementError, first_line
 from deepscope.linalg import Factor, combine
 from deepscope.subject._batches import Batch
 from deepscope.subject._layer_calls import LayerCalls, watch_calls
-from deepscope.subject._loss import scalar_loss
 from deepscope.subject._per_sample import PerSampleGradients, factors_of_call
 from deepscope.subject._samples import part_of, take_samples
 from deepscope.subject._subject import Subject
@@ -96,7 +95,8 @@ def check_mean_over_terms(subject: Subject, batch: Batch) -> None:
     Raises
     ------
     MeasurementError
-        It is not: a sum, or a mean over something else than ``count`` terms.
+        It is not: a sum, or a mean over something else than ``count`` terms; or it refuses the targets, or is not
+        finite.
 
     Notes
     -----
@@ -108,8 +108,9 @@ def check_mean_over_terms(subject: Subject, batch: Batch) -> None:
     with torch.no_grad():
         for samples in (slice(0, 1), slice(1, 2), slice(0, 2)):
             part = part_of(subject, batch, samples)
-            loss = scalar_loss(subject.loss, subject.predict(part.inputs), part.targets)
-            parts.append((part.count, float(loss) if part.count else 0.0, loss.dtype.itemsize))
+            # A mean over no terms is no number.
+            loss = _loss_of(subject, part) if part.count else torch.zeros(())
+            parts.append((part.count, float(loss), loss.dtype.itemsize))
     (first, one, size), (second, other, _), (both, together, _) = parts
     alone = first * one + second * other
     if abs(both * together - alone) <= _TOLERANCE[max(size, 2)] * (abs(first * one) + abs(second * other)):
@@ -120,6 +121,20 @@ def check_mean_over_terms(subject: Subject, batch: Batch) -> None:
         where=subject.name,
         todo='Give a loss with reduction="mean", and count=… where it averages over something else than samples.',
     )
+
+
+def _loss_of(subject: Subject, part: Batch) -> Tensor:
+    outputs = subject.predict(part.inputs)
+    try:
+        return subject.loss_of(part, outputs)
+    except DeepscopeError:
+        raise
+    except Exception as error:
+        raise MeasurementError(
+            f"the loss refuses the targets: {first_line(error)}",
+            where=subject.name,
+            todo="Check that the labels fit the model's outputs, in type and range.",
+        ) from error
 
 
 class _Proof:
@@ -270,7 +285,7 @@ def _agree(parts: Sequence[Factor] | None, gross: Sequence[Factor] | None, i: in
         # Nothing seen and nothing there: not used. A gradient of zero may be one of these samples alone.
         return expected is None
     found, magnitude = (
-        sum(each.dense() for each in combine(some))[i, 0]  # type: ignore[index]
+        sum(each.take(slice(i, i + 1)).dense() for each in combine(some))[0, 0]  # type: ignore[index]
         for some in (parts, gross or parts)
     )
     wanted = torch.zeros_like(found) if expected is None else expected.flatten().to(found.dtype)
