@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 from curvature_networks import F64, classifier, cnn, mean_loss, mlp, noise, prepared, theta
@@ -14,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepscope import Subject
-from deepscope.instruments import Curvature, curvature
+from deepscope.instruments import curvature
 from deepscope.instruments._curvature_loss import MeanLoss
 from deepscope.instruments._curvature_multiaffine import why_not_multiaffine
 from deepscope.instruments._curvature_pieces import gather
@@ -25,7 +23,7 @@ def quadratic(*curvatures: float, at: tuple[float, ...]) -> Subject:
     n = len(curvatures)
     model = nn.Linear(n, 1, bias=False).double()
     with torch.no_grad():
-        model.weight.copy_(torch.tensor([at]))
+        model.weight.copy_(torch.tensor([at], dtype=F64))
     x = torch.diag(torch.tensor(curvatures, dtype=F64).mul(n).sqrt())
     return Subject(model, [(x, torch.zeros(n, 1, dtype=F64))], functional.mse_loss)
 
@@ -177,11 +175,3 @@ def test_shares_add_up_and_are_drawn_at_a_glance() -> None:
     (track,) = found.glance()
     assert track.label == "share of curvature"
     assert list(track.values) == ["0", "2", "4"]
-
-
-def test_the_largest_of_what_is_asked_is_what_is_there() -> None:
-    found = {k: curvature(classifier(mlp(), 3), top=k) for k in (1, 3)}
-    assert isinstance(found[1], Curvature)
-    assert found[3].eigenvalues.shape == found[3].residuals.shape == (3,)
-    for one, other in itertools.pairwise(found.values()):
-        np.testing.assert_allclose(one.eigenvalues[0], other.eigenvalues[0], rtol=1e-12)
