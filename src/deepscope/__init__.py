@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         Verdict,
         per_seed,
     )
-    from deepscope.lab import Comparison, Examination, compare, examine
+    from deepscope.lab import Comparison, Examination, Watched, compare, examine, watch
     from deepscope.subject import Subject
 
 __version__ = "0.1.0"
@@ -48,6 +48,8 @@ _HOME = {
     "Subject": "subject",
     "compare": "lab",
     "examine": "lab",
+    "watch": "lab",
+    "Watched": "lab",
 }
 
 __all__ = [
@@ -64,10 +66,12 @@ __all__ = [
     "Study",
     "Subject",
     "Verdict",
+    "Watched",
     "__version__",
     "compare",
     "examine",
     "per_seed",
+    "watch",
 ]
 
 

@@ -60,9 +60,11 @@ def test_without_data_instruments_that_need_it_are_not_run_and_say_why() -> None
 )
 def test_bad_data_costs_only_the_instruments_that_need_it(data: list, loss: object, word: str) -> None:
     examination = deepscope.examine(network(), data=data, loss=loss)
-    assert list(examination.readings) == ["anatomy", "spectrum"]
-    assert examination.failed == NEEDING_DATA
-    assert all(word in reason for _, reason in examination.not_run)
+    assert set(examination.readings) >= {"anatomy", "spectrum"}
+    # What needs no loss may do without one.
+    assert set(NEEDING_DATA) >= set(examination.failed) >= {"health", "noise"}
+    for name in ("health", "noise"):
+        assert word in dict(examination.not_run)[name]
 
 
 def test_an_instrument_that_raises_costs_only_itself() -> None:

@@ -82,7 +82,7 @@ def test_a_broken_run_is_reported_and_the_others_are_listed() -> None:
     found, broken = runs()
     assert [run.id for run in found] == [good.id]
     assert len(broken) == 3
-    assert "its kind is None, not one of 'examination', 'study'" in broken[0]
+    assert "its kind is None, not one of 'examination', 'study', 'watch'" in broken[0]
     assert "newer deepscope" in broken[1]
     assert "Expecting property name" in broken[2]
 
@@ -339,7 +339,7 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_found() -> None:
 def test_a_run_of_the_first_layout_is_still_read() -> None:
     run = keep(examined())
     head = json.loads((run.path / "run.json").read_text())
-    assert head["layout"] == 2
+    assert head["layout"] == 3
     (run.path / "run.json").write_text(json.dumps({**head, "layout": 1}))
     assert runs() == ([run], [])
 

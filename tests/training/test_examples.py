@@ -41,6 +41,15 @@ def test_mnist_reaches_98_percent_within_five_cpu_minutes(tmp_path: Path) -> Non
 
 
 @pytest.mark.verify
+def test_mnist_is_watched_on_request(tmp_path: Path) -> None:
+    watched = tmp_path / "watched.html"
+    run("mnist", tmp_path / "report.html", "--epochs", "1", "--watch", str(watched))
+    page = watched.read_text(encoding="utf-8")
+    assert "LeNet, 61,706 parameters, trained for 938 steps, measured" in page
+    assert "<svg" in page
+
+
+@pytest.mark.verify
 def test_tinyshakespeare_beats_the_frequencies_of_pairs(tmp_path: Path) -> None:
     result = run("tinyshakespeare", tmp_path / "report.html")
     # The test text's own entropy is 4.81 bits per character, and 3.42 given the character before.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -15,7 +15,7 @@ from deepscope.cli._output import check_folder, check_writable, print_json, save
 if TYPE_CHECKING:
     from deepscope.lab import Run
 
-runs_app = App(name="runs", help="Stored examinations and studies: list, show, compare, export, gc.")
+runs_app = App(name="runs", help="Stored examinations, studies and watched trainings: list, show, compare, export, gc.")
 
 
 @runs_app.command(name="list")
@@ -47,21 +47,28 @@ def runs_show(run: str = "last", *, json: Json = False, out: Out = None) -> int:
         Its id, an unambiguous beginning or end of it, or "last".
     """
     from deepscope.lab import find_run, write_report
-    from deepscope.report import examination_page, examination_text, study_page, study_text
+    from deepscope.report import examination_page, examination_text, study_page, study_text, watch_page, watch_text
 
     check_writable(out)
     found = find_run(run)
     record = found.record()
-    page, text = (study_page, study_text) if found.kind == "study" else (examination_page, examination_text)
+    text = {"examination": examination_text, "study": study_text, "watch": watch_text}[found.kind]
+    code = _code([found.unreadable(found.points()[1])] if found.kind == "watch" else [])
     if out is None:
         show(record, text, json=json, out=None)
-        return DONE
-    save(lambda path: write_report(path, record, lambda each: page(each, found.figures())), out)
+        return code
+
+    def page(each: Mapping[str, Any]) -> str:
+        if found.kind == "watch":
+            return watch_page(each)
+        return (study_page if found.kind == "study" else examination_page)(each, found.figures())
+
+    save(lambda path: write_report(path, record, page), out)
     if json:
         print_json(record)
     else:
         print(f"Report: {out}")
-    return DONE
+    return code
 
 
 @runs_app.command(name="compare")
@@ -89,7 +96,7 @@ def runs_export(
     csv: Annotated[Path | None, Parameter(help="Write a table of comma-separated values here.")] = None,
     parquet: Annotated[Path | None, Parameter(help="Write a Parquet table here.")] = None,
 ) -> int:
-    """Write runs as one table: a row per trial of a study, or per tensor or layer that an instrument measured.
+    """Write runs as one table: a row per trial, per tensor or layer that an instrument measured, or per measurement.
 
     Parameters
     ----------
@@ -127,9 +134,10 @@ def runs_gc(
 
 def _code(left_out: Sequence[str]) -> int:
     """Say what of the runs could not be read, and return the exit code."""
-    for reason in left_out:
+    reasons = [reason for reason in left_out if reason]
+    for reason in reasons:
         say(reason)
-    return PARTLY if left_out else DONE
+    return PARTLY if reasons else DONE
 
 
 def _table(csv: Path | None, parquet: Path | None) -> Path:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deepscope.lab._export import Exported, export_runs
     from deepscope.lab._gc import collect_garbage
     from deepscope.lab._machine import hardware, versions
+    from deepscope.lab._probes import Probe
     from deepscope.lab._protocol import parse_settings
     from deepscope.lab._reading_list import reading_list
     from deepscope.lab._record_study import Recorded, record_study, unrecorded
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
     from deepscope.lab._store import OpenRun, earlier_trials, keep, open_run
     from deepscope.lab._study import StudyRun, plan_study, run_study
     from deepscope.lab._target import subject_of
+    from deepscope.lab._training_watch import TrainingWatch
     from deepscope.lab._trajectory import Trajectory, trajectory
     from deepscope.lab._trial_log import TrialLog, read_trials
     from deepscope.lab._trial_record import TrialRecord, trials_table
+    from deepscope.lab._watch import watch
+    from deepscope.lab._watched import Watched
 
 _HOME = {
     "Comparison": "_compare",
@@ -37,13 +41,16 @@ _HOME = {
     "Examination": "_examination",
     "Exported": "_export",
     "OpenRun": "_store",
+    "Probe": "_probes",
     "Progress": "_examine",
     "Recorded": "_record_study",
     "Run": "_runs",
     "StudyRun": "_study",
+    "TrainingWatch": "_training_watch",
     "Trajectory": "_trajectory",
     "TrialLog": "_trial_log",
     "TrialRecord": "_trial_record",
+    "Watched": "_watched",
     "atlas": "_atlas",
     "build_site": "_build_atlas",
     "check_empty": "_build_atlas",
@@ -74,6 +81,7 @@ _HOME = {
     "trials_table": "_trial_record",
     "unrecorded": "_record_study",
     "versions": "_machine",
+    "watch": "_watch",
     "write_report": "_report_file",
     "write_skeleton": "_skeleton",
 }
@@ -84,13 +92,16 @@ __all__ = [
     "Examination",
     "Exported",
     "OpenRun",
+    "Probe",
     "Progress",
     "Recorded",
     "Run",
     "StudyRun",
+    "TrainingWatch",
     "Trajectory",
     "TrialLog",
     "TrialRecord",
+    "Watched",
     "atlas",
     "build_site",
     "check_empty",
@@ -121,6 +132,7 @@ __all__ = [
     "trials_table",
     "unrecorded",
     "versions",
+    "watch",
     "write_report",
     "write_skeleton",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,13 @@ from deepscope.lab._trial_record import TrialRecord, fingerprint
 SCHEMA = "deepscope.runs-comparison/1"
 _STUDY = ("study", "scale", "modified", "settings", "seeds", "code", "device", "commit", "versions", "hardware")
 _EXAMINATION = ("subject", "seed", "budget", "commit", "versions", "hardware")
+_WATCH = (
+    *("subject", "optimizer", "stability", "batch_size", "every", "overhead", "probes", "seed", "steps", "device"),
+    *("commit", "versions", "hardware"),
+)
 #: Of a subject: what it is, not what was found in it.
 _LONG = ("layers",)
+_Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 _CHANGES_KEPT = 10
 
 
@@ -31,7 +36,7 @@ def compare_runs(a: Run, b: Run) -> dict[str, Any]:
     -------
     dict
         Plain JSON. ``kind``; ``a`` and ``b``: id, name, date, outcome; ``differences``: what they were made with, where
-        it differs, as ``{"what", "a", "b"}``; ``left_out``: how many of their trials cannot be read, in words. For
+        it differs, as ``{"what", "a", "b"}``; ``left_out``: how many of their trials, or points, cannot be read. For
         studies ``criteria``: each by name as ``a`` and ``b`` have it (None where one does not), and ``trials``: how
         many they have in common by case and seed (``common``), how many of these returned the same bits
         (``identical``), how many only one has (``only_a``, ``only_b``), and in ``numbers``, for each value that
@@ -39,7 +44,8 @@ def compare_runs(a: Run, b: Run) -> dict[str, Any]:
         |b − a| / max(|a|, |b|) (None where one is no number, not finite, or of another shape). For examinations
         ``findings_gone``, ``findings_new`` (which do not count as new where only their numbers differ), and
         ``changes``: by instrument, the columns whose numbers differ, the largest relative difference first, with
-        the item where it is largest.
+        the item where it is largest. For watched trainings the same, with ``changes`` in ``"training"``, the
+        training loss, and in ``"measurements"``, at the steps that both have.
 
     Raises
     ------
@@ -57,8 +63,7 @@ def compare_runs(a: Run, b: Run) -> dict[str, Any]:
     sides = {
         side: {"id": r.id, "name": r.name, "date": r.date, "outcome": r.outcome} for side, r in (("a", a), ("b", b))
     }
-    compared = _studies(a, b) if a.kind == "study" else _examinations(a.record(), b.record())
-    return {"schema": SCHEMA, "kind": a.kind, **sides, **compared}
+    return {"schema": SCHEMA, "kind": a.kind, **sides, **_COMPARED[a.kind](a, b)}
 
 
 def _studies(a: Run, b: Run) -> dict[str, Any]:
@@ -67,10 +72,14 @@ def _studies(a: Run, b: Run) -> dict[str, Any]:
     (mine, bad), (theirs, also_bad) = a.trials(), b.trials()
     return {
         "differences": list(_differences(one, other, _STUDY)),
-        "left_out": [reason for reason in dict.fromkeys((a.unreadable(bad), b.unreadable(also_bad))) if reason],
+        "left_out": _unreadable(a, bad, b, also_bad),
         "criteria": _criteria(one.get("criteria", ()), other.get("criteria", ())),
         "trials": _trials(mine, theirs),
     }
+
+
+def _unreadable(a: Run, bad: int, b: Run, also_bad: int) -> list[str]:
+    return [reason for reason in dict.fromkeys((a.unreadable(bad), b.unreadable(also_bad))) if reason]
 
 
 def _criteria(a: Iterable[Mapping[str, Any]], b: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -101,18 +110,34 @@ def _trials(a: Iterable[TrialRecord], b: Iterable[TrialRecord]) -> dict[str, Any
     }
 
 
-def _examinations(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+def _examinations(a: Run, b: Run) -> dict[str, Any]:
+    one, other = a.record(), b.record()
+    tables = [{name: reading["table"] for name, reading in each["readings"].items()} for each in (one, other)]
+    return {"left_out": [], **_records(one, other, _EXAMINATION, *tables)}
+
+
+def _watches(a: Run, b: Run) -> dict[str, Any]:
+    one, other = a.record(), b.record()
+    tables = [{"training": _by_step(r["training"]), "measurements": _by_step(r["table"])} for r in (one, other)]
+    left_out = _unreadable(a, a.points()[1], b, b.points()[1])
+    return {"left_out": left_out, **_records(one, other, _WATCH, *tables)}
+
+
+def _by_step(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {"name": f"step {row['step']:,}", **{key: row[key] for key in row if not key.endswith("_seconds")}}
+        for row in rows
+    ]
+
+
+def _records(
+    a: Mapping[str, Any], b: Mapping[str, Any], parts: Iterable[str], one: _Tables, other: _Tables
+) -> dict[str, Any]:
     return {
-        "differences": list(_differences(a, b, _EXAMINATION)),
-        "left_out": [],
+        "differences": list(_differences(a, b, parts)),
         "findings_gone": _missing_from(b["findings"], a["findings"]),
         "findings_new": _missing_from(a["findings"], b["findings"]),
-        "changes": {
-            name: changes
-            for name in a["readings"]
-            if name in b["readings"]
-            and (changes := _changes(a["readings"][name]["table"], b["readings"][name]["table"]))
-        },
+        "changes": {name: changes for name in one if name in other and (changes := _changes(one[name], other[name]))},
     }
 
 
@@ -176,3 +201,10 @@ def _double(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+_COMPARED: Mapping[str, Callable[[Run, Run], dict[str, Any]]] = {
+    "examination": _examinations,
+    "study": _studies,
+    "watch": _watches,
+}

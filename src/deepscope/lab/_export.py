@@ -30,7 +30,7 @@ class Exported:
     path
         Its file.
     left_out
-        What of the runs is not in it, and why: one sentence for each run with trials that cannot be read.
+        What of the runs is not in it, and why: one sentence for each run with trials or points that cannot be read.
     """
 
     path: Path
@@ -51,9 +51,10 @@ def export_runs(runs: Sequence[Run], path: str | PathLike[str]) -> Exported:
 
     Studies: one row per trial, with ``run``, ``study``, ``scale``, ``modified``, ``identity``, ``status``, ``seed``,
     the fields of the case, the values, ``cpu_seconds``, ``wall_seconds``, ``error``. Examinations: one row per
-    instrument and item, with ``run``, ``subject``, ``instrument`` and the instrument's own columns. Where runs have
-    different columns, the table has all of them; a field or value that is named like one of the above is called
-    ``value_…``, with as many of these as make it a name of its own.
+    instrument and item, with ``run``, ``subject``, ``instrument`` and the instrument's own columns. Watched trainings:
+    one row per measurement, with ``run``, ``subject`` and the columns of ``Watched.table``. Where runs have different
+    columns, the table has all of them; a field or value that is named like one of the above is called ``value_…``,
+    with as many of these as make it a name of its own.
 
     Parameters
     ----------
@@ -77,12 +78,11 @@ def export_runs(runs: Sequence[Run], path: str | PathLike[str]) -> Exported:
     kinds = sorted({run.kind for run in runs})
     if len(kinds) != 1:
         raise UsageError(
-            "examinations and studies do not fit into one table" if kinds else "no run to export",
+            f"runs of different kinds do not fit into one table ({', '.join(kinds)})" if kinds else "no run to export",
             where=str(path),
             todo="Name runs of one kind; deepscope runs list shows them.",
         )
-    items_of = _trials if kinds[0] == "study" else _readings
-    read = [items_of(run) for run in runs]
+    read = [_ITEMS[kinds[0]](run) for run in runs]
     content = write(_rows([item for items, _ in read for item in items]))
     try:
         return Exported(write_atomically(target, content), tuple(reason for _, reason in read if reason))
@@ -121,6 +121,20 @@ def _readings(run: Run) -> tuple[list[_Item], str]:
         first = {"run": run.id, "subject": record["subject"]["name"], "instrument": instrument}
         items += [_Item(first, item) for item in reading["table"]]
     return items, ""
+
+
+def _measurements(run: Run) -> tuple[list[_Item], str]:
+    """Return its measurements, and how many of its points cannot be read."""
+    record = run.record()
+    first = {"run": run.id, "subject": record["subject"]["name"]}
+    return [_Item(first, row) for row in record["table"]], run.unreadable(run.points()[1])
+
+
+_ITEMS: Mapping[str, Callable[[Run], tuple[list[_Item], str]]] = {
+    "examination": _readings,
+    "study": _trials,
+    "watch": _measurements,
+}
 
 
 def _rows(items: Sequence[_Item]) -> list[Row]:

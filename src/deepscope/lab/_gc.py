@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from deepscope.core import DeepscopeError, UsageError, home
@@ -25,8 +25,8 @@ def collect_garbage(*, dry_run: bool = False) -> list[tuple[Path, int, str]]:
 
     That is: what killed writers have left; what an examination that was stopped a month ago had measured; a study's
     run all of whose finished trials are, bit for bit, in newer runs, if it was never finished or a newer one gives the
-    verdict of the same protocol; checkpoints of finished trials. What is being written is not touched, nor is an
-    examination, nor anything that cannot be read.
+    verdict of the same protocol; a watched training that was killed before its first measurement; checkpoints of
+    finished trials. What is being written is not touched, nor is an examination, nor anything that cannot be read.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def collect_garbage(*, dry_run: bool = False) -> list[tuple[Path, int, str]]:
     for run in found:
         if run.kind == "study":
             studies.setdefault(run.name, []).append(run)
-    garbage = [*_leftovers(studies), *_superseded(studies.values()), *_checkpoints(studies)]
+    garbage = [*_leftovers(found), *_superseded(studies.values()), *_unmeasured(found), *_checkpoints(studies)]
     removed = []
     for path, reason in garbage:
         size = _size(path)
@@ -60,7 +60,7 @@ def collect_garbage(*, dry_run: bool = False) -> list[tuple[Path, int, str]]:
     return removed
 
 
-def _leftovers(studies: dict[str, list[Run]]) -> Iterator[Garbage]:
+def _leftovers(found: Sequence[Run]) -> Iterator[Garbage]:
     reason = "left by a process that was killed"
     folder = runs_folder()
     yield from ((path, reason) for path in leftovers(folder))
@@ -69,8 +69,8 @@ def _leftovers(studies: dict[str, list[Run]]) -> Iterator[Garbage]:
     for path in sorted(tensor_logs().glob("*")):
         if time.time() - path.stat().st_mtime > _STALE_SECONDS:
             yield path, "of an examination that was stopped a month ago"
-    for run in (run for its in studies.values() for run in its if (run.path / LOCK).exists()):
-        if _is_idle(run):
+    for run in found:
+        if (run.path / LOCK).exists() and _is_idle(run):
             yield from ((path, reason) for path in sorted(run.path.rglob(".*.part")))
 
 
@@ -93,6 +93,18 @@ def _superseded(studies: Iterable[list[Run]]) -> Iterator[Garbage]:
                 yield run.path, "newer runs hold its trials and the verdict of its protocol"
             else:
                 yield run.path, "not finished, and newer runs hold its trials" if trials else "not finished, no trials"
+
+
+def _unmeasured(found: Sequence[Run]) -> Iterator[Garbage]:
+    for run in found:
+        if run.kind != "watch" or run.finished or not _is_idle(run):
+            continue
+        try:
+            points, unreadable = run.points()
+        except DeepscopeError:
+            continue
+        if not unreadable and not any(point["kind"] in ("measurement", "window") for point in points):
+            yield run.path, "not finished, nothing measured"
 
 
 def _checkpoints(studies: dict[str, list[Run]]) -> Iterator[Garbage]:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from deepscope.core import DeepscopeError, UsageError, first_line, home, nearest
 from deepscope.lab import _index
 from deepscope.lab._fitting import NewerError, misfit, read_fitting, read_json
 from deepscope.lab._index import Head
-from deepscope.lab._stored import ExaminationFields, HeadFields, Layout, StudyFields
+from deepscope.lab._point_log import read_points
+from deepscope.lab._stored import ExaminationFields, HeadFields, Layout, StudyFields, WatchHeadFields
 from deepscope.lab._trial_log import read_trials
 from deepscope.lab._trial_record import TrialRecord
+from deepscope.lab._watch_record import watch_record
 
-#: Version of the layout of a run's directory. 1: examinations. 2: studies too.
-LAYOUT = 2
+T = TypeVar("T")
+
+#: Version of the layout of a run's directory. 1: examinations. 2: studies too. 3: watched trainings too.
+LAYOUT = 3
 _REMOVE = "Remove its directory."
-#: The outcome of a study's run that goes on, or was killed.
+#: The outcome of a study or a watched training that goes on, or was killed.
 NOT_FINISHED = "not finished"
-HEAD, RECORD, TRIALS, FIGURES = "run.json", "record.json", "trials.jsonl", "figures"
+HEAD, RECORD, TRIALS, POINTS, FIGURES = "run.json", "record.json", "trials.jsonl", "points.jsonl", "figures"
 _FIELDS: Mapping[str, Any] = {"examination": ExaminationFields, "study": StudyFields}
 
 
@@ -34,13 +38,13 @@ class Run:
     id
         Name of its directory.
     kind
-        ``"examination"`` or ``"study"``.
+        ``"examination"``, ``"study"`` or ``"watch"``.
     name
-        What was examined, or the study's id.
+        What was examined or watched, or the study's id.
     date
         When, ISO 8601 with time zone.
     outcome
-        One sentence; ``"not finished"`` for a study that goes on or was killed.
+        One sentence; ``"not finished"`` for a study or a training that goes on or was killed.
     folder
         The folder of all runs.
     """
@@ -75,11 +79,15 @@ class Run:
     def record(self) -> dict[str, Any]:
         """Return the whole record, as ``examine --json`` or ``study run --json`` printed it.
 
+        That of a watched training is made of its points each time: of one that was killed, up to the last.
+
         Raises
         ------
         DeepscopeError
             It is not there, cannot be read, or was written by a newer deepscope.
         """
+        if self.kind == "watch":
+            return watch_record(self.head(), self.points()[0])
         file = self.path / RECORD
         if not self.finished and not file.exists():
             raise DeepscopeError(
@@ -111,8 +119,9 @@ class Run:
         return {file.stem: file.read_text(encoding="utf-8") for file in sorted((self.path / FIGURES).glob("*.svg"))}
 
     def unreadable(self, lines: int) -> str:
-        """Say how many of its trials cannot be read; ``""`` where none is lost."""
-        return f"{lines} of the stored trials cannot be read: {self.path / TRIALS}" if lines else ""
+        """Say how many of its trials, or points, cannot be read; ``""`` where none is lost."""
+        what, file = ("points", POINTS) if self.kind == "watch" else ("trials", TRIALS)
+        return f"{lines} of the stored {what} cannot be read: {self.path / file}" if lines else ""
 
     def trials(self) -> tuple[list[TrialRecord], int]:
         """Return the trials of a study's run, and the number of lines that are no trial: see ``read_trials``.
@@ -122,12 +131,25 @@ class Run:
         DeepscopeError
             They cannot be read.
         """
-        file = self.path / TRIALS
+        return self._read("trials", self.path / TRIALS, read_trials)
+
+    def points(self) -> tuple[list[dict[str, Any]], int]:
+        """Return the points of a watched training, and the number of lines that are none: see ``read_points``.
+
+        Raises
+        ------
+        DeepscopeError
+            They cannot be read.
+        """
+        return self._read("points", self.path / POINTS, read_points)
+
+    @staticmethod
+    def _read(what: str, file: Path, read: Callable[[Path], tuple[list[T], int]]) -> tuple[list[T], int]:
         try:
-            return read_trials(file)
+            return read(file)
         except OSError as error:
             raise DeepscopeError(
-                f"the trials cannot be read ({error.strerror or error})", where=str(file), todo="Make it readable."
+                f"the {what} cannot be read ({error.strerror or error})", where=str(file), todo="Make it readable."
             ) from error
 
 
@@ -209,17 +231,22 @@ def read_head(path: Path) -> dict[str, Any]:
     """
     try:
         head: dict[str, Any] = read_json(path / HEAD)
-        fault = misfit(head, Layout) or ("" if head["layout"] > LAYOUT else misfit(head, HeadFields))
+        fault = misfit(head, Layout) or ("" if head["layout"] > LAYOUT else _misfit(head))
     except (OSError, ValueError) as error:
         fault = first_line(error)
     if fault:
-        todo = f"Mend it, or move it away: {TRIALS} holds its trials." if (path / TRIALS).exists() else _REMOVE
+        kept = [(what, name) for what, name in (("trials", TRIALS), ("points", POINTS)) if (path / name).exists()]
+        todo = f"Mend it, or move it away: {kept[0][1]} holds its {kept[0][0]}." if kept else _REMOVE
         raise DeepscopeError(f"not a readable run ({fault})", where=str(path), todo=todo)
     if head["layout"] > LAYOUT:
         raise DeepscopeError(
             f"written by a newer deepscope (layout {head['layout']})", where=str(path), todo="Update deepscope."
         )
     return head
+
+
+def _misfit(head: Mapping[str, Any]) -> str:
+    return misfit(head, HeadFields) or (misfit(head, WatchHeadFields) if head["kind"] == "watch" else "")
 
 
 def _head_of(path: Path, stamp: str) -> Head:

@@ -6,7 +6,8 @@ A study's run::
         run.log.append(record)                              # a TrialLog; as often as there are trials
         run.close(outcome, record, {"study": svg})          # once, when all is done
 
-Until ``close`` the run is listed as "not finished". A lock file in its directory is held from ``open_run`` to the end
+A watched training's is the same with ``open_run("watch", name, …)`` and a ``PointLog``. Until ``close`` the run is
+listed as "not finished". A lock file in its directory is held from ``open_run`` to the end
 of the block, or of the process.
 """
 
@@ -17,20 +18,24 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, overload
 
 from deepscope.core import DeepscopeError, UsageError, write_atomically
 from deepscope.lab._draft import Draft, leftovers, remove
-from deepscope.lab._runs import FIGURES, HEAD, LAYOUT, NOT_FINISHED, RECORD, TRIALS, Run, runs, runs_folder
+from deepscope.lab._line_log import LineLog
+from deepscope.lab._point_log import PointLog
+from deepscope.lab._runs import FIGURES, HEAD, LAYOUT, NOT_FINISHED, POINTS, RECORD, TRIALS, Run, runs, runs_folder
 from deepscope.lab._trial_log import TrialLog
 from deepscope.lab._trial_record import TrialRecord
 
 if TYPE_CHECKING:
     from deepscope.lab._examination import Examination
 
+Log = TypeVar("Log", bound=LineLog)
 
-class OpenRun:
-    """A study's run that is being written; a context manager.
+
+class OpenRun(Generic[Log]):
+    """A run of a study, or a watched training, that is being written; a context manager.
 
     Attributes
     ----------
@@ -38,14 +43,16 @@ class OpenRun:
         Name of its directory.
     path
         The directory.
+    head
+        What its ``run.json`` says.
     log
-        Where its trials go.
+        Where its trials, or points, go.
     """
 
-    def __init__(self, draft: Draft, head: Mapping[str, Any]) -> None:
-        self._draft, self._head = draft, head
+    def __init__(self, draft: Draft, head: Mapping[str, Any], log: Log) -> None:
+        self._draft, self.head = draft, head
         self.id, self.path = draft.id, draft.path
-        self.log = TrialLog(self.path / TRIALS)
+        self.log = log
 
     def close(self, outcome: str, record: Mapping[str, Any], figures: Mapping[str, str]) -> None:
         """Write the record and the figures, then that the run is finished.
@@ -62,16 +69,16 @@ class OpenRun:
         Raises
         ------
         OSError
-            The store cannot be written, or the disk is full. The trials that were written stay.
+            The store cannot be written, or the disk is full. The trials, or points, that were written stay.
         """
         self.log.close()
         if figures:
             (self.path / FIGURES).mkdir(exist_ok=True)
         for name, svg in figures.items():
             write_atomically(self.path / FIGURES / f"{name}.svg", svg, flush=False)
-        # The record and the figures follow from the trials; those, and the outcome, are flushed to the disk.
+        # The record and the figures follow from the log; that, and the outcome, are flushed to the disk.
         write_atomically(self.path / RECORD, json.dumps(record, allow_nan=False), flush=False)
-        _write_head(self.path, {**self._head, "outcome": outcome})
+        _write_head(self.path, {**self.head, "outcome": outcome})
 
     def __enter__(self) -> Self:
         return self
@@ -83,17 +90,22 @@ class OpenRun:
         self._draft.finish()
 
 
-def open_run(kind: str, name: str, head: Mapping[str, Any]) -> OpenRun:
+@overload
+def open_run(kind: Literal["study"], name: str, head: Mapping[str, Any]) -> OpenRun[TrialLog]: ...
+@overload
+def open_run(kind: Literal["watch"], name: str, head: Mapping[str, Any]) -> OpenRun[PointLog]: ...
+def open_run(kind: Literal["study", "watch"], name: str, head: Mapping[str, Any]) -> OpenRun[Any]:
     """Make a run's directory, with a ``run.json`` that says "not finished".
 
     Parameters
     ----------
     kind
-        ``"study"``.
+        ``"study"`` or ``"watch"``.
     name
-        The study's id.
+        The study's id, or the name of the network that trains.
     head
-        What else ``run.json`` says, plain JSON: for a study its ``scale``, ``settings``, ``modified`` and ``seeds``.
+        What else ``run.json`` says, plain JSON: for a study its ``scale``, ``settings``, ``modified`` and ``seeds``,
+        for a watched training what ``WatchHeadFields`` names.
 
     Raises
     ------
@@ -126,7 +138,8 @@ def open_run(kind: str, name: str, head: Mapping[str, Any]) -> OpenRun:
             where=str(runs_folder()),
             todo="Free some space, or set DEEPSCOPE_HOME to a writable folder.",
         ) from error
-    return OpenRun(draft, head)
+    log = TrialLog(draft.path / TRIALS) if kind == "study" else PointLog(draft.path / POINTS)
+    return OpenRun(draft, head, log)
 
 
 def earlier_trials(study: str) -> tuple[dict[str, list[TrialRecord]], list[str]]:

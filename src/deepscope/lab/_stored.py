@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 
 from deepscope.core import Severity
 
-Kind = Literal["examination", "study"]
+Kind = Literal["examination", "study", "watch"]
 
 
 class _Cpu(TypedDict):
@@ -219,3 +219,16 @@ class HeadFields(Layout, _Asked):
     name: str
     date: str
     outcome: str
+
+
+class WatchHeadFields(TypedDict):
+    """What the ``run.json`` of a watched training has besides; the rest of its record is in its points."""
+
+    subject: _Subject
+    every: int
+    overhead: float
+    probes: list[str]
+    batch_size: int | None
+    optimizer: str
+    stability: str
+    seed: int

@@ -23,6 +23,7 @@ from deepscope.lab._store import OpenRun, earlier_trials, open_run
 from deepscope.lab._study_progress import StudyProgress, expected_seconds
 from deepscope.lab._study_result import StudyResult
 from deepscope.lab._task import Executor, TrialTask
+from deepscope.lab._trial_log import TrialLog
 from deepscope.lab._trial_record import TrialRecord
 from deepscope.report import study_page, verdict_sentence
 
@@ -277,7 +278,7 @@ def _run_all(machine: Executor, tasks: Sequence[TrialTask], watch: StudyProgress
             yield record
 
 
-def _close(run: OpenRun, record: dict[str, Any], figure: str) -> bool:
+def _close(run: OpenRun[TrialLog], record: dict[str, Any], figure: str) -> bool:
     try:
         run.close(verdict_sentence(record), record, {"study": figure} if figure else {})
         whole = True

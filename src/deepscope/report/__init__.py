@@ -13,6 +13,8 @@ from deepscope.report._study_page import study_page
 from deepscope.report._trajectory import trajectory_page
 from deepscope.report._trajectory_figure import trajectory_figure
 from deepscope.report._verdict import verdict_sentence
+from deepscope.report._watch import watch_page, watch_sentence
+from deepscope.report._watch_figure import watch_figure
 
 if TYPE_CHECKING:
     from deepscope.report._catalog_text import study_list_text, study_show_text
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from deepscope.report._runs_text import compare_runs_text
     from deepscope.report._study_text import study_text
     from deepscope.report._trajectory_text import trajectory_text
+    from deepscope.report._watch_text import watch_text
 
 # rich draws from Python's random generator when it is first imported; only what is shown in a terminal needs it.
 _HOME = {
@@ -35,6 +38,7 @@ _HOME = {
     "study_show_text": "_catalog_text",
     "study_text": "_study_text",
     "trajectory_text": "_trajectory_text",
+    "watch_text": "_watch_text",
 }
 
 __all__ = [
@@ -56,6 +60,10 @@ __all__ = [
     "trajectory_page",
     "trajectory_text",
     "verdict_sentence",
+    "watch_figure",
+    "watch_page",
+    "watch_sentence",
+    "watch_text",
 ]
 
 

@@ -50,6 +50,11 @@ _HEADERS = {
     "right_angle": "angle of right directions (°)",
     "n_directions": "leading directions",
     "angle_status": "status of the angles",
+    "sharpness": "sharpness λ_max",
+    "sharpness_residual": "its residual ‖Hv − λv‖",
+    "kernel_drift": "kernel drift (1 − alignment)",
+    "weight_norm": "weight norm ‖θ‖",
+    "distance_from_start": "distance from the start ‖θ − θ₀‖",
 }
 _ENDINGS = {"_seconds": " (s)", "_bytes": " (B)"}
 _SIDES = {"_a": ", a", "_b": ", b", "_change": ", b − a", "_first": ", first", "_last": ", last"}

@@ -9,6 +9,7 @@ from deepscope.subject._derived import Derived, LowRank
 from deepscope.subject._generators import (
     GeneratorStates,
     capture_generators,
+    generators_kept,
     restore_generators,
     seeded_generators,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "check_reiterable",
     "device_of",
     "dtype_name",
+    "generators_kept",
     "in_chunks",
     "is_layer",
     "is_opaque",

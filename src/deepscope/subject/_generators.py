@@ -51,6 +51,16 @@ def restore_generators(states: GeneratorStates) -> None:
 
 
 @contextmanager
+def generators_kept() -> Iterator[None]:
+    """Leave all generators as they were, whatever is drawn from them inside."""
+    before = capture_generators()
+    try:
+        yield
+    finally:
+        restore_generators(before)
+
+
+@contextmanager
 def seeded_generators(seed: int) -> Iterator[None]:
     """Start all generators from a seed, and afterwards leave them as the caller had them."""
     before = capture_generators()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, final
 
 import numpy as np
 
 from deepscope.core import UsageError, Value
-from deepscope.subject import capture_generators, restore_generators
+from deepscope.subject import generators_kept
 from deepscope.training._callback import Callback
 from deepscope.training._guarded import Guarded
 from deepscope.training._state import History, TrainingState
@@ -79,14 +78,14 @@ class Mirror(Callback):
         self._close()
 
     def _show(self, state: TrainingState) -> None:
-        with _generators_kept():
+        with generators_kept():
             if not self._opened:
                 self._open(state)
             for step, numbers in self._new_points(state.history):
                 self._tracker.log(numbers, step)
 
     def _close(self) -> None:
-        with _generators_kept():
+        with generators_kept():
             self._tracker.close()
 
     def _open(self, state: TrainingState) -> None:
@@ -127,7 +126,7 @@ def mirror_trial(tracker: Tracker, study: str, case: Mapping[str, Value], seed: 
     numbers = {name: float(value) for name, value in values.items() if isinstance(value, (bool, int, float))}
     arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
     curves = {name: array for name, array in arrays.items() if array.ndim == 1 and array.dtype.kind in "biuf"}
-    with _generators_kept():
+    with generators_kept():
         tracker.open(f"{study}/{condition}/seed={seed}", {**case, "seed": seed, "study": study})
         try:
             tracker.log(numbers, 0)
@@ -139,13 +138,3 @@ def mirror_trial(tracker: Tracker, study: str, case: Mapping[str, Value], seed: 
 
 #: What an epoch's record says of where it stands; the step says the same.
 _POSITION = ("epoch", "steps")
-
-
-@contextmanager
-def _generators_kept() -> Iterator[None]:
-    """Leave all generators as they were, whatever a tracker draws."""
-    before = capture_generators()
-    try:
-        yield
-    finally:
-        restore_generators(before)
