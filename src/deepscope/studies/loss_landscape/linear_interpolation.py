@@ -26,8 +26,8 @@ Criteria, for each network without batch norm, and what would score without the 
 
 The last two are asked because **monotonicity alone says little**: with 2 hidden layers it holds from any start, as the
 source reports too (and ``lucas2021analyzing``, of larger networks). They show that the solution still lies beside its
-own start, not that training follows the line: its weights are at times a third of the line's length away from it. With
-10 layers the line from another start often rises, by some per cent; both are shown, not judged.
+own start, not that training follows the line: its weights are at times a third of the line's length away from it, or
+more. With 10 layers the line from another start often rises, by some per cent; both are shown, not judged.
 
 Controls: softmax regression. Its loss is convex, so that no point of a line lies above the chord, but for rounding; and
 the solution forgets its start: the mean loss along the line from unrelated weights differs by less than 0.1.
@@ -40,8 +40,8 @@ runs in ten do. A start replaced by another initialisation is no control where t
 Shown, not judged: batch norm, whose statistics are recomputed from all images at every point. With 10 layers and Adam's
 small rate it has not reached a loss of 0.05 after 40 epochs. Where 10 layers fail to learn with too large a rate (Adam,
 0.03: losses of up to 0.37) the own line does rise, by 1 to 4 % on other seeds; the claim is about solutions. How soon
-the loss falls depends on depth: half of it is lost after a tenth to a quarter of the way with 2 hidden layers, with 10
-after a third to a half. The source calls the shape approximately convex; ``frankle2020revisiting`` finds the loss high
+the loss falls depends on depth: half of it is lost after one to three tenths of the way with 2 hidden layers, with 10
+after three to six. The source calls the shape approximately convex; ``frankle2020revisiting`` finds the loss high
 until close to the end in modern networks.
 """
 
