@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from deepscope.core import Grid, Value
 
@@ -10,8 +10,9 @@ from deepscope.core import Grid, Value
 WIDTHS = {2: 100, 10: 32}
 OPTIMIZERS = {"sgd": "SGD", "adam": "Adam"}
 SIZES = ("small", "large")
-#: Learning rates by number of hidden layers, optimizer and size.
-RATES = {
+Rates = Mapping[tuple[int, str, str], float]
+#: Learning rates on digits, by number of hidden layers, optimizer and size.
+RATES: Rates = {
     (2, "sgd", "small"): 0.01,
     (2, "sgd", "large"): 0.1,
     (2, "adam", "small"): 0.001,
@@ -21,6 +22,8 @@ RATES = {
     (10, "adam", "small"): 0.001,
     (10, "adam", "large"): 0.01,
 }
+#: Those on MNIST, where the large ones were found in the same way.
+MNIST_RATES: Rates = {**RATES, (2, "adam", "large"): 0.01, (10, "adam", "large"): 0.003}
 #: Softmax regression, whose loss is convex.
 CONVEX: dict[str, Value] = {"depth": 0, "batch_norm": False, "optimizer": "sgd", "rate": "large"}
 CONVEX_RATE = 0.3
@@ -41,11 +44,11 @@ def trainings(depth: int, *, batch_norm: bool = False) -> dict[str, dict[str, Va
     }
 
 
-def conditions(seeds: int | Iterable[int], **shared: Value) -> Grid:
+def conditions(seeds: int | Iterable[int], rates: Rates = RATES, **shared: Value) -> Grid:
     """Return softmax regression and both networks, without and with batch norm, in every training."""
     chosen = seeds if isinstance(seeds, int) else tuple(seeds)
     found = Grid(seeds=chosen, width=1, learning_rate=CONVEX_RATE, **CONVEX, **shared)
-    for (depth, optimizer, size), learning_rate in RATES.items():
+    for (depth, optimizer, size), learning_rate in rates.items():
         found += Grid(
             seeds=chosen,
             depth=depth,
