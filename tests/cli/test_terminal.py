@@ -51,12 +51,12 @@ def test_lines_are_counted_from_the_last_one(clock: Clock, capsys: pytest.Captur
     assert capsys.readouterr().err.splitlines() == ["after 0", "after 50", "after 80"]
 
 
-def test_work_that_says_no_time_left_is_only_announced(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_work_that_says_no_time_left_is_told_by_its_share(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with progress() as tell:
         for second in range(100):
             clock.now = 1000.0 + second
             tell(f"{second}", second / 100)
-    assert capsys.readouterr().err == "0\n"
+    assert capsys.readouterr().err == "0\n30, 30% done\n60, 60% done\n90, 90% done\n"
 
 
 @pytest.mark.parametrize(("in_words", "columns"), [(True, 2), (False, 3)], ids=["in words", "estimated"])

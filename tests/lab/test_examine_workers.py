@@ -123,7 +123,7 @@ def test_a_step_typed_at_a_prompt_is_refused(checkpoint: Path, monkeypatch) -> N
     monkeypatch.setattr(step, "__module__", "__main__")
     monkeypatch.setattr(step, "__qualname__", "step")
     monkeypatch.setattr(sys.modules["__main__"], "step", step, raising=False)
-    monkeypatch.delattr(sys.modules["__main__"], "__file__")
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
     own = replace(ANATOMY, name="own", per_weight=replace(ANATOMY.per_weight, step=step))
     with pytest.raises(UsageError, match="typed at a prompt"):
         examine(checkpoint, instruments=[own], workers=1)
