@@ -49,8 +49,12 @@ lint: $(VENV)/.ready  ## style, types, and who may import whom
 test: lint  ## everything that needs no peer and no browser (15 minutes at most)
 	$(BIN)/pytest -n 2 -m "not verify" --doctest-modules src tests
 
+# One process each: two run side by side. All others start processes of their own.
+SINGLE := $(wildcard $(patsubst %,tests/verify/test_*_%.py,calibration coverage peers exponent))
+
 verify: $(VENV)/.ready .peers/.ready  ## peers, calibration, kill tests, pages in a browser (45 minutes at most)
-	$(BIN)/pytest -m verify tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m verify $(SINGLE)
+	$(BIN)/pytest -m verify tests $(SINGLE:%=--ignore=%)
 
 bench: $(VENV)/.ready .peers/.ready  ## side by side with the peers; writes benchmarks/results.json and the README's numbers
 	$(BIN)/python benchmarks/run.py
