@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepscope.core import MeasurementError
-from deepscope.subject import Batch, Subject, n_samples, scalar_loss
+from deepscope.subject import Batch, Subject, part_of, scalar_loss
 
 #: Samples of a chunk, where each is an image or a sequence and where it is a vector: activations of so many fit a
 #: processor's cache, and are enough that calling a module costs little beside running it.
@@ -32,21 +32,12 @@ def chunk_size(inputs: Any, weights: Iterable[Tensor]) -> int:
     return _OF_VECTORS if vectors and not kernels else _OF_POSITIONS
 
 
-def split(batch: Batch, size: int, count: Callable[[Any], Any] | None) -> list[Batch]:
-    """Split a batch into smaller ones of at most ``size`` samples; one that cannot be split is returned whole."""
+def split(subject: Subject, batch: Batch, size: int) -> list[Batch]:
+    """Split a batch into smaller ones of at most ``size`` samples."""
     n = batch.n_samples
-    if n <= size or n_samples(batch.targets) != n:
+    if n <= size:
         return [batch]
-    pieces = []
-    for start in range(0, n, size):
-        stop = min(start + size, n)
-        cut = [_cut(part, n, start, stop) for part in (batch.inputs, batch.targets)]
-        if any(part is _WHOLE for part in cut):
-            return [batch]
-        inputs, targets = cut
-        terms = float(count(targets)) if count is not None else float(stop - start)
-        pieces.append(Batch(inputs, targets, stop - start, terms))
-    return pieces
+    return [part_of(subject, batch, slice(start, min(start + size, n))) for start in range(0, n, size)]
 
 
 def pieces_add_up(subject: Subject, batch: Batch, loss_of: Callable[[Batch], float]) -> bool:
@@ -66,7 +57,7 @@ def pieces_add_up(subject: Subject, batch: Batch, loss_of: Callable[[Batch], flo
     MeasurementError
         The loss is the sum of its parts' losses: batches of unequal length would not weigh as they should.
     """
-    pieces = split(batch, max(1, (batch.n_samples + 1) // 2), subject.count)
+    pieces = split(subject, batch, max(1, (batch.n_samples + 1) // 2))
     if len(pieces) == 1:
         return batch.n_samples == 1
     whole, parts = loss_of(batch), [loss_of(piece) if piece.count else 0.0 for piece in pieces]
@@ -108,23 +99,6 @@ def sample_counts(subject: Subject, batch: Batch) -> NDArray[np.float64]:
     if subject.count is None:
         return np.ones(batch.n_samples)
     return np.array([float(subject.count(batch.targets[index : index + 1])) for index in range(batch.n_samples)])
-
-
-_WHOLE = object()
-
-
-def _cut(value: Any, n: int, start: int, stop: int) -> Any:
-    if isinstance(value, Tensor):
-        return value[start:stop] if value.ndim and len(value) == n else _WHOLE
-    if isinstance(value, dict):
-        parts = {key: _cut(item, n, start, stop) for key, item in value.items()}
-        return _WHOLE if any(part is _WHOLE for part in parts.values()) else parts
-    if isinstance(value, (tuple, list)):
-        items = [_cut(item, n, start, stop) for item in value]
-        if any(item is _WHOLE for item in items):
-            return _WHOLE
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    return value
 
 
 def blocks(chunks: Iterable[list[Batch]], size: Callable[[Batch], int], most: int | None) -> Iterator[list[Batch]]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from deepscope.core import MeasurementError
 from deepscope.instruments._curvature_loss import MeanLoss, Piece
-from deepscope.subject import Batch, Subject, joined, n_samples
+from deepscope.subject import Batch, Subject, joined, part_of, tensors_in
 
 #: What a piece's graph may hold. Products over a multilayer perceptron and a convolutional network took least time with
 #: 2 to 10 MB: more leaves the processor's caches, less is spent on the overhead of calls and on adding up gradients.
@@ -109,12 +107,9 @@ def cut(subject: Subject, piece: Piece, size: int) -> list[Piece]:
         return [piece]
     parts = []
     for begin in range(0, batch.n_samples, size):
-        end = min(begin + size, batch.n_samples)
-        inputs, targets = (_between(part, begin, end, batch.n_samples) for part in (batch.inputs, batch.targets))
-        terms = float(subject.count(targets) if subject.count is not None else n_samples(targets) or end - begin)
-        if terms:
-            part = Batch(inputs, targets, end - begin, terms)
-            parts.append(Piece(part, piece.number, piece.first + begin, piece.weight * terms / batch.count))
+        part = part_of(subject, batch, slice(begin, min(begin + size, batch.n_samples)))
+        if part.count:
+            parts.append(Piece(part, piece.number, piece.first + begin, piece.weight * part.count / batch.count))
     return parts
 
 
@@ -137,19 +132,6 @@ def _both(one: Batch, other: Batch) -> Batch | None:
     if inputs is None or targets is None:
         return None
     return Batch(inputs, targets, sum(lengths), one.count + other.count)
-
-
-def _between(value: Any, begin: int, end: int, n: int) -> Any:
-    if isinstance(value, Tensor):
-        # A language model's targets may be flattened: several to a sample.
-        each = len(value) // n if value.ndim and len(value) % n == 0 else 0
-        return value[begin * each : end * each] if each else value
-    if isinstance(value, Mapping):
-        return {key: _between(item, begin, end, n) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        parts = [_between(item, begin, end, n) for item in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    return value
 
 
 def _check_repeats(subject: Subject, loss: MeanLoss, tensors: list[Tensor], probe: Piece) -> None:
@@ -221,13 +203,6 @@ def graph_bytes(loss: MeanLoss, piece: Piece) -> int:
         value = loss.of(loss.outputs(leaves, piece), piece)
         gradients = loss.gradients(value, leaves, create_graph=True)
     del gradients
-    for given in (loss.point, *loss.fixed.values(), *_tensors((piece.batch.inputs, piece.batch.targets))):
+    for given in (loss.point, *loss.fixed.values(), *tensors_in((piece.batch.inputs, piece.batch.targets))):
         seen.pop(given.untyped_storage().data_ptr(), None)
     return sum(seen.values())
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
-    return [tensor for item in items for tensor in _tensors(item)]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from deepscope.subject import LayerOutput
+from deepscope.subject import LayerOutput, tensors_in
 
 #: An output within this share of a bounded function's range from an end is at that end.
 NEAR_END = 0.01
@@ -245,7 +244,7 @@ class Variation:
 
     def see(self, inputs: Any) -> None:
         """Compare a batch's inputs with the very first sample."""
-        tensors = [each for each in _tensors(inputs) if each.ndim and len(each)]
+        tensors = [each for each in tensors_in(inputs) if each.ndim and len(each)]
         if self._first is None:
             self._first = [each[:1].clone() for each in tensors]
         if self.varies:
@@ -254,14 +253,3 @@ class Variation:
             each.shape[1:] != first.shape[1:] or bool((each != first).any())
             for each, first in zip(tensors, self._first, strict=True)
         )
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _tensors(each)
-    elif isinstance(value, (tuple, list)):
-        for each in value:
-            yield from _tensors(each)

@@ -18,8 +18,8 @@ from deepscope.instruments._chunks import blocks, chunk_size, pieces_add_up, sam
 from deepscope.instruments._linear_head import HeadOutputs, LinearHead, find_linear_head
 from deepscope.instruments._parameter_points import Affine, Points
 from deepscope.instruments._parameter_space import ParameterSpace, Tensors, cast
-from deepscope.instruments._runner import Runner, leaves
-from deepscope.subject import Batch, Subject
+from deepscope.instruments._runner import Runner
+from deepscope.subject import Batch, Subject, tensors_in
 
 Floats = NDArray[np.float64]
 
@@ -201,7 +201,7 @@ class PointLosses:
 
     def _chunks(self) -> Iterator[list[Batch]]:
         for batch in self.subject.batches(self.max_samples):
-            pieces = [batch] if self._whole else split(batch, self._size, self.subject.count)
+            pieces = [batch] if self._whole else split(self.subject, batch, self._size)
             yield [self._fitted(piece) for piece in pieces]
 
     def _fitted(self, batch: Batch) -> Batch:
@@ -316,9 +316,9 @@ def _channels_last(value: Any) -> Any:
 
 
 def _versions(batch: Batch) -> list[int]:
-    return [tensor._version for part in (batch.inputs, batch.targets) for tensor in leaves(part)]
+    return [tensor._version for part in (batch.inputs, batch.targets) for tensor in tensors_in(part)]
 
 
 def _nbytes(batch: Batch, head: LinearHead | None) -> int:
-    held = sum(tensor.nbytes for part in (batch.inputs, batch.targets) for tensor in leaves(part))
+    held = sum(tensor.nbytes for part in (batch.inputs, batch.targets) for tensor in tensors_in(part))
     return held + (head.nbytes(batch.inputs) if head is not None else 0)

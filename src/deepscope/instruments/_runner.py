@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -136,11 +135,3 @@ def copied(batch: Batch, device: torch.device) -> Batch:
     """Return a batch whose tensors are copies."""
     inputs, targets = (move(part, device, copy=True) for part in (batch.inputs, batch.targets))
     return replace(batch, inputs=inputs, targets=targets)
-
-
-def leaves(value: Any) -> list[Tensor]:
-    """Return all tensors in nested tuples, lists and mappings."""
-    if isinstance(value, Tensor):
-        return [value]
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
-    return [leaf for part in parts for leaf in leaves(part)]

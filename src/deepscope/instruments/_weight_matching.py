@@ -14,9 +14,8 @@ from torch import Tensor
 from deepscope.core import MeasurementError, Needs
 from deepscope.instruments._parameter_space import Network, ParameterSpace, Tensors, cast, tensors_of
 from deepscope.instruments._permutation_spec import Group, Slot, permutation_spec
-from deepscope.instruments._runner import leaves
 from deepscope.instruments._stand_in import StandIn
-from deepscope.subject import Subject
+from deepscope.subject import Subject, tensors_in
 
 Permutation = NDArray[np.int64]
 
@@ -225,6 +224,6 @@ def _deviation(subject: Subject, before: Tensors, after: Tensors) -> float:
     stand_in = StandIn(subject, space)
     batch = next(iter(subject.batches(1)))
     batch = replace(batch, inputs=cast(batch.inputs, torch.float64))
-    one, other = (leaves(stand_in.outputs(cast(state, torch.float64), batch)) for state in (before, after))
+    one, other = (list(tensors_in(stand_in.outputs(cast(state, torch.float64), batch))) for state in (before, after))
     scale = max(float(each.abs().max()) for each in one) or 1.0
     return max(float((a - b).abs().max()) for a, b in zip(one, other, strict=True)) / scale

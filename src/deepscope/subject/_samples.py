@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -46,6 +46,22 @@ def each_sampled(
         made = [each_sampled(item, n, change, other) for item in value]
         return type(value)(*made) if hasattr(value, "_fields") else type(value)(made)
     return other(value)
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield all tensors in nested tuples, lists and mappings, in order.
+
+    >>> [tensor.item() for tensor in tensors_in({"a": torch.tensor(1), "b": (torch.tensor(2), "text")})]
+    [1, 2]
+    """
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors_in(item)
 
 
 def part_of(subject: Subject, batch: Batch, samples: slice) -> Batch:
