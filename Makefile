@@ -47,7 +47,7 @@ lint: $(VENV)/.ready  ## style, types, and who may import whom
 	$(BIN)/lint-imports
 
 test: lint  ## everything that needs no peer and no browser (15 minutes at most)
-	$(BIN)/pytest -n 2 -m "not verify" --doctest-modules src tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not verify" --doctest-modules src tests
 
 # One process each: two run side by side. All others start processes of their own.
 SINGLE := $(wildcard $(patsubst %,tests/verify/test_*_%.py,calibration coverage peers exponent))

@@ -17,6 +17,7 @@ from deepscope.core import Case, UsageError, Verdict, derive_seed
 from deepscope.data import load
 from deepscope.figures import to_svg
 from deepscope.linalg import fit_power_law
+from deepscope.studies.generalisation import _model_zoo
 from deepscope.studies.generalisation._model_zoo import BASE, SERIES, network
 from deepscope.studies.generalisation._randomised_images import randomise
 from deepscope.studies.generalisation._rank_correlation import kendall_tau, resamples
@@ -221,7 +222,7 @@ def seen(monkeypatch, tmp_path, case, seed=1000):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("deepscope.studies.generalisation._model_zoo.fit", remember)
+        patch.setattr(_model_zoo, "fit", remember)
         with pytest.raises(KeyboardInterrupt):
             STUDY.trial(case, Run(tmp_path, seed))
     return caught["train"].inputs, caught["train"].targets, caught["start"][0]
