@@ -10,7 +10,7 @@ ifneq ($(wildcard ../shared/data),)
 export DEEPSCOPE_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: examine test verify lint bench clean
+.PHONY: examine test verify verdicts lint bench clean
 .DEFAULT_GOAL := examine
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -55,6 +55,9 @@ SINGLE := $(wildcard $(patsubst %,tests/verify/test_*_%.py,calibration coverage 
 verify: $(VENV)/.ready .peers/.ready  ## peers, calibration, kill tests, pages in a browser (45 minutes at most)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m verify $(SINGLE)
 	$(BIN)/pytest -m verify tests $(SINGLE:%=--ignore=%)
+
+verdicts: $(VENV)/.ready  ## run every study again, not only those whose turn it is in `make verify` (an hour of CPU)
+	STUDIES=all $(BIN)/pytest -m verify tests/verify/test_study_verdicts.py
 
 bench: $(VENV)/.ready .peers/.ready  ## side by side with the peers; writes benchmarks/results.json and the README's numbers
 	$(BIN)/python benchmarks/run.py

@@ -1,7 +1,13 @@
-"""Every study, run at quick, gives the verdict that the repository records and the README states."""
+"""Every study, run at quick, gives the verdict that the repository records and the README states.
+
+All of them anew would take longer than ``make verify`` may, and longer with each study: the cheap ones are run every
+time, of the costly ones a third, by turn of the day. ``make verdicts`` runs all.
+"""
 
 from __future__ import annotations
 
+import datetime
+import os
 import re
 from pathlib import Path
 
@@ -18,6 +24,26 @@ LINE = r"^\| `([a-z-]+)` \| (.*) \| (reproduced|not reproduced|inconclusive) \|$
 RECORDS = {name: found.record for name, found in read_records(records_folder()).items()}
 #: The first twelve were promised in forty minutes.
 CPU_SECONDS_EACH = 40 * 60 / 12
+#: A study that takes more is costly, and its turn comes every third day.
+CHEAP, TURNS = 120, 3
+
+
+def due(day: int) -> list[str]:
+    """Return the studies to run on a day, counted from any beginning."""
+    costly = sorted(name for name, record in RECORDS.items() if record["cost"]["cpu_seconds"] > CHEAP)
+    waiting = [name for place, name in enumerate(costly) if (place - day) % TURNS]
+    return sorted(set(RECORDS) - set(waiting))
+
+
+def today() -> list[str]:
+    all_of_them = os.environ.get("STUDIES") == "all"
+    return sorted(RECORDS) if all_of_them else due(datetime.datetime.now(datetime.UTC).toordinal())
+
+
+def test_each_study_has_its_turn() -> None:
+    turns = [due(day) for day in range(TURNS)]
+    assert set().union(*turns) == set(RECORDS)
+    assert all(len(turn) < len(RECORDS) for turn in turns)
 
 
 def test_the_readme_states_the_recorded_claims_and_verdicts() -> None:
@@ -32,7 +58,7 @@ def test_every_study_is_recorded_and_takes_no_more_than_its_share_of_cpu() -> No
     assert sum(costs) < CPU_SECONDS_EACH * len(RECORDS)
 
 
-@pytest.mark.parametrize("study", sorted(RECORDS))
+@pytest.mark.parametrize("study", today())
 def test_the_verdict_is_as_recorded(study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPSCOPE_HOME", str(tmp_path))
     record = run_study(study).record
