@@ -65,6 +65,41 @@ def test_gram_is_that_of_dense_jacobians(model: nn.Module, shape: tuple[int, ...
     assert [each.reason for each in full.left_out] == ["the samples after the first 6"]
 
 
+def test_directions_give_the_kernel_in_the_mean_with_its_error() -> None:
+    model, x = mlp(classes=12), noise(6, 4)
+    subject, expected = Subject(model, [(x, None)]), np.einsum("ijaa->ij", dense(model, x).numpy())
+    found = [
+        kernel(subject, outputs="trace", directions=16, generator=torch.Generator().manual_seed(seed))
+        for seed in range(60)
+    ]
+    grams = np.array([each.gram for each in found])
+    # The mean of 60 draws, at most four of their standard errors away: 21 numbers, 1.3e-3 to fail by chance.
+    errors = grams.std(axis=0, ddof=1) / np.sqrt(len(found))
+    assert (np.abs(grams.mean(axis=0) - expected) < 4 * errors).all()
+    # The bound of the docstring on the scatter of an entry.
+    norms = np.sqrt(np.diag(expected))
+    assert (grams.std(axis=0) < 1.3 * np.sqrt(2 / 16) * np.outer(norms, norms)).all()
+    # Each reading's own error is the scatter of the readings: 1/√(2·60) of either is 9 %, three of them.
+    own = np.sqrt(np.mean([each.trace_stderr**2 for each in found]))
+    assert own == pytest.approx(np.std([each.trace for each in found], ddof=1), rel=0.3)
+    assert found[0].trace == pytest.approx(found[0].gram.trace(), rel=1e-6)
+    assert (found[0].n_outputs, found[0].n_directions) == (12, 16)
+    assert "16 random directions" in found[0].left_out[-1].reason
+    assert kernel(subject, outputs="trace").trace_stderr == 0
+    # The same seed gives the same directions, so that two networks are seen along the same ones.
+    again = kernel(subject, outputs="trace", directions=16, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_array_equal(again.gram, grams[0])
+
+
+def test_directions_are_the_same_for_all_samples_and_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = Subject(cnn().eval(), [(noise(7, 1, 8, 8), None)])
+    expected = kernel(subject, outputs="trace", directions=5).gram
+    assert np.linalg.eigvalsh(expected).min() > -1e-12 * expected.max()
+    monkeypatch.setattr(_kernel_gram, "BLOCK_BYTES", 2**12)
+    monkeypatch.setattr(_kernel_gram, "_ROWS", 10)
+    np.testing.assert_allclose(kernel(subject, outputs="trace", directions=5).gram, expected, rtol=1e-10)
+
+
 def test_shares_of_layers_are_those_of_the_trace() -> None:
     model, x = mlp(), noise(9, 4)
     whole = kernel(Subject(model, [(x, None)]))
@@ -255,6 +290,9 @@ def test_wrong_arguments_and_too_large_kernels_are_refused(monkeypatch: pytest.M
         kernel(subject, samples=0)
     with pytest.raises(UsageError, match=r"(?s)unknown outputs: sum.*trace"):
         kernel(subject, outputs="sum")
+    for wrong in ({"outputs": "full", "directions": 9}, {"outputs": "trace", "directions": 1}):
+        with pytest.raises(UsageError, match=r'(?s)random directions.*outputs="trace"'):
+            kernel(subject, **wrong)
     monkeypatch.setattr(_kernel_gram, "MOST_VALUES", 6 * 6)
     kernel(subject, outputs="trace")
     with pytest.raises(MeasurementError, match=r'(?s)324 values.*outputs="trace"'):

@@ -34,7 +34,8 @@ def mlp(activation: Callable[[], nn.Module] = nn.ReLU, depth: int = 3, width: in
 
 
 def examined(model: nn.Module) -> Examination:
-    return deepscope.examine(Subject(model, load("digits").test.batches(128), functional.cross_entropy))
+    subject = Subject(model, load("digits").test.batches(128), functional.cross_entropy)
+    return deepscope.examine(subject, budget="quick")
 
 
 def found(examination: Examination, severity: str) -> dict[str, str]:
@@ -138,7 +139,7 @@ def test_a_model_that_ignores_its_tokens() -> None:
     torch.manual_seed(0)
     ids = torch.randint(20, (40, 12))
     loss = lambda logits, targets: functional.cross_entropy(logits.flatten(0, 1), targets.flatten())  # noqa: E731
-    problems = found(deepscope.examine(Subject(Deaf(), [(ids, ids)], loss)), "problem")
+    problems = found(deepscope.examine(Subject(Deaf(), [(ids, ids)], loss), budget="quick"), "problem")
     assert any("constant" in message for message in problems.values())
 
 

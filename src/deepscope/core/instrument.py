@@ -11,6 +11,9 @@ from deepscope.core.reading import Reading
 
 #: How much effort ``examine`` may spend: fewer samples, or all of them.
 BUDGETS = ("quick", "standard", "deep")
+#: Floating-point operations that one instrument may take, by budget. A core does some 2e10 in a second: a few seconds,
+#: a minute, half an hour.
+OPERATIONS: Mapping[str, float] = {"quick": 1e11, "standard": 1e12, "deep": 4e13}
 
 
 class Needs(Flag):
@@ -95,6 +98,9 @@ class Instrument:
         Key of the reference it follows.
     efforts
         Keyword arguments of ``measure`` by budget.
+    fit
+        ``fit(subject, effort, operations)``: the effort, less what would take more operations than these on a network
+        as large as the subject. It counts on one sample and does not time, so that it is the same on every machine.
     per_weight
         The instrument as a step per tensor and a step that gathers, where it is one.
     expected_cost
@@ -116,12 +122,16 @@ class Instrument:
     how_to_read: str
     source: str
     efforts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    fit: Callable[[Any, Mapping[str, Any], float], Mapping[str, Any]] | None = None
     per_weight: PerWeight | None = None
     expected_cost: Callable[..., str] | None = None
     rows: tuple[str, ...] = ()
     pinned_by: str = ""
     known: tuple[Known, ...] = ()
 
-    def effort(self, budget: str) -> Mapping[str, Any]:
-        """Keyword arguments for a budget."""
-        return self.efforts.get(budget, {})
+    def effort(self, budget: str, subject: Any = None) -> Mapping[str, Any]:
+        """Keyword arguments for a budget; for a subject, what its size allows of them."""
+        effort = self.efforts.get(budget, {})
+        if subject is None or self.fit is None or budget not in self.efforts:
+            return effort
+        return self.fit(subject, effort, OPERATIONS[budget])

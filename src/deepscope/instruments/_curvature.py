@@ -8,12 +8,13 @@ from typing import Literal, get_args
 import torch
 
 from deepscope.core import Instrument, MeasurementError, Needs, Stopwatch, UsageError, first_line
+from deepscope.instruments._affordable import Keywords, affordable
 from deepscope.instruments._curvature_known import KNOWN
 from deepscope.instruments._curvature_loss import is_out_of_memory
 from deepscope.instruments._curvature_pieces import fewer_samples
 from deepscope.instruments._curvature_reading import Curvature
 from deepscope.instruments._curvature_run import Effort, Run
-from deepscope.subject import Subject, without_fused_kernels
+from deepscope.subject import Subject, forward_work, without_fused_kernels
 
 __all__ = ["CURVATURE", "Curvature", "curvature"]
 
@@ -79,7 +80,7 @@ def curvature(
     dtype
         torch.float64 to compute in double precision; as the weights are unless given, float32 at least.
     max_samples
-        Whole batches are used until so many samples have been seen; None for all.
+        The first so many samples are used; None for all.
     generator
         For all random vectors; its initial seed also seeds what is random in the model.
 
@@ -198,6 +199,32 @@ def _check(kind: str, top: int, bottom: int, n_probes: int, n_steps: int, trace_
         )
 
 
+#: Products that the ends of the spectrum take, of the whole matrix and of one layer's block.
+_FOR_THE_ENDS, _FOR_A_LAYER = 30, 10
+#: Gradients that a product takes; that of one layer alone takes half as much.
+_GRADIENTS = 1.4
+
+
+def _fit(subject: Subject, effort: Keywords, operations: float) -> Keywords:
+    work, n_layers = 3 * forward_work(subject).operations, len(subject.layers())
+    bare = {**effort, "per_layer": False, "sharp": False}
+    least = {**bare, "density": False, "trace_products": min(8, effort.get("trace_products", 32))}
+
+    def price(effort: Keywords) -> float:
+        products = _products(**effort) + effort.get("trace_products", 32)
+        if effort.get("per_layer", True):
+            products += n_layers * _FOR_A_LAYER / 2
+        # Sharpness takes gradients, and rescaling all of it again.
+        again = _FOR_THE_ENDS * _GRADIENTS + 30 if effort.get("sharp", True) else 0
+        return float(work * (_GRADIENTS * products + again))
+
+    return affordable([effort, bare, least], "max_samples", price, operations)
+
+
+def _products(density: bool = True, n_probes: int = 4, n_steps: int = 20, **_: object) -> int:
+    return _FOR_THE_ENDS + (n_probes * n_steps if density else 0)
+
+
 def _expected_cost(
     subject: Subject,
     *,
@@ -208,10 +235,10 @@ def _expected_cost(
     per_layer: bool = True,
     **_: object,
 ) -> str:
-    products = 30 + (n_probes * n_steps if density else 0)
-    layers = f", and some 10 for each of {len(subject.layers())} layers alone" if per_layer else ""
+    products = _products(density, n_probes, n_steps)
+    layers = f", and some {_FOR_A_LAYER} for each of {len(subject.layers())} layers alone" if per_layer else ""
     samples = "all samples" if max_samples is None else f"up to {max_samples:,} samples"
-    return f"some {products} products of the Hessian, each as long as 1.3 gradients over {samples}{layers}"
+    return f"some {products} products of the Hessian, each as long as {_GRADIENTS} gradients over {samples}{layers}"
 
 
 CURVATURE = Instrument(
@@ -238,6 +265,7 @@ CURVATURE = Instrument(
     ),
     source="ghorbani2019investigation",
     expected_cost=_expected_cost,
+    fit=_fit,
     efforts={
         "quick": {"top": 5, "density": False, "per_layer": False, "sharp": False, "max_samples": 256},
         "standard": {"top": 10, "n_probes": 4, "n_steps": 20, "max_samples": 1024},

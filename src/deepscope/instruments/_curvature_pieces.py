@@ -9,7 +9,7 @@ from torch import Tensor
 
 from deepscope.core import MeasurementError
 from deepscope.instruments._curvature_loss import MeanLoss, Piece
-from deepscope.subject import Batch, Subject, joined, part_of, tensors_in
+from deepscope.subject import Batch, FirstSamples, Subject, joined, part_of, tensors_in
 
 #: What a piece's graph may hold. Products over a multilayer perceptron and a convolutional network took least time with
 #: 2 to 10 MB: more leaves the processor's caches, less is spent on the overhead of calls and on adding up gradients.
@@ -29,6 +29,8 @@ class Pieces:
         In the order of the data; without those that have no terms.
     n_samples, n_batches
         What was read.
+    is_cut
+        Whether the last batch has more samples.
     separable
         Whether the loss of a batch is the mean over its samples, as was found by computing it both ways.
     """
@@ -36,6 +38,7 @@ class Pieces:
     pieces: tuple[Piece, ...]
     n_samples: int
     n_batches: int
+    is_cut: bool
     separable: bool
 
 
@@ -49,7 +52,7 @@ def gather(
     subject, loss
         What is measured. Whether the forward pass is random is noted in ``loss``.
     max_samples
-        Whole batches are read until so many samples have been seen; None for all.
+        The first so many samples are read; None for all.
     most
         Most samples in a piece; None for as many as stay in cache.
     whole
@@ -61,7 +64,7 @@ def gather(
         The loss is a sum over samples rather than a mean, the forward pass is not repeatable even when seeded, or no
         batch has any terms.
     """
-    read = _read(subject, max_samples)
+    read, is_cut = _read(subject, max_samples, whole=whole)
     if not read:
         raise MeasurementError("the loss has no terms in this data", where=subject.name, todo="Look at count=….")
     tensors = loss.split(loss.point)
@@ -79,16 +82,16 @@ def gather(
         pieces = _joined([part for piece in read for part in cut(subject, piece, size)], size)
     total = sum(piece.batch.count for piece in pieces)
     weighted = tuple(replace(piece, weight=piece.batch.count / total) for piece in pieces)
-    return Pieces(weighted, sum(piece.batch.n_samples for piece in read), len(read), separable)
+    return Pieces(weighted, sum(piece.batch.n_samples for piece in read), len(read), is_cut, separable)
 
 
-def _read(subject: Subject, max_samples: int | None) -> list[Piece]:
-    read, seen = [], 0
-    for number, batch in enumerate(subject.batches(max_samples)):
+def _read(subject: Subject, max_samples: int | None, *, whole: bool) -> tuple[list[Piece], bool]:
+    read, seen, first = [], 0, FirstSamples(subject, max_samples)
+    for number, batch in enumerate(subject.batches(max_samples) if whole else first):
         if batch.count:
             read.append(Piece(batch, number, seen))
         seen += batch.n_samples
-    return read
+    return read, first.is_cut
 
 
 def fewer_samples(subject: Subject, most: int | None) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ from deepscope.instruments._curvature_sharpness import Sharpness, sharpness, val
 from deepscope.instruments._curvature_spectrum import ROUNDING, Spectrum, dense_of, spectrum_of
 from deepscope.instruments._curvature_trace import exact_traces
 from deepscope.linalg import LinearOperator, block_lanczos, hutchinson_blocks
-from deepscope.subject import Subject
+from deepscope.subject import Subject, n_batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,10 +258,8 @@ class Run:
             out.append(LeftOut("layers' eigenvalues", "not asked for"))
         if not effort.sharp:
             out.append(LeftOut("sharpness", "not asked for"))
-        if isinstance(self.subject.data, Sized) and len(self.subject.data) > self.data.n_batches:
-            out.append(
-                LeftOut("data", f"the batches after the first {self.data.n_batches} ({self.data.n_samples} samples)")
-            )
+        if self.data.is_cut or (n_batches(self.subject.data) or 0) > self.data.n_batches:
+            out.append(LeftOut("data", f"the samples after the first {self.data.n_samples}"))
         return tuple(out)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import DeepscopeError, Instrument, LeftOut, MeasurementError, Needs, Stopwatch, first_line
+from deepscope.instruments._affordable import Keywords, affordable
 from deepscope.instruments._health_gradients import MeanGradient
 from deepscope.instruments._health_known import KNOWN
 from deepscope.instruments._health_profile import depth_profile
@@ -17,7 +18,7 @@ from deepscope.instruments._health_reading import Health
 from deepscope.instruments._health_row import LayerHealth, layer_health
 from deepscope.instruments._health_statistics import LayerStatistics, SampleRange, UnitRange, Variation
 from deepscope.instruments._refusal import refusal
-from deepscope.subject import Batch, LayerOutput, Subject, Watch, is_layer, is_opaque, watch_layers
+from deepscope.subject import Batch, LayerOutput, Subject, Watch, forward_work, is_layer, is_opaque, watch_layers
 
 __all__ = ["HEALTH", "Health", "health"]
 
@@ -314,6 +315,12 @@ def _expected_cost(subject: Subject, *, max_samples: int | None = 2048) -> str:
     return f"{passes} over {'all samples' if max_samples is None else f'up to {max_samples:,} samples'}"
 
 
+def _fit(subject: Subject, effort: Keywords, operations: float) -> Keywords:
+    # A gradient takes as much as three forward passes.
+    passes = 1 if subject.loss is None else 3
+    return affordable([effort], "max_samples", lambda _: passes * forward_work(subject).operations, operations)
+
+
 HEALTH = Instrument(
     name="health",
     title="Activations and gradients",
@@ -340,6 +347,7 @@ HEALTH = Instrument(
     ),
     source="glorot2010understanding",
     expected_cost=_expected_cost,
+    fit=_fit,
     efforts={"quick": {"max_samples": 256}, "standard": {"max_samples": 2048}, "deep": {"max_samples": None}},
     rows=("relu",),
     pinned_by="tests/instruments/test_health.py::test_sigmoid_layers_lose_the_gradient_and_relu_layers_keep_it",

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from deepscope.core import Instrument, LeftOut, Needs, Stopwatch, UsageError, nearest
+from deepscope.core import Instrument, LeftOut, Needs, Stopwatch, UsageError, derive_seed, nearest
+from deepscope.instruments._affordable import Keywords, affordable
 from deepscope.instruments._kernel_gram import Samples, TangentGram, samples_of, tangent_gram
 from deepscope.instruments._kernel_known import KNOWN
 from deepscope.instruments._kernel_labels import labels_of
 from deepscope.instruments._kernel_reading import Kernel, KernelDrift, LayerKernel
 from deepscope.instruments._kernel_regression import regress
 from deepscope.linalg import kernel_alignment
-from deepscope.subject import PerSampleGradients, Subject, layer_of, per_sample_gradients
+from deepscope.subject import PerSampleGradients, Subject, forward_work, layer_of, per_sample_gradients
 
 __all__ = ["KERNEL", "Kernel", "KernelDrift", "kernel"]
 
 OUTPUTS = ("full", "trace")
+#: More outputs than these are not measured one by one in an examination, but in so many random directions.
+_MANY_OUTPUTS, _DIRECTIONS = 256, 64
 
 
 def kernel(
-    subject: Subject, samples: int = 256, outputs: str = "full", *, generator: torch.Generator | None = None
+    subject: Subject,
+    samples: int = 256,
+    outputs: str = "full",
+    *,
+    directions: int | None = None,
+    generator: torch.Generator | None = None,
 ) -> Kernel:
     """Measure the empirical neural tangent kernel over the first samples of the data.
 
@@ -43,8 +53,14 @@ def kernel(
         How many samples, n, the first of the data.
     outputs
         ``"full"``: all c × c products of outputs; ``"trace"``: summed over a = b.
+    directions
+        Estimate the kernel summed over outputs from so many random directions of outputs, where all of them are too
+        many: k products of the outputs with random signs, the same for every sample, over √k. Its expectation is the
+        kernel; an entry scatters by at most √(2/k) of ‖J_i‖·‖J_j‖, J the Jacobians, and much less where many outputs
+        share in it. Exact, from every output, unless given.
     generator
-        Its initial seed seeds what is random in the model's evaluation mode, and the permutations of labels.
+        Its initial seed seeds the directions, what is random in the model's evaluation mode, and the permutations of
+        labels.
 
     Returns
     -------
@@ -54,7 +70,7 @@ def kernel(
     Raises
     ------
     UsageError
-        ``samples`` is not positive, or ``outputs`` is unknown.
+        ``samples`` or ``directions`` are too few, ``outputs`` is unknown, or directions are asked of the full kernel.
     MeasurementError
         There is no model, no data or nothing to train; the outputs are not one tensor with a row per sample, are too
         many, not finite, random, or dependent on the other samples of a batch.
@@ -64,7 +80,7 @@ def kernel(
     The model runs in evaluation mode. Half precision is widened to float32 once gradients are known. The spectrum, the
     alignment with the labels and the regression are of the kernel summed over outputs, [n, n]; ``eigenvalues`` and
     ``effective_rank`` of the matrix as asked for.
-    Cost: a forward pass and c backward passes over the samples, without weight gradients, then n²·c multiplications
+    Cost: a forward pass and c backward passes (one per direction), without weight gradients, then n²·c multiplications
     per unit of a linear layer and half of n²·c² per weight of a convolution. Memory: the result, and two blocks of
     samples' layer inputs and output gradients of at most 1 GiB each; if n samples take more, passes are repeated.
     Sources: ``jacot2018neural``, ``novak2022fast``, ``cortes2012algorithms``.
@@ -80,24 +96,36 @@ def kernel(
         raise UsageError(f"samples must be at least 1, not {samples}", where="kernel")
     if outputs not in OUTPUTS:
         raise UsageError("unknown outputs", where=outputs, todo=nearest(outputs, OUTPUTS))
+    if directions is not None and (outputs != "trace" or directions < 2):
+        raise UsageError(
+            "random directions estimate the kernel summed over outputs, and its error from two of them on",
+            where=f"outputs={outputs!r}, directions={directions}",
+            todo='Give outputs="trace" and more directions, or leave directions out.',
+        )
     seed = generator.initial_seed() if generator is not None else 0
+    signs = partial(_signs, k=directions, seed=seed, device=subject.device) if directions is not None else None
     stopwatch = Stopwatch()
     with stopwatch, subject.undisturbed(seed=seed), per_sample_gradients(subject) as gradients:
         chosen = samples_of(subject, samples)
-        found = tangent_gram(gradients, chosen.pieces, trace=outputs == "trace")
+        found = tangent_gram(gradients, chosen.pieces, trace=outputs == "trace", signs=signs)
         stopwatch.count(forward=found.forward, backward=found.backward)
     with stopwatch:
-        made = _reading(found, chosen.targets, outputs, seed)
+        made = _reading(found, chosen.targets, outputs, directions, seed)
     return Kernel(
         subject=subject.name,
-        left_out=tuple(_left_out(subject, gradients, chosen)),
+        left_out=tuple(_left_out(subject, gradients, chosen, directions)),
         cost=stopwatch.cost,
         layers=_layers(subject, gradients, found.traces),
         **made,
     )
 
 
-def _reading(found: TangentGram, targets: list[Any], outputs: str, seed: int) -> dict[str, Any]:
+def _signs(c: int, *, k: int, seed: int, device: torch.device) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(derive_seed(seed, "directions"))
+    return (torch.randint(0, 2, (k, c), generator=generator, dtype=torch.int8) * 2 - 1).to(device)
+
+
+def _reading(found: TangentGram, targets: list[Any], outputs: str, directions: int | None, seed: int) -> dict[str, Any]:
     """Draw from a Gram matrix everything that a reading holds of it."""
     n, c = found.outputs.shape
     full = outputs == "full"
@@ -121,7 +149,9 @@ def _reading(found: TangentGram, targets: list[Any], outputs: str, seed: int) ->
         "gram": gram,
         "n_samples": n,
         "n_outputs": c,
+        "n_directions": directions,
         "trace": trace,
+        "trace_stderr": _scatter(found.by_direction) if directions is not None else 0.0,
         "spectrum": np.ascontiguousarray(values[::-1]),
         "label_shares": np.ascontiguousarray(shares),
         "constant_share": float(summed.sum() / (n * trace)) if trace > 0 else None,
@@ -129,6 +159,11 @@ def _reading(found: TangentGram, targets: list[Any], outputs: str, seed: int) ->
         "regression": regression,
         "labels_status": status or "ok",
     }
+
+
+def _scatter(by_direction: torch.Tensor) -> float:
+    """Return the standard error of a sum of k alike and independent numbers."""
+    return float(by_direction.std()) * math.sqrt(len(by_direction))
 
 
 def _layers(subject: Subject, gradients: PerSampleGradients, traces: Mapping[str, float]) -> tuple[LayerKernel, ...]:
@@ -154,7 +189,9 @@ def _kind(subject: Subject, layer: str) -> str:
     return type(modules.get(layer, subject.model)).__name__
 
 
-def _left_out(subject: Subject, gradients: PerSampleGradients, chosen: Samples) -> Iterator[LeftOut]:
+def _left_out(
+    subject: Subject, gradients: PerSampleGradients, chosen: Samples, directions: int | None
+) -> Iterator[LeftOut]:
     model = subject.model
     assert model is not None
     for name, parameter in model.named_parameters():
@@ -162,12 +199,32 @@ def _left_out(subject: Subject, gradients: PerSampleGradients, chosen: Samples) 
             frozen = not parameter.requires_grad
             yield LeftOut(name, "frozen (requires_grad=False)" if frozen else "not floating-point")
     yield from subject.left_out
+    if directions is not None:
+        yield LeftOut("outputs", f"estimated from {directions:,} random directions of the outputs")
     if chosen.more:
         yield LeftOut("data", f"the samples after the first {chosen.n}")
 
 
-def _expected_cost(subject: Subject, *, samples: int = 256, outputs: str = "full") -> str:
-    return f"a backward pass per output over up to {samples:,} samples, {outputs}"
+def _fit(subject: Subject, effort: Keywords, operations: float) -> Keywords:
+    work = forward_work(subject)
+    exact = work.outputs <= _MANY_OUTPUTS
+    k = work.outputs if exact else _DIRECTIONS
+    # A backward pass without weight gradients takes as much as a forward pass. Products of n samples' Jacobians take n
+    # times as much for every sample; those of a linear layer come from factors, for next to nothing.
+    of_products = k * sum(weight.count for weight in subject.weights() if len(weight.shape) > 2)
+    passes = (1 + 2 * k) * work.operations
+    most = (math.sqrt(passes**2 + 4 * of_products * operations) - passes) / (2 * of_products) if of_products else None
+    price = passes if most is None else operations / most
+    asked = {**effort, "outputs": "trace", **({} if exact else {"directions": _DIRECTIONS})}
+    return affordable([asked], "samples", lambda _: price, operations)
+
+
+def _expected_cost(
+    subject: Subject, *, samples: int = 256, outputs: str = "full", directions: int | None = None
+) -> str:
+    del subject
+    passes = "a backward pass per output" if directions is None else f"backward passes in {directions} directions"
+    return f"{passes} over up to {samples:,} samples, {outputs}"
 
 
 KERNEL = Instrument(
@@ -192,6 +249,7 @@ KERNEL = Instrument(
     ),
     source="jacot2018neural",
     expected_cost=_expected_cost,
+    fit=_fit,
     efforts={
         "quick": {"samples": 64, "outputs": "trace"},
         "standard": {"samples": 256, "outputs": "trace"},

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deepscope.core import MeasurementError
 from deepscope.linalg import DenseGradients, Factors, factor_gram, joined_factors, squared_norms
-from deepscope.subject import PerSampleGradients, Subject, in_chunks, joined, n_batches, take_samples
+from deepscope.subject import PerSampleGradients, SampleGradients, Subject, in_chunks, joined, n_batches, take_samples
 
 #: Rows of the Jacobian, samples times outputs, for which one backward pass is made: what stays in a processor's cache.
 _ROWS = 512
@@ -21,6 +21,9 @@ BLOCK_BYTES = 2**30
 MOST_OUTPUTS = 4096
 #: Most values of a Gram matrix: 2 GiB in single precision.
 MOST_VALUES = 2**29
+
+#: Makes k vectors of random signs for so many outputs, [k, c].
+Signs = Callable[[int], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +51,16 @@ class TangentGram:
         [n, c], what the network put out.
     traces
         Σ ‖∂f/∂θ‖² over samples and outputs, by parameter; 0 for one on which no output depends.
+    by_direction
+        [k], the same over all parameters, of each output or direction.
     forward, backward
         Passes over chunks that were made.
     """
 
     gram: Tensor
     outputs: Tensor
-    traces: dict[str, float] = field(default_factory=dict)
+    traces: dict[str, float]
+    by_direction: Tensor
     forward: int = 0
     backward: int = 0
 
@@ -108,15 +114,20 @@ def samples_of(subject: Subject, samples: int) -> Samples:
     return Samples(tuple(pieces), targets, seen, cut or (further is not None and further > len(lengths)))
 
 
-def tangent_gram(gradients: PerSampleGradients, pieces: Sequence[Piece], *, trace: bool) -> TangentGram:
+def tangent_gram(
+    gradients: PerSampleGradients, pieces: Sequence[Piece], *, trace: bool, signs: Signs | None = None
+) -> TangentGram:
     """Compute the Gram matrix block by block of samples; what does not fit into memory is computed anew.
+
+    With ``signs`` the outputs are replaced by their products with k random vectors, the same for all samples, and the
+    kernel is the mean over these: that summed over outputs, in expectation.
 
     Raises
     ------
     MeasurementError
         The number of outputs changes from batch to batch or is too large, or a gradient is not finite.
     """
-    made = _Gram(gradients, trace=trace)
+    made = _Gram(gradients, trace=trace, signs=signs)
     blocks = made.blocks(pieces)
     for index, piece in enumerate(blocks):
         mine = made.pass_over(piece, made.starts[index])
@@ -129,29 +140,40 @@ def tangent_gram(gradients: PerSampleGradients, pieces: Sequence[Piece], *, trac
 class _Gram:
     """What has been computed of a Gram matrix."""
 
-    def __init__(self, gradients: PerSampleGradients, *, trace: bool) -> None:
-        self.gradients, self.trace = gradients, trace
+    def __init__(self, gradients: PerSampleGradients, *, trace: bool, signs: Signs | None) -> None:
+        self.gradients, self.trace, self.signs = gradients, trace, signs
+        self.directions: Tensor | None = None
         self.starts: list[int] = []
-        self.n = self.c = 0
+        self.n = self.c = self.k = 0
         self.traces = dict.fromkeys(gradients.parameters, 0.0)
         self.gram: Tensor | None = None
         self.outputs: list[Tensor] = []
         self.passes = 0
 
+    @property
+    def drawn(self) -> int:
+        """Directions over which the kernel is a mean; 1 where it is the sum over outputs."""
+        return 1 if self.directions is None else len(self.directions)
+
     def blocks(self, pieces: Sequence[Piece]) -> list[Piece]:
         """Cut pieces into blocks whose factors fit into memory, as the first samples tell."""
         first = pieces[0].take(slice(0, 1))
-        probe = self.gradients.of_outputs(first.inputs, 1)
+        if self.signs is not None:
+            outputs = self.gradients.subject.predict(first.inputs)
+            n_outputs = outputs.numel() if isinstance(outputs, Tensor) else 0
+            self.directions = self.signs(n_outputs).to(outputs.dtype) if n_outputs else None
+        probe = self._gradients_of(first)
         assert probe.outputs is not None
         self.c = probe.outputs.shape[1]
-        if self.c > MOST_OUTPUTS:
+        self.k = self.c if self.directions is None else len(self.directions)
+        if self.k > MOST_OUTPUTS:
             raise MeasurementError(
                 f"each sample has {self.c:,} outputs, more than {MOST_OUTPUTS:,}",
                 where=self.gradients.subject.name,
-                todo="Give forward=… that returns fewer outputs per sample: some classes, or the last position.",
+                todo='Give outputs="trace" and directions=64, or forward=… that returns fewer outputs per sample.',
             )
         n = sum(piece.n for piece in pieces)
-        size = n**2 * (1 if self.trace else self.c**2)
+        size = n**2 * (1 if self.trace else self.k**2)
         if size > MOST_VALUES:
             raise MeasurementError(
                 f"the kernel of {n:,} samples and {self.c:,} outputs has {size:,} values",
@@ -163,18 +185,19 @@ class _Gram:
         for piece in cut:
             self.starts.append(self.n)
             self.n += piece.n
+        self.by_direction = torch.zeros(self.k, dtype=torch.float64)
         return cut
 
     def pass_over(self, piece: Piece, start: int) -> _Block:
         """Return the factors of a block."""
-        step = max(1, _ROWS // self.c)
+        step = max(1, _ROWS // self.k)
         parts = list(in_chunks(piece.n, step, lambda samples: self._of(piece.take(samples))))
         self.passes += len(parts)
         factors = _joined([each for each, _ in parts], [len(outputs) for _, outputs in parts])
         return _Block(start, start + piece.n, factors, torch.cat([outputs for _, outputs in parts]))
 
     def _of(self, piece: Piece) -> tuple[dict[str, Factors], Tensor]:
-        found = self.gradients.of_outputs(piece.inputs, piece.n)
+        found = self._gradients_of(piece)
         assert found.outputs is not None
         if found.outputs.shape[1] != self.c:
             raise MeasurementError(
@@ -184,17 +207,27 @@ class _Gram:
             )
         return dict(found.factors), found.outputs
 
+    def _gradients_of(self, piece: Piece) -> SampleGradients:
+        if self.directions is None:
+            return self.gradients.of_outputs(piece.inputs, piece.n)
+        everywhere = self.directions[:, None].expand(-1, piece.n, -1)
+        return self.gradients.of_outputs(piece.inputs, piece.n, everywhere)
+
     def add(self, one: _Block, other: _Block) -> None:
         """Add the products of two blocks, in both places where they stand."""
         if one is other:
             self.outputs.append(one.outputs)
             for name, factors in one.factors.items():
-                self.traces[name] += float(squared_norms(factors).sum(dtype=torch.float64))
+                norms = squared_norms(factors).sum(0, dtype=torch.float64).cpu() / self.drawn
+                self.traces[name] += float(norms.sum())
+                self.by_direction += norms
         common = [name for name in one.factors if name in other.factors]
         theirs = None if one is other else [other.factors[name] for name in common]
         tile = factor_gram([one.factors[name] for name in common], theirs, trace=self.trace) if common else None
+        if tile is not None and self.drawn > 1:
+            tile /= self.drawn
         if self.gram is None:
-            shape = (self.n, self.n) if self.trace else (self.c, self.n, self.c, self.n)
+            shape = (self.n, self.n) if self.trace else (self.k, self.n, self.k, self.n)
             if tile is not None and tile.shape == shape:
                 self.gram = tile
                 return
@@ -214,7 +247,7 @@ class _Gram:
         assert self.gram is not None
         outputs = torch.cat(self.outputs)
         _refuse_nonfinite(self.gram, outputs, self.gradients.subject, trace=self.trace)
-        return TangentGram(self.gram, outputs, self.traces, self.passes + 1, self.c * self.passes)
+        return TangentGram(self.gram, outputs, self.traces, self.by_direction, self.passes + 1, self.k * self.passes)
 
 
 def _joined(parts: Sequence[dict[str, Factors]], sizes: Sequence[int]) -> dict[str, Factors]:

@@ -78,8 +78,10 @@ class Kernel(Reading):
         [n, n, c, c], ⟨∂f_a(x_i)/∂θ, ∂f_b(x_j)/∂θ⟩, or [n, n], summed over a = b; the first n samples in data order.
     n_samples, n_outputs
         n and c.
-    trace
-        Σ ‖∂f_a(x_i)/∂θ‖² over samples and outputs.
+    n_directions
+        Random directions of outputs from which the kernel was estimated; None where it is exact.
+    trace, trace_stderr
+        Σ ‖∂f_a(x_i)/∂θ‖² over samples and outputs, and its standard error over directions, 0 where it is exact.
     spectrum
         [n], the eigenvalues of the kernel summed over outputs, descending.
     label_shares
@@ -100,7 +102,9 @@ class Kernel(Reading):
     gram: NDArray[np.float64]
     n_samples: int
     n_outputs: int
+    n_directions: int | None
     trace: float
+    trace_stderr: float
     spectrum: NDArray[np.float64]
     label_shares: NDArray[np.float64]
     constant_share: float | None
@@ -190,7 +194,8 @@ class Kernel(Reading):
     def summary(self) -> str:
         """One sentence with the main numbers."""
         rank = rank_of(self.spectrum)
-        words = f"{self.n_samples} samples, {self.n_outputs} outputs"
+        words = f"{self.n_samples} samples, {self.n_outputs:,} outputs"
+        words += f" in {self.n_directions} random directions" if self.n_directions is not None else ""
         words += f"; effective rank {rank:.3g} of {self.n_samples}" if rank is not None else "; the kernel is zero"
         if self.label_alignment is not None:
             words += f"; alignment with the labels {self.label_alignment.value:.3g}"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from deepscope.core import Instrument, LeftOut, Needs, Stopwatch, UsageError, derive_seed
+from deepscope.instruments._affordable import Keywords, affordable
 from deepscope.instruments._batch_statistics import has_batch_norm
 from deepscope.instruments._landscape_directions import (
     BiasesAndNorms,
@@ -27,7 +28,7 @@ from deepscope.instruments._paired import paired_interval, standard_error
 from deepscope.instruments._parameter_points import Affine, Listed
 from deepscope.instruments._parameter_space import Network, ParameterSpace, Tensors, buffers_of, named, tensors_of
 from deepscope.instruments._point_losses import PointLosses
-from deepscope.subject import Subject
+from deepscope.subject import Subject, forward_work
 
 __all__ = ["LANDSCAPE", "Landscape", "landscape"]
 
@@ -97,7 +98,7 @@ def landscape(
         Run in training mode (dropout on, batch statistics), every point with the same random numbers. Otherwise the
         network runs in evaluation mode, whatever mode it is in.
     max_samples
-        Whole batches are run until so many samples have been seen; None for all data.
+        The first so many samples are run; None for all data.
     dtype
         Parameters, buffers and data are cast to it. Unless given, the network's own, or float32 for half precision,
         in which the steps of a grid would be lost.
@@ -167,9 +168,10 @@ def landscape(
         layers = layer_steps(subject, space, plane, evaluate, centre if alone else None)
     shape = (points,) * len(plane.directions)
     missing = int(np.isnan(losses).sum())
+    further = [LeftOut("data", f"the samples after the first {n_samples}")] if evaluate.has_more else []
     return Landscape(
         subject=subject.name,
-        left_out=(*space.left_out, *evaluate.left_out, *_unmoved(space, plane, kind)),
+        left_out=(*space.left_out, *evaluate.left_out, *further, *_unmoved(space, plane, kind)),
         cost=stopwatch.cost,
         kind=kind,
         coordinates=plane.coordinates,
@@ -267,6 +269,12 @@ def _unmoved(space: ParameterSpace, plane: Plane, kind: str) -> list[LeftOut]:
     return [LeftOut(name, why[kind]) for name in space.names if kind in why and name not in moving]
 
 
+def _fit(subject: Subject, effort: Keywords, operations: float) -> Keywords:
+    work = forward_work(subject).operations
+    coarse = {**effort, "points": min(effort["points"], 11)}
+    return affordable([effort, coarse], "max_samples", lambda each: work * each["points"] ** 2, operations)
+
+
 def _expected_cost(subject: Subject, *, points: int = 15, max_samples: int | None = 512) -> str:
     del subject
     samples = "all samples" if max_samples is None else f"up to {max_samples:,} samples"
@@ -293,6 +301,7 @@ LANDSCAPE = Instrument(
     ),
     source="li2018visualizing",
     expected_cost=_expected_cost,
+    fit=_fit,
     efforts={
         "quick": {"points": 11, "max_samples": 256},
         "standard": {"points": 15, "max_samples": 512},

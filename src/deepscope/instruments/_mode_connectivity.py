@@ -158,7 +158,7 @@ def mode_connectivity(
         ``"recompute"``: the statistics of batch normalisation are estimated anew at every point from the data;
         ``"running"``: they are interpolated.
     max_samples
-        Whole batches are run until so many samples have been seen; None for all data.
+        The first so many samples are run; None for all data.
     dtype
         Parameters, buffers and data are cast to it; unless given, the network's own, or float32 for half precision.
 

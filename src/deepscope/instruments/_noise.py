@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from deepscope.core import Instrument, LeftOut, Needs, Stopwatch, UsageError
+from deepscope.instruments._affordable import Keywords, affordable
 from deepscope.instruments._noise_curvature import weigh
 from deepscope.instruments._noise_known import KNOWN
 from deepscope.instruments._noise_pass import GradientSums, gather
 from deepscope.instruments._noise_reading import LayerNoise, Noise
 from deepscope.instruments._noise_statistics import SignalNoise, signal_noise
-from deepscope.subject import PerSampleGradients, Subject, check_mean_over_terms, layer_of, n_batches
+from deepscope.subject import PerSampleGradients, Subject, check_mean_over_terms, forward_work, layer_of, n_batches
 from deepscope.subject import per_sample_gradients as measured_gradients
 
 __all__ = ["NOISE", "Noise", "noise"]
@@ -41,7 +42,7 @@ def noise(
     generator
         Draws the random probes; its initial seed seeds what is random in the model's evaluation mode.
     max_samples
-        Whole batches are run until so many samples have been seen; None for all data.
+        The first so many samples are run; None for all data.
     probes
         Random vectors behind tr(HΣ); with fewer than two the curvature is not weighed in.
 
@@ -200,14 +201,24 @@ def _left_out(subject: Subject, gradients: PerSampleGradients, sums: GradientSum
     yield from subject.left_out
     if curved != "ok":
         yield LeftOut("curvature", curved)
-    if (n_batches(subject.data) or 0) > sums.n_batches:
-        yield LeftOut("data", f"the batches after the first {sums.n_batches} ({sums.n} samples)")
+    if sums.is_cut or (n_batches(subject.data) or 0) > sums.n_batches:
+        yield LeftOut("data", f"the samples after the first {sums.n}")
+
+
+def _fit(subject: Subject, effort: Keywords, operations: float) -> Keywords:
+    gradient = 3 * forward_work(subject).operations
+    fewer = {**effort, "probes": min(effort["probes"], 4)}
+    return affordable([effort, fewer], "max_samples", lambda each: _gradients(each["probes"]) * gradient, operations)
+
+
+def _gradients(probes: int) -> int:
+    return 2 * probes + 3
 
 
 def _expected_cost(subject: Subject, *, max_samples: int | None = 1024, probes: int = 8) -> str:
     del subject
     samples = "all samples" if max_samples is None else f"up to {max_samples:,} samples"
-    return f"about {2 * probes + 3} gradients over {samples}"
+    return f"about {_gradients(probes)} gradients over {samples}"
 
 
 NOISE = Instrument(
@@ -231,6 +242,7 @@ NOISE = Instrument(
     ),
     source="mccandlish2018empirical",
     expected_cost=_expected_cost,
+    fit=_fit,
     efforts={
         "quick": {"max_samples": 256, "probes": 4},
         "standard": {"max_samples": 1024, "probes": 8},

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deepscope.core import first_line
 from deepscope.instruments._noise_pass import GradientSums
-from deepscope.subject import Batch, PerSampleGradients, in_chunks, is_out_of_memory, part_of
+from deepscope.subject import Batch, FirstSamples, PerSampleGradients, in_chunks, is_out_of_memory, part_of
 
 Floats = NDArray[np.float64]
 
@@ -92,7 +92,7 @@ def _quadratic_forms(
 ) -> Floats:
     """Return vᵀHv for every row of vectors, with H of the mean loss over all terms."""
     forms = np.zeros(len(next(iter(vectors.values()))))
-    for batch in gradients.subject.batches(max_samples):
+    for batch in FirstSamples(gradients.subject, max_samples):
         of_part = partial(_of_part, gradients, vectors, batch)
         forms += sum(in_chunks(batch.n_samples, _ROWS, of_part))
     return forms / float(sums.terms.sum())

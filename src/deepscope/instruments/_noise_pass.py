@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deepscope.core import DeepscopeError, MeasurementError, first_line
 from deepscope.linalg import project, squared_norms, weighted_sum
-from deepscope.subject import Batch, PerSampleGradients, SampleGradients, Subject, in_chunks, part_of
+from deepscope.subject import Batch, FirstSamples, PerSampleGradients, SampleGradients, Subject, in_chunks, part_of
 
 Floats = NDArray[np.float64]
 
@@ -54,6 +54,8 @@ class GradientSums:
         The mean over all terms.
     batch_size
         Samples in the data's first batch.
+    is_cut
+        Whether the last batch has more samples.
     n_batches, passes
         The data's batches, and forward and backward passes that were made.
     """
@@ -65,6 +67,7 @@ class GradientSums:
     probes: dict[str, Tensor] = field(default_factory=dict)
     loss: float = 0.0
     batch_size: int = 0
+    is_cut: bool = False
     n_batches: int = 0
     passes: int = 0
 
@@ -113,7 +116,8 @@ def gather(
 def _first_look(gradients: PerSampleGradients, max_samples: int | None, sums: GradientSums) -> Iterator[_Chunk]:
     """Run all samples once: sum their gradients, count their terms, keep what fits."""
     subject, kept, start, terms = gradients.subject, 0, 0, []
-    for index, batch in enumerate(subject.batches(max_samples)):
+    first = FirstSamples(subject, max_samples)
+    for index, batch in enumerate(first):
         sums.n_batches += 1
         sums.batch_size = sums.batch_size or batch.n_samples
         terms.append(_terms(subject, batch))
@@ -131,7 +135,7 @@ def _first_look(gradients: PerSampleGradients, max_samples: int | None, sums: Gr
             kept += size if keep else 0
             yield _Chunk(index, samples, start, part.n_samples, found is not None, found if keep else None)
             start += part.n_samples
-    sums.terms = np.concatenate(terms)
+    sums.terms, sums.is_cut = np.concatenate(terms), first.is_cut
 
 
 def _terms(subject: Subject, batch: Batch) -> Floats:
@@ -149,7 +153,7 @@ def _again(
     missing = [each for each in chunks if each.has_terms and each.gradients is None]
     if not missing:
         return
-    for index, batch in enumerate(gradients.subject.batches(max_samples)):
+    for index, batch in enumerate(FirstSamples(gradients.subject, max_samples)):
         for chunk in missing:
             if chunk.batch == index:
                 sums.passes += 1

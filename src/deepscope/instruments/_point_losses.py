@@ -19,7 +19,7 @@ from deepscope.instruments._linear_head import HeadOutputs, LinearHead, find_lin
 from deepscope.instruments._parameter_points import Affine, Points
 from deepscope.instruments._parameter_space import ParameterSpace, Tensors, cast
 from deepscope.instruments._runner import Runner
-from deepscope.subject import Batch, Subject, tensors_in
+from deepscope.subject import Batch, FirstSamples, Subject, n_batches, tensors_in
 
 Floats = NDArray[np.float64]
 
@@ -70,7 +70,7 @@ class PointLosses:
     stopwatch
         Counts the passes.
     max_samples
-        Whole batches are run until so many samples have been seen; None for all data.
+        The first so many samples are run; None for all data.
     training
         Run in training mode, every point with the same random numbers.
     recompute
@@ -82,6 +82,8 @@ class PointLosses:
     ----------
     left_out
         What the data and the model did not allow.
+    has_more
+        Whether there are further samples than were run.
 
     Raises
     ------
@@ -104,6 +106,7 @@ class PointLosses:
         assert subject.model is not None
         self.subject, self.space, self.max_samples = subject, space, max_samples
         self.left_out: list[LeftOut] = []
+        self.has_more = False
         self._recompute = recompute
         self._runner = Runner(subject, space, BatchStatistics(subject.model) if recompute else None, stopwatch, seed)
         self._runner.seeded = training
@@ -170,7 +173,7 @@ class PointLosses:
         return _Units(np.array(losses), np.array([batch.count]), False)
 
     def _shrink(self, error: torch.OutOfMemoryError) -> None:
-        longest = max(batch.n_samples for batch in self.subject.batches(self.max_samples))
+        longest = max(batch.n_samples for batch in self._batches())
         size = min(self._size, longest) if not self._whole else longest
         if self._coupled or size <= 1:
             raise MeasurementError(
@@ -199,8 +202,16 @@ class PointLosses:
         # Statistics are those of all the data.
         return None if self._recompute else _HELD
 
+    def _batches(self) -> Iterator[Batch]:
+        first, count = FirstSamples(self.subject, self.max_samples), 0
+        # What a batch's samples have in common is that of all of them.
+        for batch in self.subject.batches(self.max_samples) if self._coupled else first:
+            count += 1
+            yield batch
+        self.has_more = first.is_cut or (n_batches(self.subject.data) or 0) > count
+
     def _chunks(self) -> Iterator[list[Batch]]:
-        for batch in self.subject.batches(self.max_samples):
+        for batch in self._batches():
             pieces = [batch] if self._whole else split(self.subject, batch, self._size)
             yield [self._fitted(piece) for piece in pieces]
 

@@ -149,6 +149,7 @@ class _Session:
         self.log: TensorLog | None = None
         self.readings: dict[str, Reading] = {}
         self._found: dict[str, tuple[Finding, ...]] = {}
+        self._efforts: dict[str, dict[str, Any]] = {}
         self.not_run: list[LeftOut] = []
         self.failed: list[str] = []
 
@@ -156,7 +157,8 @@ class _Session:
         possible = [instrument for instrument in instruments if self._needs_are_met(instrument)]
         by_tensor = [instrument for instrument in possible if instrument.per_weight is not None]
         others = [instrument for instrument in possible if instrument.per_weight is None]
-        efforts = {instrument.name: self._effort(instrument) for instrument in by_tensor}
+        self._efforts = {each.name: self._effort(each) for each in possible}
+        efforts = {each.name: self._efforts[each.name] for each in by_tensor}
         if self.resume:
             self.log = tensor_log_of(self.subject, by_tensor, efforts, str(self.subject.device))
         self.tell(self._announcement(possible), 0.0)
@@ -201,7 +203,7 @@ class _Session:
         weights = self.subject.weights()
         values = sum(weight.count for weight in weights)
         costs = [
-            f"{i.name} ({i.expected_cost(self.subject, **i.effort(self.budget))})" if i.expected_cost else i.name
+            f"{i.name} ({i.expected_cost(self.subject, **self._efforts[i.name])})" if i.expected_cost else i.name
             for i in instruments
         ]
         return (
@@ -254,13 +256,20 @@ class _Session:
             self._attempt(instrument, partial(_per_weight(instrument).gather, self.subject, records, cost))
 
     def _effort(self, instrument: Instrument) -> dict[str, Any]:
-        seeded = _per_weight(instrument).seeded
-        seed = {"seed": derive_seed(self.seed, instrument.name)} if seeded else {}
-        return {**instrument.effort(self.budget), **seed}
+        if instrument.per_weight is not None:
+            seeded = instrument.per_weight.seeded
+            seed = {"seed": derive_seed(self.seed, instrument.name)} if seeded else {}
+            return {**instrument.effort(self.budget), **seed}
+        try:
+            return dict(instrument.effort(self.budget, self.subject))
+        except (Exception, SystemExit):
+            # The forward pass fails: the instrument will say so itself.
+            return dict(instrument.effort(self.budget))
 
     def _measure(self, instrument: Instrument) -> Reading:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, instrument.name))
-        reading: Reading = instrument.measure(self.subject, generator=generator, **instrument.effort(self.budget))
+        effort = self._efforts[instrument.name]
+        reading: Reading = instrument.measure(self.subject, generator=generator, **effort)
         return reading
 
     def _attempt(self, instrument: Instrument, measure: Callable[[], Reading]) -> None:

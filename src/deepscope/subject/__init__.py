@@ -6,6 +6,7 @@ from deepscope.subject._batches import Batch, batches_of, call, check_reiterable
 from deepscope.subject._checkpoint import Checkpoint, read_checkpoint
 from deepscope.subject._columns import layer_of, most_telling
 from deepscope.subject._derived import Derived, LowRank
+from deepscope.subject._forward_work import ForwardWork, forward_work
 from deepscope.subject._generators import (
     GeneratorStates,
     capture_generators,
@@ -22,7 +23,7 @@ from deepscope.subject._memory import in_chunks, is_out_of_memory
 from deepscope.subject._pass import Step, StepResult, measure_alone, measure_weight, split_ledger
 from deepscope.subject._per_sample import PerSampleGradients, SampleGradients
 from deepscope.subject._per_sample_check import check_mean_over_terms, per_sample_gradients, trained_parameters
-from deepscope.subject._samples import joined, part_of, take_samples, tensors_in
+from deepscope.subject._samples import FirstSamples, joined, part_of, take_samples, tensors_in
 from deepscope.subject._subject import Subject
 from deepscope.subject._undisturbed import undisturbed
 from deepscope.subject._weight import FLOAT8_DTYPES, MEASURED_DTYPES, Role, Weight, dtype_name, torch_dtype
@@ -34,6 +35,8 @@ __all__ = [
     "Batch",
     "Checkpoint",
     "Derived",
+    "FirstSamples",
+    "ForwardWork",
     "GeneratorStates",
     "LayerOutput",
     "Layout",
@@ -55,6 +58,7 @@ __all__ = [
     "check_reiterable",
     "device_of",
     "dtype_name",
+    "forward_work",
     "generators_kept",
     "in_chunks",
     "is_layer",

@@ -80,6 +80,40 @@ def part_of(subject: Subject, batch: Batch, samples: slice) -> Batch:
     return Batch(inputs, targets, taken, float(terms))
 
 
+class FirstSamples:
+    """The first so many samples of a subject's data, in batches as it gives them, the last one cut.
+
+    Parameters
+    ----------
+    subject
+        Whose data.
+    most
+        How many; None for all.
+
+    Attributes
+    ----------
+    is_cut
+        Whether the last batch that was given was cut.
+
+    Examples
+    --------
+    >>> first = FirstSamples(Subject(torch.nn.Identity(), data=[(torch.zeros(4, 2), None)] * 3), 6)
+    >>> [batch.n_samples for batch in first], first.is_cut
+    ([4, 2], True)
+    """
+
+    def __init__(self, subject: Subject, most: int | None) -> None:
+        self._subject, self._most, self.is_cut = subject, most, False
+
+    def __iter__(self) -> Iterator[Batch]:
+        seen, self.is_cut = 0, False
+        for batch in self._subject.batches(self._most):
+            left = batch.n_samples if self._most is None else self._most - seen
+            self.is_cut = batch.n_samples > left
+            yield part_of(self._subject, batch, slice(0, left)) if self.is_cut else batch
+            seen += batch.n_samples
+
+
 def joined(values: Sequence[Any], lengths: Sequence[int]) -> Any:
     """Return the inputs of several batches as those of one; None where they do not fit together.
 

@@ -1,0 +1,83 @@
+"""How much work a sample is, so that a budget can say how many to take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from deepscope.subject._kernels import without_fused_kernels
+from deepscope.subject._samples import take_samples, tensors_in
+from deepscope.subject._subject import Subject
+
+#: Operations that one value costs to be read, changed and written, where it is no product of matrices: a core does a
+#: good ten multiplications of a product while it moves one number.
+_PER_VALUE = 10
+
+
+@dataclass(frozen=True)
+class ForwardWork:
+    """What the forward pass of one sample is.
+
+    Attributes
+    ----------
+    operations
+        Floating-point operations of its products, and ten for every other value that is computed.
+    outputs
+        Values that the network puts out; 0 if it does not put out tensors.
+    """
+
+    operations: float
+    outputs: int
+
+
+def forward_work(subject: Subject) -> ForwardWork:
+    """Run the first sample of the data and count, not time: the same on every machine.
+
+    Raises
+    ------
+    Exception
+        Whatever the forward pass raises.
+
+    Notes
+    -----
+    Cost: one forward pass of one sample, without fused kernels.
+
+    Examples
+    --------
+    >>> forward_work(Subject(torch.nn.Linear(20, 10), data=[(torch.zeros(8, 20), None)]))
+    ForwardWork(operations=500.0, outputs=10)
+    """
+    products, values = FlopCounterMode(display=False), _Values()
+    with subject.undisturbed(), torch.no_grad(), without_fused_kernels(subject.model, products=True):
+        batch = next(iter(subject.batches()))
+        inputs = take_samples(batch.inputs, batch.n_samples, slice(0, 1))
+        with products, values:
+            outputs = subject.predict(inputs)
+    n_outputs = sum(each.numel() for each in tensors_in(outputs))
+    return ForwardWork(float(products.get_total_flops() + _PER_VALUE * values.computed), n_outputs)
+
+
+class _Values(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the values that are computed."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.computed = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if not _is_view(func):
+            self.computed += sum(each.numel() for each in tensors_in(out) if each.is_floating_point())
+        return out
+
+
+def _is_view(operator: Callable[..., Any]) -> bool:
+    returns = operator._schema.returns  # type: ignore[attr-defined]
+    return any(each.alias_info is not None and not each.alias_info.is_write for each in returns)
