@@ -130,7 +130,7 @@ class PerSampleGradients:
             raise MeasurementError(
                 f"the layer of {name} is not called as for the first samples: {self._calls.refused[name]}",
                 where=self.subject.name,
-                todo="Give batches that go through the network in one way, or leave this layer out (only=…).",
+                todo="Give batches that go through the network in one way, or measure the others alone (only=…).",
             )
         return outputs
 

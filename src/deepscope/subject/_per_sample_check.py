@@ -57,7 +57,8 @@ def per_sample_gradients(subject: Subject) -> Iterator[PerSampleGradients]:
     Notes
     -----
     Cost: six forward and three backward passes over one or two samples, and two copies of the gradient; then per batch
-    one forward pass and, per direction, one backward pass that computes no weight gradients.
+    one forward pass, a second one of attention and recurrent layers, and, per direction, one backward pass that
+    computes no weight gradients.
 
     Examples
     --------
