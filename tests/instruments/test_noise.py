@@ -291,23 +291,27 @@ def test_batches_far_from_the_noise_scale_are_noted() -> None:
 
 
 class Attentive(nn.Module):
-    """Attention, whose gradients have no rule of their own and are written out with their graph."""
+    """Attention behind a parameter that is no layer's, whose gradients are written out."""
 
     def __init__(self):
         super().__init__()
+        self.place = nn.Parameter(torch.randn(5, 8))
         self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
         self.output = nn.Linear(8, 3)
 
     def forward(self, x):
+        x = x + self.place
         return self.output(self.attention(x, x, x, need_weights=False)[0].mean(dim=1))
 
 
+@pytest.mark.filterwarnings("error")
 def test_attention_is_measured_with_its_curvature():
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     data = [(torch.randn(12, 5, 8, generator=generator), torch.arange(12) % 3)]
     model = Attentive()
     reading = noise(Subject(model, data, nn.functional.cross_entropy))
+    assert [layer.name for layer in reading.layers if "written out" in layer.status] == ["place"]
     for x, y, norm in zip(data[0][0], data[0][1], reading.per_sample_norms, strict=True):
         loss = nn.functional.cross_entropy(model(x[None]), y[None])
         gradients = torch.autograd.grad(loss, list(model.parameters()))

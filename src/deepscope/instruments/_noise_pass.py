@@ -200,8 +200,6 @@ def _named(error: DeepscopeError, gradients: PerSampleGradients, part: Batch, in
     return error
 
 
-# Gradients that are written out, an attention's, come with the graph that made them.
-@torch.no_grad()
 def _second_look(
     gradients: PerSampleGradients, chunk: _Chunk, found: SampleGradients, sums: GradientSums, signs: Tensor
 ) -> None:

@@ -214,10 +214,10 @@ def combine(parts: Iterable[Factor]) -> Factors:
     >>> both.positions, both.dense().unique().tolist()
     (2, [2.0])
     """
-    kinds: dict[type, Factor] = {}
+    kinds: dict[type, list[Any]] = {}
     for part in parts:
-        kinds[type(part)] = reduce(_added, [each for each in (kinds.get(type(part)), part) if each is not None])
-    return tuple(kinds.values())
+        kinds.setdefault(type(part), []).append(part)
+    return tuple(same[0] if len(same) == 1 else _summed(same) for same in kinds.values())
 
 
 def compact(factors: Factors) -> Factors:
@@ -272,10 +272,12 @@ def joined_factors(parts: Sequence[Sequence[Factors]]) -> list[Factors]:
     return [tuple(join(same) for same in zip(*each, strict=True)) for each in zip(*parts, strict=True)]
 
 
-def _added(one: Factor, other: Factor) -> Factor:
-    if isinstance(one, OuterGradients) and isinstance(other, OuterGradients):
-        return OuterGradients(torch.cat([one.left, other.left], 3), torch.cat([one.right, other.right], 2))
-    if isinstance(one, ScatteredGradients) and isinstance(other, ScatteredGradients):
-        values = torch.cat([one.values, other.values], 2)
-        return ScatteredGradients(torch.cat([one.index, other.index], 1), values, one.rows)
-    return DenseGradients(one.dense() + other.dense())
+def _summed(same: Sequence[Any]) -> Factor:
+    """Sum factors of one kind."""
+    first = same[0]
+    if isinstance(first, OuterGradients):
+        return OuterGradients(torch.cat([each.left for each in same], 3), torch.cat([each.right for each in same], 2))
+    if isinstance(first, ScatteredGradients):
+        values = torch.cat([each.values for each in same], 2)
+        return ScatteredGradients(torch.cat([each.index for each in same], 1), values, first.rows)
+    return DenseGradients(reduce(torch.add, [each.values for each in same]))

@@ -40,14 +40,30 @@ def by_sample(module: nn.Module, inputs: Tensor, gradients: Tensor, n: int) -> t
 
 
 def _linear(module: nn.Linear, inputs: Tensor, gradients: Tensor) -> Iterator[tuple[str, Factor]]:
+    return linear_factors(inputs, gradients, weight="weight", bias=None if module.bias is None else "bias")
+
+
+def linear_factors(inputs: Tensor, gradients: Tensor, *, weight: str, bias: str | None) -> Iterator[tuple[str, Factor]]:
+    """Give the gradients of a linear map's weight, and of its bias where it has one, under the names given."""
+    left, right = sides(inputs, gradients)
+    if bias is not None:
+        yield bias, bias_factor(left)
+    yield weight, OuterGradients(left, right)
+
+
+def sides(inputs: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
+    """Lay out what a linear map saw and got back as the sides of ``OuterGradients``, over all positions of a sample."""
     k, n, features = gradients.shape[0], gradients.shape[1], gradients.shape[-1]
     left = gradients.reshape(k, n, -1, features).transpose(0, 1).unsqueeze(2)
-    right = inputs.reshape(n, 1, -1, inputs.shape[-1])
-    if module.bias is not None:
+    return left, inputs.reshape(n, 1, -1, inputs.shape[-1])
+
+
+def bias_factor(left: Tensor) -> Factor:
+    """Return the gradients of what is added at every position."""
+    if left.shape[3] == 1:
         # The very same left sides, so that their products need be had only once.
-        at_one = right.shape[2] == 1
-        yield "bias", OuterGradients(left, right.new_ones(n, 1, 1, 1)) if at_one else DenseGradients(left.sum((2, 3)))
-    yield "weight", OuterGradients(left, right)
+        return OuterGradients(left, left.new_ones(len(left), 1, 1, 1))
+    return DenseGradients(left.sum((2, 3)))
 
 
 def _convolution(module: Any, inputs: Tensor, gradients: Tensor) -> Iterator[tuple[str, Factor]]:
@@ -123,8 +139,10 @@ def widened(tensor: Tensor) -> Tensor:
     return tensor.to(torch.float32) if half else tensor
 
 
-#: Layers that do the same at every position, so that positions need not be told from samples.
-_BY_POSITION = (nn.Linear, nn.Embedding, nn.LayerNorm, nn.RMSNorm)
+#: Layers that do the same at every position, or to every sequence, so that these need not be told from samples.
+_BY_POSITION = (
+    nn.Linear, nn.Embedding, nn.LayerNorm, nn.RMSNorm, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention,
+)  # fmt: skip
 _RULES: tuple[tuple[Any, Rule], ...] = (
     (nn.Linear, _linear),
     ((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),

@@ -124,9 +124,15 @@ class PerSampleGradients:
         return SampleGradients(self._in_order(factors), loss=float(loss.detach()))
 
     def _forward(self, inputs: Any) -> Any:
-        self._calls.begin()
-        with torch.enable_grad():
-            return self.subject.predict(inputs)
+        with torch.enable_grad(), self._calls.recording():
+            outputs = self.subject.predict(inputs)
+        for name in self._calls.refused.keys() - self.written_out.keys():
+            raise MeasurementError(
+                f"the layer of {name} is not called as for the first samples: {self._calls.refused[name]}",
+                where=self.subject.name,
+                todo="Give batches that go through the network in one way, or measure the others alone (only=…).",
+            )
+        return outputs
 
     def _from_outputs(
         self, inputs: Any, n: int, outputs: Sequence[Tensor], directions: Sequence[Tensor]
@@ -149,7 +155,7 @@ class PerSampleGradients:
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError:
-                # Not every backward pass of torch runs for several directions at once; an LSTM's does not.
+                # Not every backward pass of torch runs for several directions at once.
                 self._all_at_once = False
         return pulled_back(outputs, wanted, directions, at_once=False)
 

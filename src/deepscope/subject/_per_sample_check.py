@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from deepscope.core import DeepscopeError, MeasurementError, first_line
 from deepscope.linalg import Factor, combine
+from deepscope.subject._agreement import TOLERANCE, agrees
 from deepscope.subject._batches import Batch
 from deepscope.subject._layer_calls import LayerCalls, watch_calls
 from deepscope.subject._per_sample import PerSampleGradients, factors_of_call
@@ -22,9 +23,6 @@ from deepscope.subject._written_gradients import floating_outputs, pulled_back
 _PROBES = 2
 #: Samples among which a parameter is looked for on which those two do not depend.
 _OTHERS = 64
-#: What two ways to compute the same may differ by, as a share of the sum of all magnitudes, by bytes per number: well
-#: above rounding (6e-8 and 1e-3 per operation; TensorFloat-32 keeps 5e-4), well below what a wrong rule differs by.
-_TOLERANCE = {8: 1e-9, 4: 2e-3, 2: 5e-2}
 
 
 @contextmanager
@@ -33,11 +31,12 @@ def per_sample_gradients(subject: Subject) -> Iterator[PerSampleGradients]:
 
     A layer's inputs and the gradients of its outputs hold the per-sample gradients of its parameters: for a linear
     layer they are outer products (``goodfellow2015efficient``), for a convolution those of unfolded inputs, for an
-    embedding rows, for a normalisation sums; what repeated calls and tied layers add is summed. Rules are taken for
-    nothing: on the first two samples every parameter's gradients are compared with those of plain backward passes over
-    each sample alone, and where they differ, or where there is no rule (recurrent layers, attention's own parameters,
-    parameters used in a forward pass itself), gradients are written out for every sample by ``torch.func``, or one
-    after another where that cannot be.
+    embedding rows, for a normalisation sums; what repeated calls and tied layers add is summed. Attention and
+    recurrent layers are run in an open form, as linear maps with plain operations between them, whose result must be
+    the layer's own. Rules are taken for nothing: on the first two samples every parameter's gradients are compared
+    with those of plain backward passes over each sample alone, and where they differ, or where there is no rule
+    (transposed convolutions, parameters used in a forward pass itself), gradients are written out for every sample by
+    ``torch.func``, or one after another where that cannot be.
 
     Parameters
     ----------
@@ -58,7 +57,8 @@ def per_sample_gradients(subject: Subject) -> Iterator[PerSampleGradients]:
     Notes
     -----
     Cost: six forward and three backward passes over one or two samples, and two copies of the gradient; then per batch
-    one forward pass and, per direction, one backward pass that computes no weight gradients.
+    one forward pass, a second one of attention and recurrent layers, and, per direction, one backward pass that
+    computes no weight gradients.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def check_mean_over_terms(subject: Subject, batch: Batch) -> None:
             parts.append((part.count, float(loss), loss.dtype.itemsize))
     (first, one, size), (second, other, _), (both, together, _) = parts
     alone = first * one + second * other
-    if abs(both * together - alone) <= _TOLERANCE[max(size, 2)] * (abs(first * one) + abs(second * other)):
+    if abs(both * together - alone) <= TOLERANCE[max(size, 2)] * (abs(first * one) + abs(second * other)):
         return
     raise MeasurementError(
         f"the loss is not a mean over its terms: two samples together give {together:.4g}, alone {one:.4g} and "
@@ -162,7 +162,6 @@ class _Proof:
             self._write_out(reasons, directions, alone)
 
     def _run(self, inputs: Any) -> list[Tensor]:
-        self.calls.begin()
         try:
             outputs = floating_outputs(self.subject.predict(inputs))
         except DeepscopeError:
@@ -182,7 +181,7 @@ class _Proof:
         return outputs
 
     def _refuse_what_changes(self, outputs: Sequence[Tensor], again: Sequence[Tensor]) -> None:
-        if all(_close(one, other) for one, other in zip(outputs, again, strict=True)):
+        if all(agrees(one, other) for one, other in zip(outputs, again, strict=True)):
             return
         raise MeasurementError(
             "the forward pass is not deterministic: the same samples give other outputs the second time",
@@ -204,7 +203,7 @@ class _Proof:
         fits = len(mine) == len(outputs) and all(
             a.shape == b[i : i + 1].shape for a, b in zip(mine, outputs, strict=True) if b.ndim
         )
-        if not fits or not all(_close(a, b[i : i + 1]) for a, b in zip(mine, outputs, strict=True)):
+        if not fits or not all(agrees(a, b[i : i + 1]) for a, b in zip(mine, outputs, strict=True)):
             raise MeasurementError(
                 "a sample's outputs depend on the other samples of its batch",
                 where=self.subject.name,
@@ -218,12 +217,13 @@ class _Proof:
 
     def _differing(self, directions: Sequence[Tensor], alone: Sequence[Mapping[str, Tensor]]) -> dict[str, str]:
         """Say which parameters' gradients do not follow from the rules, and why."""
-        outputs = self._run(self.inputs)
+        with self.calls.recording():
+            outputs = self._run(self.inputs)
         calls = self.calls.calls
         found = pulled_back(outputs, [call.edge for call in calls], directions, at_once=False) if calls else []
         parts: dict[str, list[Factor]] = {}
         gross: dict[str, list[Factor]] = {}
-        refused: set[str] = set()
+        refused = set(self.calls.refused)
         for call, gradient in zip(calls, found, strict=True):
             if gradient is None:
                 continue
@@ -240,16 +240,17 @@ class _Proof:
             if name in refused or not all(
                 _agree(parts.get(name), gross.get(name), i, mine.get(name)) for i, mine in enumerate(alone)
             ):
-                reasons[name] = (
-                    "its layer's rule does not hold here" if name in parts else "there is no rule for its layer"
-                ) + ": its gradients are written out for every sample"
+                why = "its layer's rule does not hold here" if name in parts else "there is no rule for its layer"
+                why = self.calls.refused.get(name, why)
+                reasons[name] = f"{why}: its gradients are written out for every sample"
         return reasons
 
     def _used_by_others(self, untouched: set[str]) -> dict[str, str]:
         """Say which parameters on which the first samples do not depend matter to others of their batch."""
         n = min(self.batch.n_samples, _OTHERS)
         inputs = take_samples(self.batch.inputs, self.batch.n_samples, slice(0, n))
-        outputs = self._run(inputs)
+        with self.calls.recording():
+            outputs = self._run(inputs)
         seen = {name for call in self.calls.calls for name in call.names.values()}
         wanted = {name: each for name, each in self.gradients.parameters.items() if name in untouched - seen}
         if not wanted:
@@ -289,16 +290,6 @@ def _agree(parts: Sequence[Factor] | None, gross: Sequence[Factor] | None, i: in
         for some in (parts, gross or parts)
     )
     wanted = torch.zeros_like(found) if expected is None else expected.flatten().to(found.dtype)
-    tolerance = _TOLERANCE[found.dtype.itemsize if expected is None else max(expected.dtype.itemsize, 2)]
+    tolerance = TOLERANCE[found.dtype.itemsize if expected is None else max(expected.dtype.itemsize, 2)]
     scale = torch.linalg.vector_norm(magnitude) + torch.linalg.vector_norm(wanted)
     return bool(torch.linalg.vector_norm(found - wanted) <= tolerance * scale)
-
-
-def _close(one: Tensor, other: Tensor) -> bool:
-    if one.shape != other.shape:
-        return False
-    a, b = one.detach().double(), other.detach().double()
-    scale = a.nan_to_num().abs().amax() if a.numel() else 0.0
-    return bool(
-        torch.allclose(a, b, rtol=0, atol=_TOLERANCE[max(one.dtype.itemsize, 2)] * float(scale), equal_nan=True)
-    )

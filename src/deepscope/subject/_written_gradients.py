@@ -75,6 +75,8 @@ class WrittenGradients:
             return {}
         return self._mapped(inputs, n, directions) if self._at_once else self._one_by_one(inputs, n, directions)
 
+    # What is not differentiated by torch.func would otherwise leave a graph behind.
+    @torch.no_grad()
     def _mapped(self, inputs: Any, n: int, directions: Sequence[Tensor]) -> dict[str, Tensor]:
         network = _Network(self.subject)
         weights = {f"model.{name}": each.detach() for name, each in self.parameters.items()}
