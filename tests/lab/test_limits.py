@@ -44,6 +44,21 @@ def test_what_a_trial_sets_is_put_back_and_what_the_caller_set_is_not_felt(name:
         assert get() == fresh
 
 
+def test_mkl_computes_with_one_thread_again() -> None:
+    """Its threads are not those of OpenMP that torch reports, and a product's sums depend on them."""
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(*shape, generator=generator) for shape in ((1, 256), (256, 8)))
+    with same_conditions():
+        before = left @ right
+        torch.set_num_threads(2)
+        with same_conditions():
+            within = left @ right
+    with same_conditions():
+        after = left @ right
+    assert torch.equal(before, within)
+    assert torch.equal(before, after)
+
+
 STUDY = """
 import torch
 from deepscope import Criterion, Grid, Study, per_seed

@@ -72,7 +72,7 @@ def exact_traces(subject: Subject, loss: MeanLoss, data: Pieces, kind: str, poin
                 for index, handle in enumerate(loss.parameters):
                     name = next((each for each in (handle.name, *handle.tied) if each in found), None)
                     if name is not None:
-                        squares = squared_norms(found[name]).double() * signs.T
+                        squares = squared_norms(found[name]).detach().double() * signs.T
                         totals[index] += piece.weight * float(squares.sum())
     except (MeasurementError, NotImplementedError) as error:
         raise InexactTraceError(first_line(error)) from error

@@ -94,9 +94,12 @@ def _torch_settings() -> list[_Setting]:
 
 
 def _put(settings: list[_Setting], values: list[Any]) -> None:
+    import torch
+
     for setting, value in zip(settings, values, strict=True):
-        # Only where it changes something: deterministic algorithms load torch's compiler, which takes seconds.
-        if setting.get() != value:
+        # Only where it changes something: deterministic algorithms load torch's compiler, which takes seconds. The
+        # number of threads in any case: torch says OpenMP's, and MKL, which it sets too, may still have another.
+        if setting.put is torch.set_num_threads or setting.get() != value:
             setting.put(value)
 
 
