@@ -79,8 +79,8 @@ def _steps(method: str, network: Network, generator: torch.Generator) -> Tensor:
     noise = torch.randn(MEMBERS - 1, late.shape[1], generator=generator)
     if method == "diagonal":
         return noise * late.std(dim=0)
-    lengths: Tensor = torch.linalg.vector_norm(noise, dim=1, keepdim=True)
-    return noise / lengths * torch.linalg.vector_norm(late[-1])
+    steps: Tensor = noise / torch.linalg.vector_norm(noise, dim=1, keepdim=True) * torch.linalg.vector_norm(late[-1])
+    return steps
 
 
 def late_snapshots(network: Network) -> Tensor:
