@@ -141,7 +141,10 @@ def _passes(ax: Axes, trials: pd.DataFrame) -> None:
     ax.set_xscale("log")
     ax.set_xticks(PASSES, [str(each) for each in PASSES])
     ax.minorticks_off()
-    _names(ax, 0.2, 0.4, looks)
+    bottom, top = ax.get_ylim()
+    # Room for the names below the curves.
+    ax.set_ylim(bottom - 0.6 * (top - bottom), top)
+    _names(ax, 0.2, 0.37, looks)
     ax.set(title="Trained with dropout: gain over one network, nats", xlabel="networks or passes averaged")
 
 
