@@ -43,12 +43,12 @@ measure noise gains too: the low-rank Gaussian at its largest scale 0.045, more 
 predictions is judged at its own temperature, found on the validation images (``ashukha2020pitfalls``), in the choice of
 the scale as well; predictions that are only softer then score as they did. Gains as predicted are shown beside it. For
 the same reason 50 dropout passes beat five networks as predicted, and it is at their own temperatures that they are
-compared.
+compared. **By the losses as predicted the claim would not be reproduced**, on the seeds judged either.
 
 Independent networks are said to disagree at least twice as much as those around a solution at the same accuracy. How
 much the same is decides that: with a loss of 0 it is true of everything; the ratio was 2 at a fifth of a point of
-accuracy, and 1 at a whole one. It is shown for tolerances from 0.1 to 1 points, and not judged. Accuracy at equal
-disagreement needs no tolerance.
+accuracy, and 1 at a whole one, which the list takes: twice as much is not reproduced there. It is shown for tolerances
+from 0.1 to 1 points, and not judged. Accuracy at equal disagreement needs no tolerance.
 
 Shown, not judged: what is left of the barrier when the units of one network are put in the order of the other's
 (``ainsworth2023git``). It was 0.04 nats of 0.8: but for the order of their units these networks lie almost in one
@@ -252,8 +252,11 @@ STUDY = Study(
         "dropping units, and from its past; how far, is chosen on validation images. Compared are the losses (negative "
         "log-likelihoods) of ensembles of five on test images. Every set of predictions is judged at the temperature "
         "that suits it best on the validation images: such networks are much too sure of their answers, and whatever "
-        "makes these softer, noise too, lowers the loss as predicted, which is shown beside it. Then accuracy is "
-        "compared where networks drawn around a solution disagree with it as much as independent ones do. Barriers of "
+        "makes these softer, noise too, lowers the loss as predicted, which is shown beside it: there noise gains as much as "
+        "independent networks, and halving the logits of one network gains more. Then accuracy is compared where "
+        "networks drawn around a solution disagree with it as much as independent ones do. How many times as much "
+        "these disagree at the same accuracy depends on how nearly the same it must be, and is shown, not judged: "
+        "some twice within a fifth of a point, as much within a whole one. Barriers of "
         "the training loss are measured on straight lines between solutions, also with the hidden units of one put in "
         "the order of the other's: a copy with reordered units has a barrier too, though it is the same function. "
         "Controls: the same training twice, the reordered copy, and a network with its logits halved, which must gain "
