@@ -14,7 +14,7 @@ from torch.nn import functional
 from deepscope.core import Case, UsageError, Verdict, derive_seed
 from deepscope.data import load
 from deepscope.figures import to_svg
-from deepscope.studies.generalisation import _subspace_samples, ensemble_modes
+from deepscope.studies.generalisation import _mode_barriers, _subspace_samples, ensemble_modes
 from deepscope.studies.generalisation._ensemble_cases import DROPPED, LATE, METHODS, PASSES, PLAIN, SCALES, conditions
 from deepscope.studies.generalisation._ensemble_measures import (
     farthest_within,
@@ -145,6 +145,7 @@ def test_scores_equal_their_definitions():
     assert found.nll == pytest.approx(-np.mean([math.log(p[y]) for p, y in zip(test, right, strict=True)]), rel=1e-12)
     assert found.validation_nll == pytest.approx(functional.nll_loss(probabilities[:100].log(), targets[:100]).item())
     assert found.accuracy == np.mean([int(p.argmax()) == int(y) for p, y in zip(test, right, strict=True)])
+    assert found.temperature == 1 / best_inverse_temperature(probabilities[:100].log(), targets[:100])
     tempered = test ** (1 / found.temperature)
     tempered /= tempered.sum(1, keepdim=True)
     assert found.own_nll == pytest.approx(functional.nll_loss(tempered.log(), right).item(), rel=1e-12)
@@ -322,6 +323,8 @@ def test_barriers_equal_losses_written_out(images, networks):
     close = {"rel": 1e-4, "abs": 1e-5}
     assert found["barrier_inits"] == pytest.approx((line(last[0], last[1]) + line(last[2], last[3])) / 2, **close)
     assert found["distance_inits"] == pytest.approx((apart(last[0], last[1]) + apart(last[2], last[3])) / 2, rel=1e-4)
+    # Epochs 9 and 13 of 13. Their barrier may well be 0, as that of other epochs.
+    assert all(_mode_barriers._third_before(each) is each.snapshots[8] for each in networks)
     late = [line(each.snapshots[12], each.snapshots[8]) for each in networks]
     assert found["barrier_late"] == pytest.approx(np.mean(late), **close)
     copy = reordered(last[0], generator())
