@@ -433,4 +433,5 @@ def test_the_figure_names_what_it_shows():
 def test_what_is_missing_is_not_drawn():
     for trials in (pd.DataFrame({"seed": []}), table(seeds=1, without=["small", "large"]), table(all={"steps": None})):
         assert STUDY.draw(trials).axes
-    assert ARMS["again"] not in to_svg(STUDY.draw(table(without=["again"])), "x")
+    for trials in (table(without=["again"]), table(again={"steps": None})):
+        assert ARMS["again"] not in to_svg(STUDY.draw(trials), "x")
