@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 #: Samples of which an estimate is worth its other expenses; with fewer, those are cut first.
-ENOUGH = 64
+ENOUGH = 32
 #: Fewer samples than these say nothing about the data, whatever they cost.
 FEWEST = 16
 
@@ -33,8 +33,8 @@ def affordable(
     Examples
     --------
     >>> efforts = [{"points": 15, "n": 512}, {"points": 11, "n": 512}]
-    >>> [dict(affordable(efforts, "n", lambda each: each["points"] ** 2, have)) for have in (2e5, 2e4, 1e4, 1e2)]
-    [{'points': 15, 'n': 512}, {'points': 15, 'n': 88}, {'points': 11, 'n': 82}, {'points': 11, 'n': 16}]
+    >>> [dict(affordable(efforts, "n", lambda each: each["points"] ** 2, have)) for have in (2e5, 2e4, 5e3, 1e2)]
+    [{'points': 15, 'n': 512}, {'points': 15, 'n': 88}, {'points': 11, 'n': 41}, {'points': 11, 'n': 16}]
     """
     for effort in efforts:
         most = math.inf if effort[samples] is None else effort[samples]
