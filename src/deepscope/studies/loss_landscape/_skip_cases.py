@@ -35,5 +35,5 @@ def networks(trials: pd.DataFrame) -> list[tuple[str, int, bool]]:
     for depth in depths:
         rows.append((f"{depth} layers", depth, True))
         if depth == DEEP:
-            rows.append(("untrained", depth, False))
+            rows.append((f"{depth}, untrained", depth, False))
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,58 +18,74 @@ if TYPE_CHECKING:
 
 #: Whether with skip connections: colour, what is said of it.
 ARMS = {False: (COLORS.second, "without skip connections"), True: (COLORS.accent, "with skip connections")}
-#: Column, title, label of the axis, factor, whether on a logarithmic axis.
-PANELS: tuple[tuple[str, str, str, float, bool], ...] = (
-    ("non_convexity", "Negative against positive curvature", "mean of |min(λ_min, 0)| / λ_max", 1, True),
-    ("roughness", "How sharply the log loss bends", "mean squared second difference", 1, True),
-    ("bumpy_lines", "Lines on which the loss rises and falls", "% of the lines of a slice", 100, False),
-    ("test_error", "Test error", "% of the other digits", 100, False),
+#: Column, title, label of the axis, factor, places of its ticks if it is logarithmic.
+PANELS: tuple[tuple[str, str, str, float, tuple[float, ...]], ...] = (
+    (
+        "non_convexity",
+        "Negative against positive curvature",
+        "mean of |min(λ_min, 0)| / λ_max",
+        1,
+        (0.02, 0.05, 0.1, 0.2, 0.4, 0.8),
+    ),
+    (
+        "roughness",
+        "How sharply the log loss bends",
+        "mean squared second difference",
+        1,
+        (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+    ),
+    ("bumpy_lines", "Lines on which the loss rises and falls", "% of the lines of a slice", 100, ()),
+    ("test_error", "Test error", "% of the other digits", 100, ()),
 )
+#: Powers of ten at which the loss has a contour line.
+CONTOURS = range(-1, 12)
 
 
 def draw(trials: pd.DataFrame) -> Figure:
     """Draw the slices of one seed's deep networks above, and what is measured of all networks below."""
-    figure, axes = figures.new(7.2, 8.4, rows=3, cols=2, height_ratios=[1.7, 1, 1])
-    rows = networks(trials)
+    figure, axes = figures.new(7.2, 8.2, rows=3, cols=2, height_ratios=[1.8, 1, 1])
     with figures.style():
         for ax, skip in zip(axes[0], ARMS, strict=True):
             _slice(ax, trials, skip=skip)
-        for number, (ax, panel) in enumerate(zip(axes[1:].flat, PANELS, strict=True)):
-            _panel(ax, trials, rows, *panel)
-            # Names once a row; the panels beside each other share them.
-            ax.set_yticks(range(len(rows)), [name for name, *_ in rows] if number % 2 == 0 else [""] * len(rows))
-            ax.set_ylim(len(rows) - 0.5, -1.5)
-            ax.grid(visible=False)
-        for place, (color, name) in enumerate(ARMS.values()):
-            axes[1, 0].text(
-                0.99, -1.2 + 0.45 * place, name, color=color, fontsize=8, ha="right", va="center",
-                transform=axes[1, 0].get_yaxis_transform(),
-            )  # fmt: skip
+        for ax, panel in zip(axes[1:].flat, PANELS, strict=True):
+            _panel(ax, trials, *panel)
     return figure
 
 
 def _slice(ax: Axes, trials: pd.DataFrame, *, skip: bool) -> None:
     color, name = ARMS[skip]
     ax.set_title(f"{DEEP} layers {name}", color=color)
-    ax.set(xlabel="first direction", ylabel="" if skip else "second direction", aspect="equal")
+    ax.set(xlabel="first direction", ylabel="second direction", aspect="equal")
+    ax.set_xticks([-1, 0, 1])
+    ax.set_yticks([-1, 0, 1])
+    ax.grid(visible=False)
     slices = per_seed(picked(trials, trained=True), "losses", depth=DEEP, skip=skip).dropna()
     if slices.empty:
         return
     losses = np.asarray(slices.iloc[0])
     places = np.linspace(-1, 1, len(losses))
-    figures.contours(ax, places, places, losses.T)
-    ax.plot(0, 0, "*", color=COLORS.second, markersize=8, markeredgewidth=0)
+    # Of losses[i, j] the first index is the coordinate along the first direction: along x.
+    exponents = [each for each in CONTOURS if losses.min() < 10.0**each < losses.max()]
+    lines = ax.contour(
+        places, places, np.log10(losses.T), levels=exponents or [0], colors=color, linestyles="-", linewidths=0.8
+    )
+    ax.clabel(lines, fmt=lambda level: f"{10.0**level:,.10g}" if level < 4 else f"10{_raised(int(level))}", fontsize=7)
+    ax.plot(0, 0, "*", color=COLORS.ink, markersize=6, markeredgewidth=0)
+
+
+def _raised(number: int) -> str:
+    return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _panel(
-    ax: Axes, trials: pd.DataFrame, rows: Any, column: str, title: str, label: str, factor: float, log: bool
+    ax: Axes, trials: pd.DataFrame, column: str, title: str, label: str, factor: float, ticks: tuple[float, ...]
 ) -> None:
+    log = bool(ticks)
+    # Only curvatures are measured of untrained networks that say something.
+    rows = [row for row in networks(trials) if row[2] or column == "non_convexity"]
     ax.set(title=title, xlabel=label, xscale="log" if log else "linear")
     seen = []
     for place, (_, depth, trained) in enumerate(rows):
-        # An untrained network guesses.
-        if column == "test_error" and not trained:
-            continue
         for skip, (color, _) in ARMS.items():
             values = per_seed(picked(trials, trained=trained), column, depth=depth, skip=skip).dropna()
             known = factor * values[(values > 0) | (not log)].to_numpy(dtype=float)
@@ -80,5 +96,13 @@ def _panel(
             ax.plot([low, high], [height] * 2, color=color, linewidth=1.1, alpha=0.6)
             ax.plot(middle, height, "o", color=color, markeredgewidth=0)
             seen += [middle, np.nan_to_num(high)]
-    if not log:
+    ax.set_yticks(range(len(rows)), [name for name, *_ in rows])
+    ax.set_ylim(len(rows) - 0.5, -0.6)
+    ax.grid(visible=False)
+    if log:
+        least, most = ax.get_xlim()
+        shown = [tick for tick in ticks if least <= tick <= most]
+        ax.set_xticks(shown, [f"{tick:g}" for tick in shown])
+        ax.minorticks_off()
+    else:
         ax.set_xlim(0, 1.1 * (max(seen, default=0.0) or 1.0))

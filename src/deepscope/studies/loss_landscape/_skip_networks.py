@@ -89,25 +89,26 @@ def deep_network(
     return model
 
 
-def rescaled(model: nn.Sequential, largest: float, generator: torch.Generator) -> nn.Sequential:
+def rescaled(model: nn.Sequential, generator: torch.Generator) -> nn.Sequential:
     """Return the same function at another point: in every pair (W₁, b₁) times α, and W₂ divided by it.
 
-    A rectifier lets a positive factor through. Each pair has an α of its own, log-uniform between 1/largest and
-    largest.
+    A rectifier lets a positive factor through. Each pair has an α of its own, log-uniform between 2 and 4, or between
+    ¼ and ½.
 
     Examples
     --------
     >>> generator = torch.Generator().manual_seed(0)
     >>> model = deep_network(4, 6, 8, 3, skip=True, generator=generator).double()
     >>> x = torch.randn(5, 4, generator=generator, dtype=torch.float64)
-    >>> torch.allclose(rescaled(model, 4.0, generator)(x), model(x), rtol=1e-12)
+    >>> torch.allclose(rescaled(model, generator)(x), model(x), rtol=1e-12)
     True
     """
     found = copy.deepcopy(model)
     with torch.no_grad():
         for pair in found:
             if isinstance(pair, TwoLayers):
-                factor = largest ** (2 * torch.rand((), generator=generator).item() - 1)
+                size, side = torch.rand(2, generator=generator).tolist()
+                factor = 2 ** ((1 + size) * (1 if side < 0.5 else -1))
                 pair.first.weight.mul_(factor)
                 pair.first.bias.mul_(factor)
                 pair.second.weight.div_(factor)

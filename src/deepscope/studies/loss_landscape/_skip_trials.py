@@ -24,9 +24,8 @@ from deepscope.training import Callback, Checkpoint, GradientClipping, TrainingS
 
 #: Half the side of the square in which curvatures are measured.
 MAP_RADIUS = 0.5
-#: Radius in directions as they are drawn, and the largest factor by which layers are rescaled.
+#: The same in directions that are not normalised.
 GAUSSIAN_RADIUS = 0.1
-LARGEST_FACTOR = 4.0
 SAVED_EVERY = 5000
 
 
@@ -151,7 +150,7 @@ def _against_a_rescaled_copy(
 ) -> dict[str, float | None]:
     """Compare slices of a network and of a rescaled copy, in float64, which rounding leaves alike."""
     one = copy.deepcopy(model).double()
-    other = rescaled(one, LARGEST_FACTOR, generator)
+    other = rescaled(one, generator)
     exact = Samples(samples.inputs.double(), samples.targets)
     found: dict[str, float | None] = {}
     for name, by_filter, radius in (("filtered_change", True, 1.0), ("gaussian_change", False, GAUSSIAN_RADIUS)):
