@@ -127,10 +127,6 @@ class _LowLoss(Callback):
         with torch.no_grad():
             return functional.cross_entropy(model(self.samples.inputs), self.samples.targets).item()
 
-    def on_start(self, state: TrainingState) -> None:
-        """Look at it: a resumed run may be at its end."""
-        self.on_epoch_end(state)
-
     def on_epoch_end(self, state: TrainingState) -> None:
         """Look at it."""
         state.stop = self.measured(state.model) <= self.target
