@@ -210,7 +210,7 @@ def _errors(ax: Axes, trials: pd.DataFrame) -> None:
         ax.set_xlim(1, 1.5 * len(middle))
         ax.set_xticks(x[::2])
     ax.axhline(0, color=COLORS.muted, linewidth=0.8)
-    ax.set(title=f"Errors of {INITS} against one, points", xlabel="averaged, trained without dropout")
+    ax.set(title="Errors against one network, points", xlabel="averaged, trained without dropout")
 
 
 def _stacked(trials: pd.DataFrame, column: str, case: dict[str, Value] = PLAIN) -> NDArray[np.float64]:
