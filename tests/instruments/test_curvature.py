@@ -28,6 +28,7 @@ from torch.nn import functional
 
 from deepscope import Subject
 from deepscope.core import MeasurementError, UsageError
+from deepscope.figures import to_svg
 from deepscope.instruments import Curvature, curvature
 
 #: Second derivatives through a dozen layers in float64: 2e-16 times a few hundred operations.
@@ -206,6 +207,27 @@ def test_the_trace_of_a_relu_network_is_exact(name: str) -> None:
     sizes = [each.parameters for each in found.layers]
     blocks = [float(part.sum()) for part in torch.split(H.diagonal(), sizes)]
     np.testing.assert_allclose([each.trace for each in found.layers], blocks, rtol=EXACT)
+
+
+def test_without_the_trace_all_else_is_the_same_and_costs_less() -> None:
+    subject = classifier(mlp(nn.ReLU), 3)
+    with_trace = curvature(subject, top=2, density=False)
+    without = curvature(subject, top=2, density=False, trace=False)
+    np.testing.assert_array_equal(without.eigenvalues, with_trace.eigenvalues)
+    assert [each.eigenvalue for each in without.layers] == [each.eigenvalue for each in with_trace.layers]
+    assert without.cost.backward_passes < with_trace.cost.backward_passes
+    assert without.trace is None
+    assert {each.trace for each in without.layers} == {None}
+    assert ("trace", "not asked for") in without.left_out
+    assert without.table()["curvature_fraction"].isna().all()
+    # What rests on it is left out, too.
+    assert "trace" not in without.summary()
+    assert without.glance() == ()
+    assert not [each for each in without.findings() if "of the curvature lies in" in each.message]
+    assert [each.name for each in without.rescaling.measures] == [
+        each.name for each in with_trace.rescaling.measures if each.name != "trace"
+    ]
+    assert "trace" not in to_svg(without.plot())
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ def curvature(
     density: bool = True,
     n_probes: int = 4,
     n_steps: int = 20,
+    trace: bool = True,
     trace_products: int = 32,
     per_layer: bool = True,
     sharp: bool = True,
@@ -66,8 +67,8 @@ def curvature(
     density, n_probes, n_steps
         Whether to estimate the distribution of all eigenvalues, from how many random vectors and with how many Lanczos
         steps for each.
-    trace_products
-        Products spent on the trace where it cannot be had exactly.
+    trace, trace_products
+        Whether to measure the trace, of all and by layer, and the products spent on it where it cannot be had exactly.
     per_layer
         Whether to find the largest eigenvalue of every layer's diagonal block too. Its trace is there in any case.
     sharp
@@ -132,7 +133,7 @@ def curvature(
         tolerance=tolerance,
         max_products=max_products,
         probes=(n_probes, n_steps) if density else None,
-        trace_products=trace_products,
+        trace_products=trace_products if trace else None,
         per_layer=per_layer,
         sharp=sharp,
         vectors=vectors,

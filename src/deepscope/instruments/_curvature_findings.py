@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from deepscope.core import Finding, Severity
+from deepscope.instruments._curvature_row import size_of_traces
 
 if TYPE_CHECKING:
     from deepscope.instruments._curvature_reading import Curvature
@@ -95,8 +96,8 @@ def _heavy_layer(found: Curvature) -> Iterator[Finding]:
     layer = max(found.layers, key=lambda each: each.curvature_fraction or 0.0)
     share = layer.curvature_fraction or 0.0
     weight = layer.parameters / found.n_parameters
-    total = sum(abs(each.trace) for each in found.layers)
-    if share - 1.96 * layer.trace_stderr / (total or 1.0) < MOST or share < TIMES * weight:
+    total = size_of_traces(found.layers)
+    if layer.trace is None or share - 1.96 * layer.trace_stderr / (total or 1.0) < MOST or share < TIMES * weight:
         return
     yield _finding(
         "note",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepscope import figures
+from deepscope.instruments._curvature_row import size_of_traces
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,8 +58,9 @@ def _spectrum(ax: Axes, found: Curvature) -> None:
     margin = 0.04 * (high - low) or 1.0
     ax.set_xlim(low - margin, high + margin)
     stderr = f" ± {found.trace_stderr:.2g}" if found.trace_stderr else ""
+    trace = "" if found.trace is None else f", trace {found.trace:.4g}{stderr}"
     ax.set_title(
-        f"largest {found.eigenvalues[0]:.3g} ± {found.errors[0]:.1g}, trace {found.trace:.4g}{stderr}",
+        f"largest {found.eigenvalues[0]:.3g} ± {found.errors[0]:.1g}{trace}",
         parse_math=False,
     )
 
@@ -72,7 +74,7 @@ def _shares(ax: Axes, found: Curvature) -> None:
     figures.direct_label(ax, len(sizes) - 1, sizes[-1], "of parameters", figures.COLORS.muted)
     if not rows:
         return
-    total = sum(abs(each.trace) for each in found.layers)
+    total = size_of_traces(found.layers)
     x = np.array([place for place, _ in rows])
     share = np.array([each.curvature_fraction for _, each in rows], dtype=float)
     half = 1.96 * np.array([each.trace_stderr for _, each in rows]) / total

@@ -13,7 +13,7 @@ from deepscope.core import Finding, Reading, Track, UsageError
 from deepscope.instruments._curvature_density import NegativeDirections, SpectralDensity
 from deepscope.instruments._curvature_findings import curvature_findings
 from deepscope.instruments._curvature_rescaling import Rescaling
-from deepscope.instruments._curvature_row import LayerCurvature
+from deepscope.instruments._curvature_row import LayerCurvature, size_of_traces
 from deepscope.instruments._curvature_sharpness import Sharpness
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Curvature(Reading):
     converged, status
         Whether all of these are within the tolerance; ``"ok"``, or what is not.
     trace, trace_stderr, trace_method
-        tr H, its standard error (0 where it is exact), and how it was had.
+        tr H, its standard error (0 where it is exact), and how it was had; None where it was not asked for.
     density, negative
         The distribution of all eigenvalues, and how many lie below 0; None where not asked for, the density also where
         all eigenvalues are one.
@@ -87,7 +87,7 @@ class Curvature(Reading):
     lowest_residuals: NDArray[Any]
     converged: bool
     status: str
-    trace: float
+    trace: float | None
     trace_stderr: float
     trace_method: str
     density: SpectralDensity | None
@@ -134,7 +134,7 @@ class Curvature(Reading):
 
     def glance(self) -> tuple[Track, ...]:
         """Share of curvature, with its interval where it is estimated."""
-        total = sum(abs(each.trace) for each in self.layers)
+        total = size_of_traces(self.layers)
         shares = {each.name: each.curvature_fraction for each in self.layers if each.curvature_fraction is not None}
         half = {each.name: 1.96 * each.trace_stderr / total for each in self.layers if total and each.trace_stderr}
         low = {name: shares[name] - width for name, width in half.items()}
@@ -144,10 +144,11 @@ class Curvature(Reading):
     def summary(self) -> str:
         """One sentence with the main numbers."""
         stderr = f" ± {self.trace_stderr:.2g}" if self.trace_stderr else ""
+        trace = "" if self.trace is None else f", trace {self.trace:.4g}{stderr}"
         lowest = f", smallest {self.lowest[-1]:.3g}" if len(self.lowest) else ""
         left = "" if self.converged else f" ({self.status})"
         return (
             f"{KINDS[self.kind]} of {self.n_parameters:,} parameters over {self.n_samples:,} "
             f"sample{'' if self.n_samples == 1 else 's'}, loss {self.loss:.4g}: largest eigenvalue "
-            f"{self.eigenvalues[0]:.3g} ± {self.errors[0]:.1g}{lowest}, trace {self.trace:.4g}{stderr}{left}."
+            f"{self.eigenvalues[0]:.3g} ± {self.errors[0]:.1g}{lowest}{trace}{left}."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class LayerCurvature:
     parameters
         How many are trained.
     trace, trace_stderr
-        Of the block; the standard error is 0 where it is exact.
+        Of the block; the standard error is 0 where it is exact. None where it was not asked for.
     curvature_fraction
         Its trace as a share of the sum of all layers' traces by size; below 0 where the trace is.
     eigenvalue, residual
@@ -34,7 +35,7 @@ class LayerCurvature:
 
     name: str
     parameters: int
-    trace: float
+    trace: float | None
     trace_stderr: float
     curvature_fraction: float | None
     eigenvalue: float | None
@@ -56,10 +57,21 @@ class Traces:
         How they were had.
     """
 
-    values: Sequence[float]
+    values: Sequence[float | None]
     stderrs: Sequence[float]
     stderr: float
     method: str
+
+    @property
+    def total(self) -> float | None:
+        """Their sum; None where they were not asked for."""
+        known = [value for value in self.values if value is not None]
+        return math.fsum(known) if known else None
+
+
+def size_of_traces(layers: Sequence[LayerCurvature]) -> float:
+    """Return the sum of all layers' traces by size, of which each has its share."""
+    return sum(abs(each.trace) for each in layers if each.trace is not None)
 
 
 def layer_rows(
@@ -72,7 +84,7 @@ def layer_rows(
     generator: torch.Generator,
 ) -> tuple[tuple[LayerCurvature, ...], int]:
     """Make the rows in the order of the model, and count the products that they took."""
-    total = sum(map(abs, traces.values))
+    total = sum(abs(value) for value in traces.values if value is not None)
     rows, taken = [], 0
     for (name, places), trace, stderr in zip(loss.layers.items(), traces.values, traces.stderrs, strict=True):
         said, eigenvalue, residual = [], None, None
@@ -84,7 +96,7 @@ def layer_rows(
             eigenvalue, residual = float(top.values[0]), float(top.residuals[0])
             if not top.converged[0]:
                 said.append(f"eigenvalue known to {top.errors[0]:.2g} only")
-            if eigenvalue == 0 and trace == 0:
+            if eigenvalue == 0 and not trace:
                 said.append("the loss does not bend along it")
         rows.append(
             LayerCurvature(
@@ -92,7 +104,7 @@ def layer_rows(
                 parameters=sum(loss.sizes[place] for place in places),
                 trace=trace,
                 trace_stderr=stderr,
-                curvature_fraction=trace / total if total else None,
+                curvature_fraction=trace / total if trace is not None and total else None,
                 eigenvalue=eigenvalue,
                 residual=residual,
                 status="; ".join(said) or "ok",

@@ -38,7 +38,7 @@ class Effort:
     tolerance: float
     max_products: int
     probes: tuple[int, int] | None
-    trace_products: int
+    trace_products: int | None
     per_layer: bool
     sharp: bool
     vectors: bool
@@ -135,7 +135,7 @@ class Run:
             lowest_residuals=spectrum.smallest_residuals,
             converged=spectrum.converged,
             status=spectrum.status,
-            trace=math.fsum(traces.values),
+            trace=traces.total,
             trace_stderr=traces.stderr,
             trace_method=traces.method,
             density=None if measure is None else spectral_density(measure, exact=spectrum.dense is not None),
@@ -165,6 +165,8 @@ class Run:
     def _traces(self, products: Products, dense: Tensor | None, effort: Effort) -> Traces:
         """Return every layer's trace: from the matrix if it is there, exactly, or from random signs."""
         loss, layers = self.loss, self.loss.layers
+        if effort.trace_products is None:
+            return Traces([None] * len(layers), [0.0] * len(layers), 0.0, "not asked for")
         if dense is not None:
             parts = [float(part.sum()) for part in torch.split(dense.diagonal(), loss.sizes)]
             values = [math.fsum(parts[place] for place in places) for places in layers.values()]
@@ -173,14 +175,14 @@ class Run:
             parts = exact_traces(self.subject, loss, self.data, self.kind, products.point)
         except InexactTraceError as why:
             self._why_inexact = str(why)
-            return self._sampled(products, effort)
+            return self._sampled(products, effort.trace_products)
         values = [math.fsum(parts[place] for place in places) for places in layers.values()]
         how = "exact: squared per-sample gradients"
         if self.kind == "hessian":
             how += ", as the outputs are affine in each parameter by itself"
         return Traces(values, [0.0] * len(values), 0.0, how)
 
-    def _sampled(self, products: Products, effort: Effort) -> Traces:
+    def _sampled(self, products: Products, asked: int) -> Traces:
         """Return the traces of all layers from the same random signs, and with them the scatter of their sum."""
         loss, layers = self.loss, self.loss.layers
         sizes = [sum(loss.sizes[place] for place in places) for places in layers.values()]
@@ -193,7 +195,6 @@ class Run:
             return result
 
         operator = LinearOperator(product, whole.n, dtype=whole.dtype, device=whole.device)
-        asked = effort.trace_products
         found = hutchinson_blocks(operator, sizes, n_products=asked, generator=self._generator())
         self._n_products += whole.n_products
         draws = torch.cat(sums)
@@ -252,6 +253,8 @@ class Run:
             out.append(LeftOut("eigenvalues", f"{effort.top} were asked for, but there are {n} parameters"))
         if self._why_inexact:
             out.append(LeftOut("exact trace", self._why_inexact))
+        if effort.trace_products is None:
+            out.append(LeftOut("trace", "not asked for"))
         if effort.probes is None:
             out.append(LeftOut("density", "not asked for"))
         if not effort.per_layer:
@@ -264,9 +267,10 @@ class Run:
 
 
 def _measured(top: float, error: float, traces: Traces, sharp: Sharpness) -> dict[str, Measured]:
+    trace = {} if traces.total is None else {"trace": Measured(traces.total, traces.stderr)}
     return {
         "largest eigenvalue": Measured(top, error),
-        "trace": Measured(math.fsum(traces.values), traces.stderr),
+        **trace,
         "SAM sharpness": Measured(sharp.sam, 0.0),
         "adaptive sharpness": Measured(sharp.adaptive, 0.0),
         "Keskar's sharpness": Measured(sharp.keskar, 0.0),

@@ -107,7 +107,7 @@ class CurvatureProbe:
             top=1,
             bottom=0,
             density=False,
-            trace_products=2,
+            trace=False,
             per_layer=False,
             sharp=False,
             max_samples=None,

@@ -96,7 +96,7 @@ def invariant_sharpness(model: nn.Module, samples: Samples) -> float:
     found = _curvature(model, samples, sharp=False, only="*.weight")
     weights = dict(model.named_parameters())
     squares = {layer.name: weights[f"{layer.name}.weight"].detach().double().square().sum() for layer in found.layers}
-    return sum(float(squares[layer.name]) * layer.trace for layer in found.layers)
+    return sum(float(squares[layer.name]) * layer.trace for layer in found.layers if layer.trace is not None)
 
 
 def losses_along(
