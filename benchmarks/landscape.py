@@ -10,13 +10,14 @@ import json
 import sys
 from typing import Any
 
-from process import OURS, THEIRS, Costs, answer, medians
+from process import OURS, THEIRS, Costs, answer, medians, runs
 
 POINTS, SAMPLES = 21, 1000
 SMALL = {"points": 5, "samples": 200}
 PEERS = ("loss-landscapes", "landscaper")
-#: What an exploration reached, with the factor by which it may be missed.
-_PROMISE = 1.3 / 3.4
+#: CPU time over loss-landscapes'. Of the multilayer perceptron the first layer's products, three quarters of all, are
+#: made once; what is left is the other layers' products, at the processor's limit.
+_PROMISED = {"mlp": 0.6, "cnn": 0.3}
 
 
 def worker(name: str, points: str, samples: str) -> None:
@@ -90,9 +91,9 @@ def bench(repeats: int, points: int = POINTS, samples: int = SAMPLES) -> dict[st
 def broken_promises(result: dict[str, Any]) -> list[str]:
     """Say which of what is promised does not hold: the CPU time, and the same losses as a plain run."""
     broken = [
-        f"a plane of the {name} takes {ratio:.2f} of the peer's CPU time, more than {_PROMISE:.2f}"
+        f"a plane of the {name} takes {ratio:.2f} of the peer's CPU time, more than {_PROMISED[name]}"
         for name, ratio in result["to_loss_landscapes"].items()
-        if ratio > _PROMISE
+        if ratio > _PROMISED[name]
     ]
     if result["deviation"] > 1e-4:
         broken.append(f"a loss differs by {result['deviation']:.1g} from that of a plain run")
@@ -119,7 +120,7 @@ def table(result: dict[str, Any]) -> str:
             *lines,
             "",
             f"CPU time of a plane of {result['points']} × {result['points']} points over {result['samples']:,} "
-            f"samples, medians of {result['repeats']} runs; MLP 784-256-256-10, CNN of 93,322 parameters.",
+            f"samples, {runs(result['repeats'])}; MLP 784-256-256-10, CNN of 93,322 parameters.",
         ]
     )
 

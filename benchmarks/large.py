@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from process import Costs, medians
+from process import Costs, medians, runs
 from spectrum import ours, theirs, write
 
 SHAPES = {"4096 × 4096": (4096, 4096), "4096 × 11,008": (4096, 11008)}
@@ -46,4 +46,4 @@ def table(result: dict[str, Any]) -> str:
     for name, costs in result["costs"].items():
         peer, alpha, limit = (costs[what]["cpu_seconds"] for what in ("weightwatcher", "alpha", "eigenvalues"))
         lines.append(f"| {name} | {peer:.0f} s | {alpha:.1f} s | {alpha / peer:.2f} | {limit:.1f} s |")
-    return "\n".join([*lines, "", f"CPU time in float64; medians of {result['repeats']} runs, the peer once."])
+    return "\n".join([*lines, "", f"CPU time in float64; {runs(result['repeats'])}, the peer once."])

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from process import OURS, THEIRS, answer, medians
+from process import OURS, THEIRS, answer, medians, runs
 
 UNTIMED, TIMED, WORKERS = 100, 500, 2
 SMALL = {"untimed": 10, "timed": 40}
@@ -120,7 +120,7 @@ def table(result: dict[str, Any]) -> str:
         [
             *lines,
             "",
-            f"{result['workers']} warm workers, {result['timed']} trials, medians of {result['repeats']}. "
+            f"{result['workers']} warm workers, {result['timed']} trials, {runs(result['repeats'])}. "
             "The peers only hand over and return; the lab also seeds, stores and watches.",
         ]
     )

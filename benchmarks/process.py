@@ -38,6 +38,11 @@ def answer(python: str, script: str, *arguments: object, folder: Path = HERE, **
     return found
 
 
+def runs(repeats: int) -> str:
+    """Say what the numbers are."""
+    return f"medians of {repeats} runs" if repeats > 1 else "one run each"
+
+
 def medians(samples: Iterable[Mapping[str, float]]) -> Costs:
     """Return the median of each number."""
     found = list(samples)

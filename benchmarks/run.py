@@ -15,6 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import curvature
+import kernel
+import landscape
 import large
 import overhead
 import scale
@@ -26,6 +29,9 @@ RESULTS = HERE / "results.json"
 README = HERE.parent / "README.md"
 BENCHES: dict[str, Any] = {
     "spectrum": spectrum,
+    "curvature": curvature,
+    "kernel": kernel,
+    "landscape": landscape,
     "large": large,
     "scale": scale,
     "store": store,

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from process import OURS, answer, medians
+from process import OURS, answer, medians, runs
 
 SHARDS = 10
 TENSORS, SHAPE = 200, (1024, 2560)
@@ -86,8 +86,8 @@ def table(result: dict[str, Any]) -> str:
             *lines,
             "",
             f"`deepscope examine --instruments anatomy,spectrum --workers N` on {result['tensors']} matrices of "
-            f"{SHAPE[0]} × {SHAPE[1]}, {result['bytes'] / 1e9:.1f} GB in {SHARDS} files, one thread a worker; medians "
-            f"of {result['repeats']} runs.",
+            f"{SHAPE[0]} × {SHAPE[1]}, {result['bytes'] / 1e9:.1f} GB in {SHARDS} files, one thread a worker; "
+            f"{runs(result['repeats'])}.",
         ]
     )
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from process import HERE, OURS, THEIRS, Costs, answer, medians, run
+from process import HERE, OURS, THEIRS, Costs, answer, medians, run, runs
 
 SHAPES = {"attn": (768, 2304), "proj": (768, 768), "fc": (768, 3072), "out": (3072, 768)}
 BLOCKS = 12
@@ -171,7 +171,7 @@ def table(result: dict[str, Any]) -> str:
         [
             *lines,
             "",
-            f"{count} matrices shaped as GPT-2 small's, medians of {result['repeats']} runs. CPU time per matrix at "
+            f"{count} matrices shaped as GPT-2 small's, {runs(result['repeats'])}. CPU time per matrix at "
             f"{count // 4}, {count // 2} and {count} matrices differs by a factor of "
             f"{result['per_layer_spread']:.2f} at most.",
         ]

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from process import OURS, THEIRS, Costs, answer, medians, run
+from process import OURS, THEIRS, Costs, answer, medians, run, runs
 
 RUNS, PEER_RUNS, LISTED, POINTS = 1000, 15, 10_000, 20
 SMALL = {"runs": 20, "peer_runs": 2, "listed": 100}
@@ -170,8 +170,8 @@ def table(result: dict[str, Any]) -> str:
             "",
             "What MLflow calls a run, one training with its parameters and its curve, is a trial of a study here; a "
             "run of its own is a directory with a record, flushed to the disk. "
-            f"{result['runs']:,} runs stored by deepscope, {result['peer_runs']} by MLflow {result['mlflow']}; medians "
-            f"of {result['repeats']}. `deepscope runs list` with {result['listed']:,} stored runs: "
+            f"{result['runs']:,} runs stored by deepscope, {result['peer_runs']} by MLflow {result['mlflow']}; "
+            f"{runs(result['repeats'])}. `deepscope runs list` with {result['listed']:,} stored runs: "
             f"{later['cpu_seconds']:.2f} s of CPU time; without an index {first['wall_seconds']:.1f} s elapsed.",
         ]
     )

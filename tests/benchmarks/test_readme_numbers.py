@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
-NAMES = ("spectrum", "large", "scale", "store", "overhead")
+NAMES = ("spectrum", "curvature", "kernel", "landscape", "large", "scale", "store", "overhead")
 
 
 @pytest.fixture
@@ -68,6 +68,32 @@ def test_a_spectrum_that_breaks_a_promise_is_told(bench, results) -> None:
         1,
         1,
     ]
+
+
+def test_a_curvature_that_breaks_a_promise_is_told(bench, results) -> None:
+    kept = results["curvature"]
+    top, density = (
+        changed(kept, 0.66, "ratios", "cnn", "top_to_curvlinops"),
+        changed(kept, 0.61, "ratios", "mlp", "density_to_curvlinops"),
+    )
+    other = copy.deepcopy(kept)
+    other["found"]["top 5, mlp"][4] *= 0.97
+    assert [len(bench.curvature.broken_promises(each)) for each in (kept, top, density, other)] == [0, 1, 1, 1]
+    assert bench.curvature.broken_promises(top) == ["five eigenvalues of cnn take more than 0.65 of curvlinops's time"]
+
+
+def test_a_kernel_that_breaks_a_promise_is_told(bench, results) -> None:
+    kept = results["kernel"]
+    slower = changed(kept, 7.0, "compared", "cnn", "gram", "times_faster")
+    wrong = changed(kept, 2e-4, "compared", "mlp", "norms", "deviation")
+    assert [len(bench.kernel.broken_promises(each)) for each in (kept, slower, wrong)] == [0, 1, 1]
+    assert bench.kernel.broken_promises(slower) == ["gram on the cnn is 7 times faster than its peer, not 8"]
+
+
+def test_a_landscape_that_breaks_a_promise_is_told(bench, results) -> None:
+    kept = results["landscape"]
+    slower, wrong = changed(kept, 0.61, "to_loss_landscapes", "mlp"), changed(kept, 2e-4, "deviation")
+    assert [len(bench.landscape.broken_promises(each)) for each in (kept, slower, wrong)] == [0, 1, 1]
 
 
 LARGE = {
