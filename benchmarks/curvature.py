@@ -17,8 +17,8 @@ from process import OURS, THEIRS, Costs, answer, medians, runs
 NETWORKS = ("mlp", "cnn")
 SMALL = {"networks": ("mlp",)}
 PEERS = ("curvlinops, top 5", "PyHessian, top 5", "curvlinops, density")
-#: CPU time of five eigenvalues over the peer's. A product takes 1.3 gradients, as many as the passes it is made of; blocks
-#: of two vectors, which miss no eigenvalue that single ones do, take half as many products again.
+#: CPU time of five eigenvalues over the peer's. A product takes 1.3 gradients, as many as the passes it is made of; and
+#: blocks of two vectors, which find what single ones miss, take half as many products again.
 PROMISED = {"mlp": {"curvlinops": 0.4, "PyHessian": 0.9}, "cnn": {"curvlinops": 0.65, "PyHessian": 0.4}}
 TOP = {"top": 5, "bottom": 0, "density": False, "trace": False, "per_layer": False, "sharp": False}
 
