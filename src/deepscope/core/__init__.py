@@ -19,7 +19,7 @@ from deepscope.core.files import write_atomically
 from deepscope.core.finding import SEVERITIES, Finding, Severity, without_numbers
 from deepscope.core.glance import Track
 from deepscope.core.home import home
-from deepscope.core.instrument import BUDGETS, Instrument, Known, Needs, PerWeight
+from deepscope.core.instrument import BUDGETS, OPERATIONS, Instrument, Known, Needs, PerWeight
 from deepscope.core.ledger import LeftOut
 from deepscope.core.reading import Reading
 from deepscope.core.references import cite, link, references
@@ -31,6 +31,7 @@ from deepscope.core.verdict import Outcome, Verdict
 __all__ = [
     "BUDGETS",
     "FEWEST_SEEDS",
+    "OPERATIONS",
     "SCALES",
     "SEVERITIES",
     "Case",
