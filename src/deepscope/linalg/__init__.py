@@ -1,14 +1,15 @@
 """Numerics that instruments share: spectra, power-law tails, random-matrix nulls, operators and gradients in factors.
 
 Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues``, ``leading_directions``,
-``principal_angles`` and whatever measures the tail of one sample take torch tensors too; the first two work on the
-tensor's own device. What takes a ``LinearOperator`` keeps its vectors in the operator's dtype and on its device, and
+``principal_angles``, ``cka`` and whatever measures the tail of one sample take torch tensors too; the first two work on
+the tensor's own device. What takes a ``LinearOperator`` keeps its vectors in the operator's dtype and on its device, and
 returns eigenvectors and diagonals there. Nothing here knows a subject.
 """
 
 from deepscope.linalg._alpha_interval import MIN_BOOTSTRAP, AlphaInterval, bootstrap_alpha
 from deepscope.linalg._bbp import bbp_eigenvalue, bbp_threshold, spike_overlap, spike_strength
 from deepscope.linalg._block_lanczos import Eigenpairs, SpectrumEnds, block_lanczos
+from deepscope.linalg._cka import cka
 from deepscope.linalg._estimate import Band, Estimate
 from deepscope.linalg._factor_products import factor_gram, project, squared_norms, weighted_sum
 from deepscope.linalg._goodness_of_fit import goodness_of_fit
@@ -94,6 +95,7 @@ __all__ = [
     "block_lanczos",
     "bootstrap_alpha",
     "centred_kernel",
+    "cka",
     "combine",
     "compact",
     "compare_tails",
