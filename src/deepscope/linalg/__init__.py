@@ -2,8 +2,8 @@
 
 Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues``, ``leading_directions``,
 ``principal_angles``, ``cka`` and whatever measures the tail of one sample take torch tensors too; the first two work on
-the tensor's own device. What takes a ``LinearOperator`` keeps its vectors in the operator's dtype and on its device, and
-returns eigenvectors and diagonals there. Nothing here knows a subject.
+the tensor's own device. What takes a ``LinearOperator`` keeps its vectors in the operator's dtype and on its device,
+and returns eigenvectors and diagonals there. Nothing here knows a subject.
 """
 
 from deepscope.linalg._alpha_interval import MIN_BOOTSTRAP, AlphaInterval, bootstrap_alpha
