@@ -1,9 +1,9 @@
 """Numerics that instruments share: spectra, power-law tails, random-matrix nulls, operators and gradients in factors.
 
 Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues``, ``leading_directions``,
-``principal_angles``, ``cka`` and whatever measures the tail of one sample take torch tensors too; the first two work on
-the tensor's own device. What takes a ``LinearOperator`` keeps its vectors in the operator's dtype and on its device,
-and returns eigenvectors and diagonals there. Nothing here knows a subject.
+``principal_angles``, ``cka``, ``intrinsic_dimension`` and whatever measures the tail of one sample take torch tensors
+too; the first two work on the tensor's own device. What takes a ``LinearOperator`` keeps its vectors in the operator's
+dtype and on its device, and returns eigenvectors and diagonals there. Nothing here knows a subject.
 """
 
 from deepscope.linalg._alpha_interval import MIN_BOOTSTRAP, AlphaInterval, bootstrap_alpha
@@ -26,6 +26,7 @@ from deepscope.linalg._gradient_factors import (
 from deepscope.linalg._hutch_plus_plus import hutch_plus_plus
 from deepscope.linalg._hutchinson import DiagonalEstimate, hutchinson, hutchinson_blocks, hutchinson_diagonal
 from deepscope.linalg._infinite_width import InfiniteWidthKernel, infinite_width_kernel
+from deepscope.linalg._intrinsic_dimension import IntrinsicDimension, intrinsic_dimension
 from deepscope.linalg._kernel_alignment import KernelAlignment, centred_kernel, kernel_alignment
 from deepscope.linalg._kernel_regression import LeaveOneOut, leave_one_out
 from deepscope.linalg._kurtosis import Kurtosis, kurtosis
@@ -73,6 +74,7 @@ __all__ = [
     "Factor",
     "Factors",
     "InfiniteWidthKernel",
+    "IntrinsicDimension",
     "KernelAlignment",
     "Kurtosis",
     "LeadingDirections",
@@ -113,6 +115,7 @@ __all__ = [
     "hutchinson_blocks",
     "hutchinson_diagonal",
     "infinite_width_kernel",
+    "intrinsic_dimension",
     "joined_factors",
     "kernel_alignment",
     "kurtosis",
