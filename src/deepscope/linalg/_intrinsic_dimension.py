@@ -78,8 +78,9 @@ def intrinsic_dimension(x: NDArray[Any] | Tensor) -> IntrinsicDimension:
     draws.
 
     The estimate is too low where points are few for the dimension, and near boundaries: 20-dimensional spheres look
-    like 16.5 dimensions to 1,000 points, ten-dimensional ones like 9.3 (``tests/linalg/test_intrinsic_dimension.py``).
-    Noise adds its own dimensions at its own scale, which is that of the nearest neighbours.
+    like 16.5 dimensions to 1,000 points, ten-dimensional ones like 9.3 (``tests/linalg/test_intrinsic_dimension.py``);
+    and too high where the set bends over the distance of a neighbour. The interval allows for no such bias. Noise adds
+    its own dimensions at its own scale, which is that of the nearest neighbours.
 
     Cost: 2·n²·d operations in float64, for 512 points at a time.
 
