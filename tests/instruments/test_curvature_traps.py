@@ -287,3 +287,14 @@ def test_a_loss_without_curvature_is_flat_and_told() -> None:
     assert not found.eigenvalues.any()
     assert found.gradient_norm > 0
     assert "does not bend" in found.findings()[0].message
+
+
+def test_batches_whose_samples_depend_on_one_another_are_not_cut() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Tanh(), nn.Linear(4, 3))
+    subject = classifier(model, 3)
+    ((x, y), *_) = subject.data
+    found = brief(subject, max_samples=len(x) // 2)
+    assert found.n_samples == len(x) > 2
+    # One batch, computed twice in float64.
+    assert found.loss == pytest.approx(subject.loss(model(x), y).item(), rel=1e-12)

@@ -76,6 +76,9 @@ def gather(
     with torch.no_grad():
         _check_repeats(subject, loss, tensors, probe)
         separable = not whole and _is_mean(subject, loss, tensors, probe)
+    if is_cut and not separable:
+        # What a batch's samples have in common is that of all of them.
+        read, is_cut = _read(subject, max_samples, whole=True)
     pieces = read
     if separable:
         size = most or _fitting(subject, loss, probe)
