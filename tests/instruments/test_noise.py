@@ -209,6 +209,28 @@ def test_a_loss_that_is_a_sum_is_refused() -> None:
         noise(subject.with_data(loss=nn.CrossEntropyLoss(reduction="sum")))
 
 
+@pytest.mark.parametrize(
+    ("targets", "weight"),
+    [
+        # Alike in the two samples that are looked at first: of one class, and both counted.
+        ([0, 0, 0, 1, 1, 2, 2, 2], torch.tensor([1.0, 5.0, 0.2], dtype=torch.float64)),
+        ([0, 1, 2, -100, -100, -100, 1, 0], None),
+    ],
+)
+def test_a_mean_over_something_else_is_refused_where_the_first_samples_do_not_show_it(
+    targets: list[int], weight: Tensor | None
+) -> None:
+    layer, x, y = nn.Linear(4, 3).double(), draw(8, 4), torch.tensor(targets)
+    loss = nn.CrossEntropyLoss(weight)
+    with pytest.raises(MeasurementError, match="8 samples together"):
+        noise(Subject(layer, [(x, y)], loss))
+    shares = torch.ones(3).double() if weight is None else weight
+    counted = Subject(layer, [(x, y)], loss, count=lambda wanted: shares[wanted[wanted >= 0]].sum())
+    _, rows = alone(counted)
+    # float64, a dozen products each.
+    np.testing.assert_allclose(noise(counted).per_sample_norms, np.linalg.norm(rows, axis=1), rtol=1e-10)
+
+
 def test_a_loss_that_averages_over_outputs_is_each_samples_own() -> None:
     x, y = draw(6, 3), draw(6, 4)
     layer = nn.Linear(3, 4).double()

@@ -13,7 +13,16 @@ from torch import Tensor
 
 from deepscope.core import DeepscopeError, MeasurementError, first_line
 from deepscope.linalg import project, squared_norms, weighted_sum
-from deepscope.subject import Batch, FirstSamples, PerSampleGradients, SampleGradients, Subject, in_chunks, part_of
+from deepscope.subject import (
+    Batch,
+    FirstSamples,
+    NoMeanError,
+    PerSampleGradients,
+    SampleGradients,
+    Subject,
+    in_chunks,
+    part_of,
+)
 
 Floats = NDArray[np.float64]
 
@@ -169,6 +178,8 @@ def _of(
         return part, samples, None
     try:
         return part, samples, gradients.of_losses(part)
+    except NoMeanError:
+        raise
     except DeepscopeError as error:
         raise _named(error, gradients, part, index) from error
     except (RuntimeError, MemoryError):

@@ -19,6 +19,7 @@ from deepscope.subject._layer_output import LayerOutput, is_layer, is_opaque, ow
 from deepscope.subject._layout import Layout, Part
 from deepscope.subject._live import ModuleWeight, device_of
 from deepscope.subject._loss import n_samples, scalar_loss
+from deepscope.subject._mean_over_terms import NoMeanError
 from deepscope.subject._memory import in_chunks, is_out_of_memory
 from deepscope.subject._pass import Step, StepResult, measure_alone, measure_weight, split_ledger
 from deepscope.subject._per_sample import PerSampleGradients, SampleGradients
@@ -42,6 +43,7 @@ __all__ = [
     "Layout",
     "LowRank",
     "ModuleWeight",
+    "NoMeanError",
     "Part",
     "PerSampleGradients",
     "Role",

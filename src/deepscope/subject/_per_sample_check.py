@@ -14,6 +14,7 @@ from deepscope.linalg import Factor, combine
 from deepscope.subject._agreement import TOLERANCE, agrees
 from deepscope.subject._batches import Batch
 from deepscope.subject._layer_calls import LayerCalls, watch_calls
+from deepscope.subject._mean_over_terms import check_mean
 from deepscope.subject._per_sample import PerSampleGradients, factors_of_call
 from deepscope.subject._samples import part_of, take_samples
 from deepscope.subject._subject import Subject
@@ -112,15 +113,7 @@ def check_mean_over_terms(subject: Subject, batch: Batch) -> None:
             loss = _loss_of(subject, part) if part.count else torch.zeros(())
             parts.append((part.count, float(loss), loss.dtype.itemsize))
     (first, one, size), (second, other, _), (both, together, _) = parts
-    alone = first * one + second * other
-    if abs(both * together - alone) <= TOLERANCE[max(size, 2)] * (abs(first * one) + abs(second * other)):
-        return
-    raise MeasurementError(
-        f"the loss is not a mean over its terms: two samples together give {together:.4g}, alone {one:.4g} and "
-        f"{other:.4g}",
-        where=subject.name,
-        todo='Give a loss with reduction="mean", and count=… where it averages over something else than samples.',
-    )
+    check_mean(subject, _PROBES, (both, together), [(first, one), (second, other)], size)
 
 
 def _loss_of(subject: Subject, part: Batch) -> Tensor:
