@@ -292,6 +292,24 @@ def test_frozen_unused_and_half_precision_parameters() -> None:
     np.testing.assert_allclose(half.per_sample_norms, found.per_sample_norms, rtol=2e-2)
 
 
+def test_a_batch_without_samples_adds_nothing() -> None:
+    subject = classifier()
+    (x, y), *others = subject.data
+    found = noise(subject.with_data([(x, y), (x[:0], y[:0]), *others]))
+    np.testing.assert_array_equal(found.per_sample_norms, noise(subject).per_sample_norms)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_scripted_network_and_one_with_a_scripted_part_are_written_out() -> None:
+    subject = classifier()
+    expected = noise(subject).per_sample_norms
+    for model in (torch.jit.script(subject.model), nn.Sequential(torch.jit.script(subject.model))):
+        found = noise(Subject(model, subject.data, subject.loss), probes=0)
+        # float64, some hundred products each.
+        np.testing.assert_allclose(found.per_sample_norms, expected, rtol=1e-10)
+        assert all("written out" in layer.status for layer in found.layers)
+
+
 def test_wrong_arguments_are_refused() -> None:
     subject = classifier()
     with pytest.raises(UsageError, match="max_samples"):

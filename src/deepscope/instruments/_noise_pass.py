@@ -150,7 +150,7 @@ def _first_look(gradients: PerSampleGradients, max_samples: int | None, sums: Gr
 def _terms(subject: Subject, batch: Batch) -> Floats:
     n = batch.n_samples
     if subject.count is None:
-        return np.full(n, batch.count / n)
+        return np.full(n, batch.count / max(n, 1))
     return np.array([part_of(subject, batch, slice(i, i + 1)).count for i in range(n)], np.float64)
 
 
