@@ -320,3 +320,18 @@ def test_outputs_of_one_number_per_sample_have_an_exact_trace(kind: str) -> None
         traces.append(found.trace)
     # The same network and loss; its outputs are [n] and [n, 1].
     assert traces[0] == pytest.approx(traces[1], rel=1e-12)
+
+
+def test_a_forward_pass_that_writes_into_its_inputs_is_told_from_a_random_one() -> None:
+    class Centred(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2).double()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x.sub_(1.0))
+
+    x = noise(6, 3)
+    with pytest.raises(MeasurementError, match="writes into its inputs"):
+        brief(Subject(Centred(), [(x, torch.arange(6) % 2)], functional.cross_entropy))
+    assert torch.equal(x, noise(6, 3))

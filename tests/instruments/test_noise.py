@@ -356,3 +356,18 @@ def test_attention_is_measured_with_its_curvature():
         loss = nn.functional.cross_entropy(model(x[None]), y[None])
         gradients = torch.autograd.grad(loss, list(model.parameters()))
         assert norm == pytest.approx(float(sum(each.square().sum() for each in gradients).sqrt()), rel=1e-4)
+
+
+def test_a_forward_pass_that_writes_into_its_inputs_is_told_from_a_random_one() -> None:
+    class Centred(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2).double()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x.sub_(1.0))
+
+    x = draw(6, 3)
+    with pytest.raises(MeasurementError, match="writes into its inputs"):
+        noise(Subject(Centred(), [(x, torch.arange(6) % 2)], functional.cross_entropy))
+    assert torch.equal(x, draw(6, 3))

@@ -16,7 +16,7 @@ from deepscope.subject._batches import Batch
 from deepscope.subject._layer_calls import LayerCalls, watch_calls
 from deepscope.subject._mean_over_terms import check_mean
 from deepscope.subject._per_sample import PerSampleGradients, factors_of_call
-from deepscope.subject._samples import part_of, take_samples
+from deepscope.subject._samples import is_written, part_of, take_samples
 from deepscope.subject._subject import Subject
 from deepscope.subject._written_gradients import floating_outputs, pulled_back
 
@@ -176,6 +176,12 @@ class _Proof:
     def _refuse_what_changes(self, outputs: Sequence[Tensor], again: Sequence[Tensor]) -> None:
         if all(agrees(one, other) for one, other in zip(outputs, again, strict=True)):
             return
+        if is_written(self.inputs):
+            raise MeasurementError(
+                "the forward pass writes into its inputs, so that the same samples are others the second time",
+                where=self.subject.name,
+                todo="Let it work on a copy (x = x.clone()), or out of place.",
+            )
         raise MeasurementError(
             "the forward pass is not deterministic: the same samples give other outputs the second time",
             where=self.subject.name,
