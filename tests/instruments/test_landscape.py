@@ -427,6 +427,22 @@ def test_the_profile_and_where_the_loss_doubles() -> None:
     assert any("stays below twice" in finding.message for finding in flat.findings())
 
 
+@pytest.mark.parametrize(("offset", "radius", "words"), [(0.01, 1.0, "before"), (1.0, 2.0, "when")])
+def test_where_the_loss_doubles_is_not_told_more_finely_than_the_grid_does(
+    offset: float, radius: float, words: str
+) -> None:
+    X = torch.ones(4, 1, dtype=torch.float64)
+    layer = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.fill_(1.0)
+    # a² + offset at coordinate a: it doubles at √offset, a tenth of the radius, or half of it.
+    subject = Subject(layer, [(X, X)], lambda out, y: functional.mse_loss(out, y) + offset)
+    seen = landscape(subject, points=9, radius=radius, dimensions=1)
+    (message,) = (each.message for each in seen.findings() if "doubles" in each.message)
+    assert f"doubles {words} every filter" in message
+    assert f"{radius / 4 if words == 'before' else 1.0:.0%} of its norm" in message
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
