@@ -339,6 +339,24 @@ def test_a_sum_over_samples_is_refused() -> None:
     assert landscape(subject, points=3).centre_loss == pytest.approx(naive_loss(subject.model, subject), rel=EXACT)
 
 
+def test_a_network_that_takes_batches_of_one_length_is_run_on_whole_batches() -> None:
+    class Fixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x.view(6, 3))
+
+    torch.manual_seed(0)
+    model, data = Fixed(), [(torch.randn(6, 3), torch.arange(6) % 2) for _ in range(2)]
+    seen = landscape(Subject(model, data, functional.cross_entropy), points=3, max_samples=9)
+    assert seen.n_samples == 12
+    mean = sum(functional.cross_entropy(model(x), y).item() for x, y in data) / 2
+    # float32, a dozen terms.
+    assert seen.centre_loss == pytest.approx(mean, rel=1e-6)
+
+
 def test_a_mean_over_outputs_too_is_a_mean() -> None:
     data = [(noise(9, 6), noise(9, 3, seed=1)), (noise(4, 6, seed=2), noise(4, 3, seed=3))]
     subject = Subject(mlp(), data, functional.mse_loss)
