@@ -342,3 +342,16 @@ def test_the_largest_eigenvalue_bounds_the_learning_rate() -> None:
     for rate, grows in ((1.99, False), (2.01, True)):
         step = torch.eye(3, dtype=F64) - rate / found.eigenvalues[0] * H
         assert (torch.linalg.eigvalsh(step).abs().max() > 1) == grows
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("normed", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm])
+def test_weight_normalisation_is_differentiated_twice(normed: Callable[[nn.Module], nn.Module]) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(normed(nn.Linear(3, 4)), nn.Tanh(), nn.Linear(4, 3))
+    subject = classifier(model, 3)
+    # torch's own second derivatives of its kernel are off by more than half of the largest.
+    expected = torch.linalg.eigvalsh(differences(subject)).flip(0)
+    found = curvature(subject, top=len(expected), sharp=False, per_layer=False)
+    # Fourth order in h = 1e-3, and rounding over h: 1e-16/1e-3.
+    np.testing.assert_allclose(found.eigenvalues, expected, atol=1e-9)

@@ -162,9 +162,13 @@ def test_a_layer_with_most_of_the_curvature_is_named() -> None:
             return self.hot(30 * x[:, :1]) + self.cold(x[:, 1:])
 
     subject = Subject(prepared(Two()), [(noise(50, 9), noise(50, 1, seed=1))], functional.mse_loss)
-    finding = next(each for each in curvature(subject).findings() if each.where)
+    found = curvature(subject)
+    finding = next(each for each in found.findings() if each.where)
     assert finding.where == "hot"
     assert "of the curvature lies in hot" in finding.message
+    # The largest eigenvalue may belong to several layers together: both are said.
+    hot = next(layer.eigenvalue for layer in found.layers if layer.name == "hot")
+    assert f"{hot:.4g} in this layer alone, {found.eigenvalues[0]:.4g} in all together" in finding.evidence
     even = Subject(prepared(nn.Linear(9, 1)), subject.data, functional.mse_loss)
     assert not any(each.where for each in curvature(even).findings())
 

@@ -287,3 +287,51 @@ def test_a_loss_without_curvature_is_flat_and_told() -> None:
     assert not found.eigenvalues.any()
     assert found.gradient_norm > 0
     assert "does not bend" in found.findings()[0].message
+
+
+def test_batches_whose_samples_depend_on_one_another_are_not_cut() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Tanh(), nn.Linear(4, 3))
+    subject = classifier(model, 3)
+    ((x, y), *_) = subject.data
+    found = brief(subject, max_samples=len(x) // 2)
+    assert found.n_samples == len(x) > 2
+    # One batch, computed twice in float64.
+    assert found.loss == pytest.approx(subject.loss(model(x), y).item(), rel=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_scripted_network_has_the_curvature_of_the_network() -> None:
+    subject = classifier(mlp(), 3)
+    scripted = Subject(torch.jit.script(subject.model), subject.data, subject.loss)
+    # float64, the same products in the same order.
+    np.testing.assert_allclose(brief(scripted).eigenvalues, brief(subject).eigenvalues, rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["hessian", "ggn", "empirical-fisher"])
+def test_outputs_of_one_number_per_sample_have_an_exact_trace(kind: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 1)).double()
+    x, y = noise(10, 3), noise(10, 1, seed=1)
+    traces = []
+    for net, targets in ((nn.Sequential(model, nn.Flatten(0)), y[:, 0]), (model, y)):
+        found = brief(Subject(net, [(x, targets)], functional.mse_loss), kind=kind, top=1, density=False)
+        assert found.trace_method.startswith("exact: squared")
+        traces.append(found.trace)
+    # The same network and loss; its outputs are [n] and [n, 1].
+    assert traces[0] == pytest.approx(traces[1], rel=1e-12)
+
+
+def test_a_forward_pass_that_writes_into_its_inputs_is_told_from_a_random_one() -> None:
+    class Centred(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2).double()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x.sub_(1.0))
+
+    x = noise(6, 3)
+    with pytest.raises(MeasurementError, match="writes into its inputs"):
+        brief(Subject(Centred(), [(x, torch.arange(6) % 2)], functional.cross_entropy))
+    assert torch.equal(x, noise(6, 3))

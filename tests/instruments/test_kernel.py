@@ -265,12 +265,17 @@ def test_regression_with_a_kernel_that_holds_the_labels_finds_them() -> None:
     assert regression.network is not None
     own = float((model(x).argmax(1) == classes).double().mean())
     assert regression.network == pytest.approx(own)
-    linear = kernel(Subject(nn.Linear(4, 1).double(), [(x, x[:, :1])])).regression
+    subject = Subject(nn.Linear(4, 1).double(), [(x, x[:, :1])])
+    linear = kernel(subject).regression
     assert linear is not None
     assert linear.score == "R²"
     # f = w·x + b holds the targets exactly: what is left is the ridge, 1e-6 of the mean eigenvalue.
     assert linear.kernel > 1 - 1e-6
     assert linear.agreement is None
+    with torch.no_grad():
+        subject.model.weight.zero_()
+    # A network that puts out one number for all samples is behind it: R² is 0 at most.
+    assert any("does better than the network" in each.message for each in kernel(subject).findings())
 
 
 @pytest.mark.parametrize(

@@ -339,6 +339,24 @@ def test_a_sum_over_samples_is_refused() -> None:
     assert landscape(subject, points=3).centre_loss == pytest.approx(naive_loss(subject.model, subject), rel=EXACT)
 
 
+def test_a_network_that_takes_batches_of_one_length_is_run_on_whole_batches() -> None:
+    class Fixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x.view(6, 3))
+
+    torch.manual_seed(0)
+    model, data = Fixed(), [(torch.randn(6, 3), torch.arange(6) % 2) for _ in range(2)]
+    seen = landscape(Subject(model, data, functional.cross_entropy), points=3, max_samples=9)
+    assert seen.n_samples == 12
+    mean = sum(functional.cross_entropy(model(x), y).item() for x, y in data) / 2
+    # float32, a dozen terms.
+    assert seen.centre_loss == pytest.approx(mean, rel=1e-6)
+
+
 def test_a_mean_over_outputs_too_is_a_mean() -> None:
     data = [(noise(9, 6), noise(9, 3, seed=1)), (noise(4, 6, seed=2), noise(4, 3, seed=3))]
     subject = Subject(mlp(), data, functional.mse_loss)
@@ -425,6 +443,22 @@ def test_the_profile_and_where_the_loss_doubles() -> None:
     flat = landscape(classifier(), points=3, radius=1e-3)
     assert flat.doubling() is None
     assert any("stays below twice" in finding.message for finding in flat.findings())
+
+
+@pytest.mark.parametrize(("offset", "radius", "words"), [(0.01, 1.0, "before"), (1.0, 2.0, "when")])
+def test_where_the_loss_doubles_is_not_told_more_finely_than_the_grid_does(
+    offset: float, radius: float, words: str
+) -> None:
+    X = torch.ones(4, 1, dtype=torch.float64)
+    layer = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.fill_(1.0)
+    # a² + offset at coordinate a: it doubles at √offset, a tenth of the radius, or half of it.
+    subject = Subject(layer, [(X, X)], lambda out, y: functional.mse_loss(out, y) + offset)
+    seen = landscape(subject, points=9, radius=radius, dimensions=1)
+    (message,) = (each.message for each in seen.findings() if "doubles" in each.message)
+    assert f"doubles {words} every filter" in message
+    assert f"{radius / 4 if words == 'before' else 1.0:.0%} of its norm" in message
 
 
 @pytest.mark.parametrize(

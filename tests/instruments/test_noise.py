@@ -209,6 +209,28 @@ def test_a_loss_that_is_a_sum_is_refused() -> None:
         noise(subject.with_data(loss=nn.CrossEntropyLoss(reduction="sum")))
 
 
+@pytest.mark.parametrize(
+    ("targets", "weight"),
+    [
+        # Alike in the two samples that are looked at first: of one class, and both counted.
+        ([0, 0, 0, 1, 1, 2, 2, 2], torch.tensor([1.0, 5.0, 0.2], dtype=torch.float64)),
+        ([0, 1, 2, -100, -100, -100, 1, 0], None),
+    ],
+)
+def test_a_mean_over_something_else_is_refused_where_the_first_samples_do_not_show_it(
+    targets: list[int], weight: Tensor | None
+) -> None:
+    layer, x, y = nn.Linear(4, 3).double(), draw(8, 4), torch.tensor(targets)
+    loss = nn.CrossEntropyLoss(weight)
+    with pytest.raises(MeasurementError, match="8 samples together"):
+        noise(Subject(layer, [(x, y)], loss))
+    shares = torch.ones(3).double() if weight is None else weight
+    counted = Subject(layer, [(x, y)], loss, count=lambda wanted: shares[wanted[wanted >= 0]].sum())
+    _, rows = alone(counted)
+    # float64, a dozen products each.
+    np.testing.assert_allclose(noise(counted).per_sample_norms, np.linalg.norm(rows, axis=1), rtol=1e-10)
+
+
 def test_a_loss_that_averages_over_outputs_is_each_samples_own() -> None:
     x, y = draw(6, 3), draw(6, 4)
     layer = nn.Linear(3, 4).double()
@@ -270,6 +292,24 @@ def test_frozen_unused_and_half_precision_parameters() -> None:
     np.testing.assert_allclose(half.per_sample_norms, found.per_sample_norms, rtol=2e-2)
 
 
+def test_a_batch_without_samples_adds_nothing() -> None:
+    subject = classifier()
+    (x, y), *others = subject.data
+    found = noise(subject.with_data([(x, y), (x[:0], y[:0]), *others]))
+    np.testing.assert_array_equal(found.per_sample_norms, noise(subject).per_sample_norms)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_scripted_network_and_one_with_a_scripted_part_are_written_out() -> None:
+    subject = classifier()
+    expected = noise(subject).per_sample_norms
+    for model in (torch.jit.script(subject.model), nn.Sequential(torch.jit.script(subject.model))):
+        found = noise(Subject(model, subject.data, subject.loss), probes=0)
+        # float64, some hundred products each.
+        np.testing.assert_allclose(found.per_sample_norms, expected, rtol=1e-10)
+        assert all("written out" in layer.status for layer in found.layers)
+
+
 def test_wrong_arguments_are_refused() -> None:
     subject = classifier()
     with pytest.raises(UsageError, match="max_samples"):
@@ -316,3 +356,18 @@ def test_attention_is_measured_with_its_curvature():
         loss = nn.functional.cross_entropy(model(x[None]), y[None])
         gradients = torch.autograd.grad(loss, list(model.parameters()))
         assert norm == pytest.approx(float(sum(each.square().sum() for each in gradients).sqrt()), rel=1e-4)
+
+
+def test_a_forward_pass_that_writes_into_its_inputs_is_told_from_a_random_one() -> None:
+    class Centred(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2).double()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x.sub_(1.0))
+
+    x = draw(6, 3)
+    with pytest.raises(MeasurementError, match="writes into its inputs"):
+        noise(Subject(Centred(), [(x, torch.arange(6) % 2)], functional.cross_entropy))
+    assert torch.equal(x, draw(6, 3))

@@ -54,3 +54,12 @@ def test_what_is_computed_without_products_counts_too() -> None:
 def test_a_forward_pass_that_fails_says_so() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         forward_work(Subject(nn.Linear(20, 10), data=[(torch.zeros(3, 5), None)]))
+
+
+def test_a_network_that_takes_no_sample_alone_is_run_on_a_batch() -> None:
+    # Batch normalisation without running statistics refuses one value per channel.
+    model = nn.Sequential(nn.Linear(20, 10), nn.BatchNorm1d(10, track_running_stats=False), nn.Linear(10, 4))
+    found = forward_work(Subject(model, data=[(torch.randn(16, 20), None)]))
+    assert found.outputs == 4
+    # Products, and ten operations for each of 24 values; the norm's statistics, shared by 16 samples, add a little.
+    assert 0 <= found.operations - (2 * (20 * 10 + 10 * 4) + 10 * 24) < 10 * 10

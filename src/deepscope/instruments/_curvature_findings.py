@@ -10,6 +10,7 @@ from deepscope.instruments._curvature_row import size_of_traces
 
 if TYPE_CHECKING:
     from deepscope.instruments._curvature_reading import Curvature
+    from deepscope.instruments._curvature_row import LayerCurvature
 
 #: A most negative eigenvalue of this share of the largest is told; from SADDLE the loss bends as much down as up.
 DOWNWARD = 0.05
@@ -103,11 +104,19 @@ def _heavy_layer(found: Curvature) -> Iterator[Finding]:
         "note",
         layer.name,
         f"{100 * share:.0f} % of the curvature lies in {layer.name}, which holds {100 * weight:.2g} % of the "
-        "parameters: it decides how large a step of gradient descent may be.",
+        "parameters.",
         f"trace {layer.trace:.4g}{f' ± {1.96 * layer.trace_stderr:.2g}' if layer.trace_stderr else ''} of "
-        f"{total:.4g} over all layers",
+        f"{total:.4g} over all layers{_alone(found, layer)}",
         action="Give it a smaller learning rate of its own, or normalise its inputs.",
     )
+
+
+def _alone(found: Curvature, layer: LayerCurvature) -> str:
+    # The most curved direction may lie across layers: a share of the trace says nothing of it.
+    largest = float(found.eigenvalues[0])
+    if layer.eigenvalue is None:
+        return ""
+    return f"; the largest eigenvalue is {layer.eigenvalue:.4g} in this layer alone, {largest:.4g} in all together"
 
 
 def _rescaled(found: Curvature) -> Iterator[Finding]:

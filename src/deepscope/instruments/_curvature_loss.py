@@ -261,9 +261,11 @@ def _places(model: nn.Module) -> dict[str, str]:
     One name for each attribute of each module: under two names of one module it would put back the replaced tensor.
     """
     seen, places = set(), {}
+    # Not get_submodule, which scripted modules do not have.
+    modules = dict(model.named_modules(remove_duplicate=False))
     for name, _ in _tensors_of(model):
         path, _, leaf = name.rpartition(".")
-        place = (id(model.get_submodule(path)), leaf)
+        place = (id(modules[path]), leaf)
         if place not in seen:
             seen.add(place)
             places[name] = f"model.{name}"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from deepscope.core import MeasurementError
 from deepscope.instruments._curvature_loss import MeanLoss, Piece
-from deepscope.subject import Batch, FirstSamples, Subject, joined, part_of, tensors_in
+from deepscope.subject import Batch, FirstSamples, Subject, is_written, joined, part_of, tensors_in
 
 #: What a piece's graph may hold. Products over a multilayer perceptron and a convolutional network took least time with
 #: 2 to 10 MB: more leaves the processor's caches, less is spent on the overhead of calls and on adding up gradients.
@@ -76,6 +76,9 @@ def gather(
     with torch.no_grad():
         _check_repeats(subject, loss, tensors, probe)
         separable = not whole and _is_mean(subject, loss, tensors, probe)
+    if is_cut and not separable:
+        # What a batch's samples have in common is that of all of them.
+        read, is_cut = _read(subject, max_samples, whole=True)
     pieces = read
     if separable:
         size = most or _fitting(subject, loss, probe)
@@ -142,6 +145,12 @@ def _check_repeats(subject: Subject, loss: MeanLoss, tensors: list[Tensor], prob
     loss.is_random = True
     one, again = (_value(loss, tensors, probe) for _ in range(2))
     if not _close(one, again):
+        if is_written(probe.batch.inputs):
+            raise MeasurementError(
+                "the forward pass writes into its inputs, so that the same batch is another the second time",
+                where=subject.name,
+                todo="Let it work on a copy (x = x.clone()), or out of place.",
+            )
         raise MeasurementError(
             "the forward pass is not repeatable: the same batch with the same seed gives two losses",
             where=subject.name,

@@ -66,7 +66,8 @@ def exact_traces(subject: Subject, loss: MeanLoss, data: Pieces, kind: str, poin
                     continue
                 batch = piece.batch
                 inputs = loss.cast(batch.inputs)
-                found = gradients.of_outputs(inputs, batch.n_samples, directions.flatten(2)).factors
+                rows = directions.reshape(len(directions), batch.n_samples, -1)
+                found = gradients.of_outputs(inputs, batch.n_samples, rows).factors
                 loss.forward_passes += 1
                 loss.backward_passes += len(directions)
                 for index, handle in enumerate(loss.parameters):

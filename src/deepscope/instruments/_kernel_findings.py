@@ -92,18 +92,23 @@ def _labels(kernel: Kernel) -> Iterator[Finding]:
     regression = kernel.regression
     if regression is not None and regression.network is not None:
         assert regression.network_low is not None
-        worse = regression.kernel_high < regression.network_low
+        assert regression.network_high is not None
+        message = "Regression with the tangent kernel does as well as the network, each sample from the others."
+        action = "Give more samples to bring the regression nearer to what the network was trained on."
+        if regression.kernel_high < regression.network_low:
+            message = "The network does better than regression with its own tangent kernel from the other samples."
+        elif regression.kernel_low > regression.network_high:
+            message = "Regression with the tangent kernel does better than the network, each sample from the others."
+            action = "Expected before training; a network that has been trained has more to learn from these samples."
         yield _finding(
             "note",
             "",
-            "The network does better than regression with its own tangent kernel from the other samples."
-            if worse
-            else "Regression with the tangent kernel does as well as the network, each sample from the others.",
+            message,
             f"{regression.score} {regression.kernel:.3g} ({regression.kernel_low:.3g} to {regression.kernel_high:.3g}) "
             f"from {kernel.n_samples - 1} samples each; the network {regression.network:.3g} "
             f"({regression.network_low:.3g} to {regression.network_high:.3g})",
             "jacot2018neural",
-            "Give more samples to bring the regression nearer to what the network was trained on.",
+            action,
         )
 
 

@@ -156,7 +156,8 @@ class Landscape(Reading):
     def doubling(self) -> float | None:
         """Return how far from the centre the loss has doubled on average, between grid points by a straight line.
 
-        None where it never does, or where the loss at the centre is not positive.
+        None where it never does, or where the loss at the centre is not positive. Before the first grid point it is
+        farther than the line says: around a minimum the loss rises like a square.
         """
         rings, profile = np.unique(np.abs(self.coordinates)), self.profile()
         for index in range(1, len(rings)):

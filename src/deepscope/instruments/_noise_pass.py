@@ -13,7 +13,16 @@ from torch import Tensor
 
 from deepscope.core import DeepscopeError, MeasurementError, first_line
 from deepscope.linalg import project, squared_norms, weighted_sum
-from deepscope.subject import Batch, FirstSamples, PerSampleGradients, SampleGradients, Subject, in_chunks, part_of
+from deepscope.subject import (
+    Batch,
+    FirstSamples,
+    NoMeanError,
+    PerSampleGradients,
+    SampleGradients,
+    Subject,
+    in_chunks,
+    part_of,
+)
 
 Floats = NDArray[np.float64]
 
@@ -141,7 +150,7 @@ def _first_look(gradients: PerSampleGradients, max_samples: int | None, sums: Gr
 def _terms(subject: Subject, batch: Batch) -> Floats:
     n = batch.n_samples
     if subject.count is None:
-        return np.full(n, batch.count / n)
+        return np.full(n, batch.count / max(n, 1))
     return np.array([part_of(subject, batch, slice(i, i + 1)).count for i in range(n)], np.float64)
 
 
@@ -169,6 +178,8 @@ def _of(
         return part, samples, None
     try:
         return part, samples, gradients.of_losses(part)
+    except NoMeanError:
+        raise
     except DeepscopeError as error:
         raise _named(error, gradients, part, index) from error
     except (RuntimeError, MemoryError):

@@ -19,11 +19,12 @@ from deepscope.subject._layer_output import LayerOutput, is_layer, is_opaque, ow
 from deepscope.subject._layout import Layout, Part
 from deepscope.subject._live import ModuleWeight, device_of
 from deepscope.subject._loss import n_samples, scalar_loss
+from deepscope.subject._mean_over_terms import NoMeanError
 from deepscope.subject._memory import in_chunks, is_out_of_memory
 from deepscope.subject._pass import Step, StepResult, measure_alone, measure_weight, split_ledger
 from deepscope.subject._per_sample import PerSampleGradients, SampleGradients
 from deepscope.subject._per_sample_check import check_mean_over_terms, per_sample_gradients, trained_parameters
-from deepscope.subject._samples import FirstSamples, joined, part_of, take_samples, tensors_in
+from deepscope.subject._samples import FirstSamples, is_written, joined, part_of, take_samples, tensors_in
 from deepscope.subject._subject import Subject
 from deepscope.subject._undisturbed import undisturbed
 from deepscope.subject._weight import FLOAT8_DTYPES, MEASURED_DTYPES, Role, Weight, dtype_name, torch_dtype
@@ -42,6 +43,7 @@ __all__ = [
     "Layout",
     "LowRank",
     "ModuleWeight",
+    "NoMeanError",
     "Part",
     "PerSampleGradients",
     "Role",
@@ -64,6 +66,7 @@ __all__ = [
     "is_layer",
     "is_opaque",
     "is_out_of_memory",
+    "is_written",
     "joined",
     "layer_of",
     "measure_alone",

@@ -45,21 +45,30 @@ def forward_work(subject: Subject) -> ForwardWork:
 
     Notes
     -----
-    Cost: one forward pass of one sample, without fused kernels.
+    Cost: one forward pass of one sample, without fused kernels; of a whole batch where no sample can be run alone, as
+    with batch normalisation without running statistics.
 
     Examples
     --------
     >>> forward_work(Subject(torch.nn.Linear(20, 10), data=[(torch.zeros(8, 20), None)]))
     ForwardWork(operations=500.0, outputs=10)
     """
-    products, values = FlopCounterMode(display=False), _Values()
     with subject.undisturbed(), torch.no_grad(), without_fused_kernels(subject.model, products=True):
         batch = next(iter(subject.batches()))
-        inputs = take_samples(batch.inputs, batch.n_samples, slice(0, 1))
-        with products, values:
-            outputs = subject.predict(inputs)
+        try:
+            return _counted(subject, take_samples(batch.inputs, batch.n_samples, slice(0, 1)), 1)
+        except Exception:
+            if batch.n_samples < 2:
+                raise
+            return _counted(subject, next(iter(subject.batches())).inputs, batch.n_samples)
+
+
+def _counted(subject: Subject, inputs: Any, n: int) -> ForwardWork:
+    products, values = FlopCounterMode(display=False), _Values()
+    with products, values:
+        outputs = subject.predict(inputs)
     n_outputs = sum(each.numel() for each in tensors_in(outputs))
-    return ForwardWork(float(products.get_total_flops() + _PER_VALUE * values.computed), n_outputs)
+    return ForwardWork((products.get_total_flops() + _PER_VALUE * values.computed) / n, n_outputs // n)
 
 
 class _Values(TorchDispatchMode):  # type: ignore[no-untyped-call]

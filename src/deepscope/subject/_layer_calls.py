@@ -139,10 +139,12 @@ def watch_calls(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> Ite
             # Hooks that come after compilation are not seen by compiled code.
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         for module in model.modules():
-            rule, form = rule_of(module), open_form_of(module)
-            names = {leaf: canonical[id(each)] for leaf, each in parameters_of(module) if id(each) in canonical}
-            if not names or isinstance(module, torch.jit.ScriptModule):
+            if isinstance(module, torch.jit.ScriptModule):
                 continue
+            names = {leaf: canonical[id(each)] for leaf, each in parameters_of(module) if id(each) in canonical}
+            if not names:
+                continue
+            rule, form = rule_of(module), open_form_of(module)
             hook = partial(seen._opened, form, names) if form is not None else None
             hook = partial(seen._called, rule, names) if rule is not None else hook
             if hook is not None:

@@ -15,6 +15,7 @@ from deepscope.linalg import DenseGradients, Factor, Factors, combine, compact
 from deepscope.subject._batches import Batch
 from deepscope.subject._gradient_rules import by_sample, widened
 from deepscope.subject._layer_calls import LayerCall, LayerCalls
+from deepscope.subject._mean_over_terms import check_mean, halves
 from deepscope.subject._subject import Subject
 from deepscope.subject._written_gradients import WrittenGradients, floating_outputs, pulled_back
 
@@ -106,12 +107,15 @@ class PerSampleGradients:
         Raises
         ------
         MeasurementError
-            The loss is missing, not a scalar, or not finite.
+            The loss is missing, not a scalar, not finite, or not the mean of that of the batch's two halves.
         """
         outputs = self._forward(batch.inputs)
+        parts = halves(self.subject, batch, outputs)
         ends = [get_gradient_edge(each) for each in floating_outputs(outputs)] if self.written_out else []
         with torch.enable_grad():
             loss = self.subject.loss_of(batch, outputs)
+        if parts:
+            check_mean(self.subject, batch.n_samples, (batch.count, float(loss.detach())), parts, loss.dtype.itemsize)
         if not loss.requires_grad:
             return SampleGradients({}, loss=float(loss))
         calls = self._calls.calls

@@ -14,8 +14,9 @@ from deepscope.linalg import Factor, combine
 from deepscope.subject._agreement import TOLERANCE, agrees
 from deepscope.subject._batches import Batch
 from deepscope.subject._layer_calls import LayerCalls, watch_calls
+from deepscope.subject._mean_over_terms import check_mean
 from deepscope.subject._per_sample import PerSampleGradients, factors_of_call
-from deepscope.subject._samples import part_of, take_samples
+from deepscope.subject._samples import is_written, part_of, take_samples
 from deepscope.subject._subject import Subject
 from deepscope.subject._written_gradients import floating_outputs, pulled_back
 
@@ -112,15 +113,7 @@ def check_mean_over_terms(subject: Subject, batch: Batch) -> None:
             loss = _loss_of(subject, part) if part.count else torch.zeros(())
             parts.append((part.count, float(loss), loss.dtype.itemsize))
     (first, one, size), (second, other, _), (both, together, _) = parts
-    alone = first * one + second * other
-    if abs(both * together - alone) <= TOLERANCE[max(size, 2)] * (abs(first * one) + abs(second * other)):
-        return
-    raise MeasurementError(
-        f"the loss is not a mean over its terms: two samples together give {together:.4g}, alone {one:.4g} and "
-        f"{other:.4g}",
-        where=subject.name,
-        todo='Give a loss with reduction="mean", and count=… where it averages over something else than samples.',
-    )
+    check_mean(subject, _PROBES, (both, together), [(first, one), (second, other)], size)
 
 
 def _loss_of(subject: Subject, part: Batch) -> Tensor:
@@ -183,6 +176,12 @@ class _Proof:
     def _refuse_what_changes(self, outputs: Sequence[Tensor], again: Sequence[Tensor]) -> None:
         if all(agrees(one, other) for one, other in zip(outputs, again, strict=True)):
             return
+        if is_written(self.inputs):
+            raise MeasurementError(
+                "the forward pass writes into its inputs, so that the same samples are others the second time",
+                where=self.subject.name,
+                todo="Let it work on a copy (x = x.clone()), or out of place.",
+            )
         raise MeasurementError(
             "the forward pass is not deterministic: the same samples give other outputs the second time",
             where=self.subject.name,

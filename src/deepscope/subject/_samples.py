@@ -64,6 +64,16 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(item)
 
 
+def is_written(value: Any) -> bool:
+    """Whether anything has been written into the tensors of a batch since they were made.
+
+    >>> x = torch.zeros(2)
+    >>> is_written({"x": x}), is_written({"x": x.add_(1)})
+    (False, True)
+    """
+    return any(tensor._version for tensor in tensors_in(value))
+
+
 def part_of(subject: Subject, batch: Batch, samples: slice) -> Batch:
     """Return some samples of a batch, with the number of their own terms.
 
