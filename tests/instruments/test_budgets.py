@@ -48,11 +48,7 @@ def samples(instrument: Any, effort: Any) -> float:
 def test_a_small_network_gets_all_of_a_budget(instrument: Any, budget: str) -> None:
     given = instrument.effort(budget, subject(8))
     asked = instrument.effort(budget)
-    # "All samples" is as many as the operations allow.
-    if samples(instrument, asked) < float("inf"):
-        assert {**given} == {**asked}
-    else:
-        assert samples(instrument, given) > 10_000
+    assert {**given} == {**asked}
 
 
 @pytest.mark.parametrize("budget", BUDGETS)

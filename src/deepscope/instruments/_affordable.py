@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,8 @@ from typing import Any
 ENOUGH = 32
 #: Fewer samples than these say nothing about the data, whatever they cost.
 FEWEST = 16
+#: Where so many can be had, all are asked for.
+AS_GOOD_AS_ALL = 10**6
 
 Keywords = Mapping[str, Any]
 
@@ -37,7 +38,7 @@ def affordable(
     [{'points': 15, 'n': 512}, {'points': 15, 'n': 88}, {'points': 11, 'n': 41}, {'points': 11, 'n': 16}]
     """
     for effort in efforts:
-        most = math.inf if effort[samples] is None else effort[samples]
+        most = AS_GOOD_AS_ALL if effort[samples] is None else effort[samples]
         allowed = operations / price(effort)
         if allowed >= most:
             return effort
