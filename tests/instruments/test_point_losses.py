@@ -254,11 +254,12 @@ def test_a_chunk_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) ->
             evaluate.at(points)
 
 
-def test_whole_batches_until_enough_samples() -> None:
-    with evaluator(classifier(), max_samples=3) as (evaluate, points):
-        assert evaluate.at(points).n_samples == 9
-    with evaluator(classifier(), max_samples=10) as (evaluate, points):
-        assert evaluate.at(points).n_samples == 13
+def test_the_first_so_many_samples_are_run() -> None:
+    # Of batches of nine and four.
+    for asked, run, more in ((3, 3, True), (9, 9, True), (10, 10, True), (13, 13, False), (None, 13, False)):
+        with evaluator(classifier(), max_samples=asked) as (evaluate, points):
+            assert evaluate.at(points).n_samples == run
+            assert evaluate.has_more == more
 
 
 @pytest.mark.parametrize(
