@@ -10,6 +10,7 @@ from deepscope.linalg._alpha_interval import MIN_BOOTSTRAP, AlphaInterval, boots
 from deepscope.linalg._bbp import bbp_eigenvalue, bbp_threshold, spike_overlap, spike_strength
 from deepscope.linalg._block_lanczos import Eigenpairs, SpectrumEnds, block_lanczos
 from deepscope.linalg._cka import cka
+from deepscope.linalg._cka_matrix import CKAEstimate, CKAMatrix
 from deepscope.linalg._estimate import Band, Estimate
 from deepscope.linalg._factor_products import factor_gram, project, squared_norms, weighted_sum
 from deepscope.linalg._goodness_of_fit import goodness_of_fit
@@ -67,6 +68,8 @@ __all__ = [
     "WEIGHTWATCHER_CUT",
     "AlphaInterval",
     "Band",
+    "CKAEstimate",
+    "CKAMatrix",
     "DenseGradients",
     "DiagonalEstimate",
     "Eigenpairs",

@@ -1,0 +1,186 @@
+"""How alike all pairs of many representations are, from batches of samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepscope.core import UsageError
+
+Floats = NDArray[np.float64]
+
+#: Groups of batches of which each is left out once.
+_GROUPS = 32
+#: In single precision, a kernel of which less than this is left without its diagonal and its means has none.
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class CKAEstimate:
+    """Alignments of all pairs.
+
+    Attributes
+    ----------
+    values
+        [l, m]; missing where a representation is the same for all samples.
+    stderr
+        [l, m], by leaving out groups of batches in turn (jackknife); missing with fewer than two batches.
+    n_samples, n_batches
+        What they rest on.
+    """
+
+    values: Floats
+    stderr: Floats
+    n_samples: int
+    n_batches: int
+
+
+class CKAMatrix:
+    """Unbiased centred kernel alignment between all pairs of representations, batch by batch.
+
+    HSIC of each pair is estimated without bias in every batch (see ``cka``) and averaged over batches, weighed by their
+    samples; so the average is that of all samples but for pairs of samples from different batches, which it does not
+    look at (``nguyen2021wide``). Memory: one batch's kernels, n²·(l + m) numbers in single precision.
+
+    Parameters
+    ----------
+    bandwidth
+        None for linear kernels. Otherwise of Gaussian ones, exp(−‖x − x′‖²/(2σ²)), σ as a share of the median distance
+        in the first batch.
+
+    Notes
+    -----
+    Cost: n²·d a representation and batch, and 2·n²·l·m for the pairs, one product of matrices.
+
+    Examples
+    --------
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> layers = [torch.randn(400, 10, generator=generator) for _ in range(2)]
+    >>> pairs = CKAMatrix()
+    >>> for start in range(0, 400, 100):
+    ...     pairs.add([each[start : start + 100] for each in (*layers, 2 * layers[0])])
+    >>> pairs.result().values.round(1).tolist()
+    [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
+    """
+
+    def __init__(self, *, bandwidth: float | None = None) -> None:
+        if bandwidth is not None and not bandwidth > 0:
+            raise UsageError("a bandwidth is positive", where=f"bandwidth = {bandwidth}")
+        self._bandwidth = bandwidth
+        # By representation: the unit in which its kernels are computed, the same in all batches, and its width.
+        self._units: dict[tuple[bool, int], float] = {}
+        self._widths: dict[tuple[bool, int], float] = {}
+        self._batches: list[tuple[int, Floats, Floats, Floats]] = []
+
+    def add(self, xs: Sequence[Tensor], ys: Sequence[Tensor] | None = None) -> None:
+        """Add a batch.
+
+        Parameters
+        ----------
+        xs
+            l representations of the same n samples, [n, …] each.
+        ys
+            m others of them, of another network; the same as ``xs`` unless given.
+
+        Raises
+        ------
+        UsageError
+            Fewer than four samples, or not the same number everywhere or as many representations as before.
+        """
+        everything = [*xs, *(ys or ())]
+        lengths = {len(each) for each in everything}
+        if len(lengths) != 1 or min(lengths) < 4:
+            raise UsageError(
+                "representations cannot be compared",
+                where=f"batches of {', '.join(map(str, sorted(lengths))) or 'no'} samples",
+                todo="Give the same samples of all, at least four.",
+            )
+        n = lengths.pop()
+        mine = self._kernels(xs, first=True)
+        theirs = mine if ys is None else self._kernels(ys, first=False)
+        shape = (len(mine), len(theirs))
+        if self._batches and self._batches[0][1].shape != shape:
+            raise UsageError(
+                "a batch has other representations than the ones before",
+                where=f"{shape[0]} × {shape[1]} instead of {' × '.join(map(str, self._batches[0][1].shape))}",
+            )
+        scale = n * (n - 3)
+        both = (mine @ theirs.T).double().cpu().numpy() / scale
+        own, other = (each.square().sum(dim=1, dtype=torch.float64).cpu().numpy() / scale for each in (mine, theirs))
+        self._batches.append((n, both, own, other))
+
+    def result(self) -> CKAEstimate:
+        """Return the alignments of all that was added.
+
+        Raises
+        ------
+        UsageError
+            Nothing was added.
+        """
+        if not self._batches:
+            raise UsageError("no samples were added")
+        weights = np.array([each[0] for each in self._batches], dtype=np.float64)
+        parts = [np.stack([each[index] for each in self._batches]) for index in (1, 2, 3)]
+        values = _alignment(weights, *parts)
+        groups = np.array_split(np.arange(len(weights)), min(_GROUPS, len(weights)))
+        stderr = np.full_like(values, np.nan)
+        if len(groups) > 1:
+            left = [np.delete(np.arange(len(weights)), group) for group in groups]
+            without = np.stack([_alignment(weights[some], *(each[some] for each in parts)) for some in left])
+            count = len(groups)
+            stderr = np.sqrt((count - 1) / count * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
+        return CKAEstimate(values, stderr, int(weights.sum()), len(weights))
+
+    def _kernels(self, representations: Sequence[Tensor], *, first: bool) -> Tensor:
+        """Return what of each kernel counts, [l, n²]."""
+        made = []
+        for index, each in enumerate(representations):
+            X = each.detach().reshape(len(each), -1)
+            X = X.float() if X.dtype not in (torch.float32, torch.float64) else X
+            if not bool(torch.isfinite(X).all()):
+                raise UsageError("a representation holds values that are not finite", where=f"representation {index}")
+            X = X - X.mean(dim=0)
+            largest = float(X.abs().max()) if X.numel() else 0.0
+            if largest > 0:
+                X = X / self._units.setdefault((first, index), largest)
+            kernel = X @ X.T if self._bandwidth is None else self._gaussian(X, self._bandwidth, (first, index))
+            made.append(_centred(kernel).flatten().float())
+        return torch.stack(made)
+
+    def _gaussian(self, X: Tensor, bandwidth: float, which: tuple[bool, int]) -> Tensor:
+        squares = torch.cdist(X, X).square()
+        if which in self._units and which not in self._widths:
+            above = torch.triu_indices(len(X), len(X), 1, device=X.device)
+            self._widths[which] = bandwidth * math.sqrt(float(squares[above[0], above[1]].median()))
+        width = self._widths.get(which, 0.0)
+        return torch.exp(-squares / (2 * width**2)) if width > 0 else torch.ones_like(squares)
+
+
+def _alignment(weights: Floats, both: Floats, own: Floats, other: Floats) -> Floats:
+    share = weights / weights.sum()
+    across, left, right = (np.tensordot(share, each, axes=1) for each in (both, own, other))
+    norms = np.sqrt(np.outer(left, right))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(norms > 0, np.minimum(across / norms, 1.0), np.nan)
+
+
+def _centred(K: Tensor) -> Tensor:
+    """Return the kernel without its diagonal, centred so that inner products are n(n − 3) times unbiased HSIC.
+
+    Ũᵢⱼ = K̃ᵢⱼ − (K̃1)ᵢ/(n − 2) − (K̃1)ⱼ/(n − 2) + 1ᵀK̃1/((n − 1)(n − 2)) off the diagonal, 0 on it
+    (``szekely2014partial``).
+    """
+    n = len(K)
+    K = K.clone()
+    size = float(torch.linalg.vector_norm(K))
+    K.fill_diagonal_(0)
+    sums = K.sum(dim=1) / (n - 2)
+    U = K - sums[:, None] - sums + sums.sum() / (n - 1)
+    U.fill_diagonal_(0)
+    return U if float(torch.linalg.vector_norm(U)) > _ROUNDING * size else torch.zeros_like(U)
