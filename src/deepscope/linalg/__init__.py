@@ -1,7 +1,7 @@
 """Numerics that instruments share: spectra, power-law tails, random-matrix nulls, operators and gradients in factors.
 
 Everything takes and returns NumPy arrays and plain numbers. ``gram_eigenvalues``, ``leading_directions``,
-``principal_angles``, ``cka``, ``intrinsic_dimension`` and whatever measures the tail of one sample take torch tensors
+``principal_angles``, whatever compares representations and whatever measures the tail of one sample take torch tensors
 too; the first two work on the tensor's own device. What takes a ``LinearOperator`` keeps its vectors in the operator's
 dtype and on its device, and returns eigenvectors and diagonals there. Nothing here knows a subject.
 """
@@ -52,6 +52,7 @@ from deepscope.linalg._power_laws import PowerLawFits, fit_power_laws
 from deepscope.linalg._principal_angles import principal_angles
 from deepscope.linalg._quality import log_alpha_norm, matrix_entropy, unit_determinant_tail
 from deepscope.linalg._random_gram import random_gram_eigenvalues
+from deepscope.linalg._similarity import mutual_neighbours, procrustes_distance
 from deepscope.linalg._spectra import effective_rank, gram_eigenvalues, stable_rank
 from deepscope.linalg._spectral_measure import SpectralMeasure
 from deepscope.linalg._spikes import Spikes, count_spikes
@@ -134,8 +135,10 @@ __all__ = [
     "mp_edges",
     "mp_median",
     "mp_variance",
+    "mutual_neighbours",
     "null_alpha_band",
     "principal_angles",
+    "procrustes_distance",
     "project",
     "random_gram_eigenvalues",
     "spike_overlap",

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from deepscope.core import UsageError
+from deepscope.linalg._same_samples import same_samples
 
 #: Rows of a product that are made at a time: what it takes stays small beside the representations.
 _BLOCK = 1024
@@ -52,6 +51,7 @@ def cka(x: NDArray[Any] | Tensor, y: NDArray[Any] | Tensor, *, unbiased: bool = 
 
     Examples
     --------
+    >>> import numpy as np
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(50, 200))
     >>> rotation = np.linalg.qr(rng.normal(size=(200, 200)))[0]
@@ -61,14 +61,7 @@ def cka(x: NDArray[Any] | Tensor, y: NDArray[Any] | Tensor, *, unbiased: bool = 
     >>> abs(cka(x, other)) < 0.1, cka(x, other, unbiased=False) > 0.7
     (True, True)
     """
-    X, Y = _centred(x, "x"), _centred(y, "y")
-    n, fewest = len(X), 4 if unbiased else 2
-    if n != len(Y) or n < fewest:
-        raise UsageError(
-            "representations cannot be compared",
-            where=f"{n} and {len(Y)} samples",
-            todo=f"Give the same samples of both, at least {fewest}.",
-        )
+    X, Y = same_samples(x, y, 4 if unbiased else 2)
     both, own, other = (_hsic(*pair, unbiased=unbiased) for pair in ((X, Y), (X, X), (Y, Y)))
     for name, value in (("x", own), ("y", other)):
         if not value > 0:
@@ -78,22 +71,6 @@ def cka(x: NDArray[Any] | Tensor, y: NDArray[Any] | Tensor, *, unbiased: bool = 
                 todo="Leave this layer out, or give more samples.",
             )
     return min(1.0, both / math.sqrt(own * other))
-
-
-def _centred(values: NDArray[Any] | Tensor, name: str) -> Tensor:
-    """Return columns without their mean, [n, d], in float64, scaled so that squares neither overflow nor vanish."""
-    tensor = torch.as_tensor(values).detach()
-    if tensor.ndim == 0:
-        raise UsageError("a representation is a matrix [samples, features]", where=name)
-    X = tensor.reshape(len(tensor), -1).double()
-    if not bool(torch.isfinite(X).all()):
-        raise UsageError("a representation holds values that are not finite", where=name)
-    if X.numel() == 0:
-        return X
-    X = X / max(float(X.abs().max()), float(np.finfo(np.float64).tiny))
-    X = X - X.mean(dim=0)
-    # What rounding leaves of a constant column is no feature.
-    return torch.where(X.abs().amax(dim=0) > 1e-14, X, 0.0)
 
 
 def _hsic(X: Tensor, Y: Tensor, *, unbiased: bool) -> float:
