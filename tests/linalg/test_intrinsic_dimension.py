@@ -81,6 +81,7 @@ def test_scale_shift_and_rotation_change_nothing() -> None:
     assert intrinsic_dimension(embedded(rng, x)).dimension == pytest.approx(before.dimension, rel=1e-6)
     for factor in (1e-200, 1e-6, 1e6, 1e200):
         assert intrinsic_dimension(factor * x).dimension == pytest.approx(before.dimension, rel=1e-9)
+    assert intrinsic_dimension(x[::-1, ::-1]).dimension == pytest.approx(before.dimension, rel=1e-9)
     assert intrinsic_dimension(torch.from_numpy(x).reshape(300, 2, 2)) == before
 
 
@@ -106,7 +107,7 @@ def test_copies_count_once() -> None:
         (np.ones((50, 3)), "1 different points of 50"),
         (np.arange(11.0)[:, None], "11 different points"),
         (np.full((20, 2), np.nan), "not finite"),
-        (np.float64(1), "1 different points of 1"),
+        (np.float64(1), "matrix"),
         (np.stack(np.meshgrid(np.arange(8.0), np.arange(8.0)), -1).reshape(-1, 2), "lattice"),
     ],
 )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepscope.core import UsageError
+from deepscope.linalg._same_samples import as_points
 
 #: Neighbours of a point behind the likelihood estimate.
 _NEIGHBOURS = 10
@@ -92,10 +93,7 @@ def intrinsic_dimension(x: NDArray[Any] | Tensor) -> IntrinsicDimension:
     >>> found.low < 2 < found.high, round(found.dimension)
     (True, 2)
     """
-    tensor = torch.as_tensor(x).detach()
-    points = tensor.reshape(len(tensor) if tensor.ndim else 1, -1).double()
-    if not bool(torch.isfinite(points).all()):
-        raise UsageError("points hold values that are not finite", where="intrinsic_dimension")
+    points = as_points(x, "x")
     different = torch.unique(points, dim=0)
     n = len(different)
     if n < _NEIGHBOURS + 2:

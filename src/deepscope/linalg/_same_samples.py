@@ -33,13 +33,26 @@ def same_samples(x: NDArray[Any] | Tensor, y: NDArray[Any] | Tensor, fewest: int
     return X, Y
 
 
-def _centred(values: NDArray[Any] | Tensor, name: str) -> Tensor:
-    tensor = torch.as_tensor(values).detach()
-    if tensor.ndim == 0:
-        raise UsageError("a representation is a matrix [samples, features]", where=name)
+def as_points(values: NDArray[Any] | Tensor, name: str) -> Tensor:
+    """Return values as points in float64, [n, d], without gradients.
+
+    Raises
+    ------
+    UsageError
+        They are one number, or not finite.
+    """
+    # torch takes no array that is read backwards.
+    tensor = (values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))).detach()
+    if np.ndim(values) == 0:
+        raise UsageError("points are a matrix [samples, features]", where=name)
     X = tensor.reshape(len(tensor), -1).double()
     if not bool(torch.isfinite(X).all()):
-        raise UsageError("a representation holds values that are not finite", where=name)
+        raise UsageError("points hold values that are not finite", where=name)
+    return X
+
+
+def _centred(values: NDArray[Any] | Tensor, name: str) -> Tensor:
+    X = as_points(values, name)
     if X.numel() == 0:
         return X
     X = X / max(float(X.abs().max()), float(np.finfo(np.float64).tiny))
