@@ -45,6 +45,7 @@ from deepscope.linalg._marchenko_pastur import (
     tracy_widom_scale,
     tracy_widom_threshold,
 )
+from deepscope.linalg._neural_collapse import NeuralCollapse, neural_collapse
 from deepscope.linalg._null_alpha import NullBand, null_alpha_band
 from deepscope.linalg._power_law import MIN_VALUES, PowerLawFit, fit_power_law
 from deepscope.linalg._power_law_weightwatcher import SMALL_SAMPLE, WEIGHTWATCHER_CUT, fit_power_law_weightwatcher
@@ -85,6 +86,7 @@ __all__ = [
     "LeaveOneOut",
     "LinearOperator",
     "MomentAlpha",
+    "NeuralCollapse",
     "NullBand",
     "OuterGradients",
     "PowerLawFit",
@@ -136,6 +138,7 @@ __all__ = [
     "mp_median",
     "mp_variance",
     "mutual_neighbours",
+    "neural_collapse",
     "null_alpha_band",
     "principal_angles",
     "procrustes_distance",
