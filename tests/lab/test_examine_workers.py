@@ -5,10 +5,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
+from same_readings import check_same_readings
 from torch import nn
 
 from deepscope import examine
@@ -37,15 +37,7 @@ def test_a_pool_measures_what_this_process_does(checkpoint: Path) -> None:
     here = examine(checkpoint, instruments=[ANATOMY, SPECTRUM])
     there = examine(checkpoint, instruments=[ANATOMY, SPECTRUM], workers=2)
     assert there.not_run == ()
-    # A worker computes with one thread: sums may differ in their rounding, eigenvalues by
-    # max(rows, cols) · 2.2e-16 · λ_max, and so may all that is read off them; resamples are drawn alike.
-    for name in ("anatomy", "spectrum"):
-        table, other = here.readings[name].table(), there.readings[name].table()
-        for column in table.columns:
-            if not pd.api.types.is_numeric_dtype(table[column]):
-                assert table[column].equals(other[column])
-            else:
-                assert other[column].to_numpy() == pytest.approx(table[column].to_numpy(), rel=1e-9, nan_ok=True)
+    check_same_readings(here, there)
 
 
 def test_workers_compute_with_one_thread_and_are_sent_handles(checkpoint: Path, monkeypatch) -> None:
