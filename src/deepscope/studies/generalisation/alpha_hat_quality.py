@@ -61,7 +61,7 @@ the larger α. Over all networks at once it is 0.28, with the sign of the two. W
 reproduced", as was first proposed, this would be: the upper end of a single zoo's own interval is between 0.08 and
 0.68, in none below −0.3. Of the numbers that use no spectrum the training accuracy has a median τ of 0.64.
 
-Cost: ``quick`` takes about ten minutes of CPU, for 564 networks; with fewer the control of random labels would be open.
+Cost: ``quick`` takes thirteen minutes of CPU, for 564 networks; with fewer the control of random labels would be open.
 
 Left out: large convolutional networks and transformers, of which the claim was made; here are small networks on few
 images, in series that the source does not have (noise, epochs, dropout).
