@@ -68,7 +68,8 @@ def test_a_simplex_has_collapsed_and_each_departure_shows_in_its_own_mark() -> N
     square = np.zeros((5, 12))
     square[np.arange(5), [0, 0, 1, 1, 2]] = [1, -1, 1, -1, 0.01]
     assert marks(square)[2] > 0.2
-    assert marks(corners, weight=corners[::-1])[3:] == pytest.approx([2 * (1 + 0.2 * (1 / 4 * 4 - 1)), 0.8], abs=0.5)
+    # Row c has the corner of class 4 − c: a cosine of 1 for one class and of −1/4 for four, 0 in all.
+    assert marks(corners, weight=corners[::-1])[3:] == pytest.approx([2, 0.8], abs=1e-12)
     assert neural_collapse(corners[y], y).duality is None
 
 
