@@ -19,10 +19,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@rm -f $@
 ifeq ($(UV),)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cluster,data,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cluster,data,test,topology]'
 else
 	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
-	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[cluster,data,test]'
+	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[cluster,data,test,topology]'
 endif
 	@touch $@
 

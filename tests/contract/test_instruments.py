@@ -21,7 +21,7 @@ from subjects import SUBJECTS
 
 import deepscope
 from deepscope import Instrument, Subject
-from deepscope.core import BUDGETS, SEVERITIES, Known, LeftOut, MeasurementError, cite, pack, unpack
+from deepscope.core import BUDGETS, SEVERITIES, DoesNotApplyError, Known, LeftOut, MeasurementError, cite, pack, unpack
 from deepscope.figures import to_svg
 from deepscope.instruments import INSTRUMENTS
 from deepscope.lab._identity import code_of
@@ -39,7 +39,27 @@ KNOWN = pytest.mark.parametrize(
 
 
 def measure(instrument: Instrument, subject: Subject, seed: int = 0) -> Any:
-    return instrument.measure(subject, generator=torch.Generator().manual_seed(seed))
+    try:
+        return instrument.measure(subject, generator=torch.Generator().manual_seed(seed))
+    except DoesNotApplyError as error:
+        pytest.skip(str(error))
+
+
+@EACH
+def test_applies_to_plain_networks_and_says_why_where_it_does_not(instrument: Instrument) -> None:
+    for name, make in SUBJECTS.items():
+        subject = make()
+        before = state_of(subject)
+        refusal = None
+        try:
+            instrument.measure(subject, generator=torch.Generator())
+        except DoesNotApplyError as error:
+            refusal = error
+        assert same(before, state_of(subject))
+        if refusal is not None:
+            assert name not in ("mlp", "convolutional")
+            assert refusal.what
+            assert refusal.todo
 
 
 @KNOWN

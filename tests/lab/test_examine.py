@@ -15,8 +15,9 @@ from torch.nn import functional
 
 import deepscope
 from deepscope import Subject
-from deepscope.core import Needs, UsageError
+from deepscope.core import DoesNotApplyError, Needs, UsageError
 from deepscope.instruments import ANATOMY, INSTRUMENTS, SPECTRUM
+from deepscope.lab import _target as target
 
 NEEDING_DATA = tuple(each.name for each in INSTRUMENTS if Needs.DATA in each.needs)
 
@@ -35,6 +36,19 @@ def test_a_model_with_data_gets_every_instrument() -> None:
     assert list(examination.readings) == [each.name for each in INSTRUMENTS]
     assert examination.not_run == ()
     assert examination.failed == ()
+
+
+def test_what_does_not_apply_is_no_failure_unless_it_was_asked_for() -> None:
+    def measure(subject: Subject, **_: object) -> None:
+        raise DoesNotApplyError("there are no such things in this network", where=subject.name, todo="Look elsewhere.")
+
+    odd = replace(ANATOMY, name="odd", measure=measure, per_weight=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target, "INSTRUMENTS", (ANATOMY, odd))
+        everything = deepscope.examine(network())
+    assert [each.name for each in everything.not_run] == ["odd"]
+    assert everything.failed == ()
+    assert deepscope.examine(network(), instruments=[ANATOMY, odd]).failed == ("odd",)
 
 
 def test_without_data_instruments_that_need_it_are_not_run_and_say_why() -> None:

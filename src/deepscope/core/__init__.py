@@ -8,6 +8,7 @@ from deepscope.core.declared import declared, plain_fields
 from deepscope.core.errors import (
     DataError,
     DeepscopeError,
+    DoesNotApplyError,
     MeasurementError,
     TargetError,
     UsageError,
@@ -39,6 +40,7 @@ __all__ = [
     "Criterion",
     "DataError",
     "DeepscopeError",
+    "DoesNotApplyError",
     "Finding",
     "Grid",
     "Instrument",

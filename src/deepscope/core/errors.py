@@ -61,6 +61,13 @@ class MeasurementError(DeepscopeError):
     """An instrument cannot measure this subject, or not with this data."""
 
 
+class DoesNotApplyError(MeasurementError):
+    """What an instrument measures does not exist here (linear regions of a smooth network), or needs an extra.
+
+    An examination of everything passes over it and says so; it has not failed.
+    """
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name was probably meant, and what the others are where they can be taken in.
 

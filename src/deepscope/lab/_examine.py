@@ -15,6 +15,7 @@ from deepscope.core import (
     BUDGETS,
     Cost,
     DeepscopeError,
+    DoesNotApplyError,
     Finding,
     Instrument,
     LeftOut,
@@ -216,9 +217,7 @@ class _Session:
         try:
             self.subject.require(instrument.needs, instrument.name)
         except DeepscopeError as error:
-            self.not_run.append(LeftOut(instrument.name, reason_of(error)))
-            if self.asked:
-                self.failed.append(instrument.name)
+            self._not_run(instrument.name, reason_of(error), failed=self.asked)
             return False
         return True
 
@@ -279,13 +278,16 @@ class _Session:
             # What a reading cannot tell is as much a failure of the instrument as what it cannot measure.
             reading.table(), reading.glance()
             self.readings[instrument.name], self._found[instrument.name] = reading, found
+        except DoesNotApplyError as error:
+            self._not_run(instrument.name, reason_of(error), failed=self.asked)
         except (Exception, SystemExit) as error:
             # A model's forward pass may even try to end the process.
             self._not_run(instrument.name, reason_of(error))
 
-    def _not_run(self, name: str, reason: str) -> None:
+    def _not_run(self, name: str, reason: str, *, failed: bool = True) -> None:
         self.not_run.append(LeftOut(name, reason))
-        self.failed.append(name)
+        if failed:
+            self.failed.append(name)
 
 
 def describe(subject: Subject, about: str = "") -> dict[str, Any]:
