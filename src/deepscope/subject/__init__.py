@@ -4,6 +4,8 @@ from deepscope.subject._activation_function import Activation
 from deepscope.subject._activations import Watch, watch_layers
 from deepscope.subject._batches import Batch, batches_of, call, check_reiterable, move, n_batches
 from deepscope.subject._checkpoint import Checkpoint, read_checkpoint
+from deepscope.subject._collect import Collected, collect
+from deepscope.subject._collecting import Collector, collecting
 from deepscope.subject._columns import layer_of, most_telling
 from deepscope.subject._derived import Derived, LowRank
 from deepscope.subject._forward_work import ForwardWork, forward_work
@@ -35,6 +37,8 @@ __all__ = [
     "Activation",
     "Batch",
     "Checkpoint",
+    "Collected",
+    "Collector",
     "Derived",
     "FirstSamples",
     "ForwardWork",
@@ -58,6 +62,8 @@ __all__ = [
     "capture_generators",
     "check_mean_over_terms",
     "check_reiterable",
+    "collect",
+    "collecting",
     "device_of",
     "dtype_name",
     "forward_work",

@@ -28,6 +28,7 @@ from deepscope.subject._layer_output import (
     units_dim_of,
     why_not_measured,
 )
+from deepscope.subject._padding import real_positions
 from deepscope.subject._subject import Subject
 
 Observer = Callable[[LayerOutput], None]
@@ -268,11 +269,10 @@ class Watch:
     def _real(self, name: str, module: nn.Module, tensor: Tensor, units_dim: int | None) -> Tensor | None:
         if self._mask is None:
             return None
-        positions = [size for dim, size in enumerate(tensor.shape) if dim != units_dim]
-        fitting = [mask for mask in (self._mask, self._mask.T) if list(mask.shape) == positions[: mask.ndim]]
-        if fitting:
-            return fitting[-1 if getattr(module, "batch_first", True) is False else 0]
-        if len(positions) >= self._mask.ndim and not self._mask.all():
+        real = real_positions(self._mask, module, tensor, units_dim)
+        if real is not None:
+            return real[0]
+        if tensor.ndim - (units_dim is not None) >= self._mask.ndim and not self._mask.all():
             self._note(name, "padding is counted here: the mask does not fit its output")
         return None
 

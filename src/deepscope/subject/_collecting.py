@@ -1,0 +1,236 @@
+"""How each layer represents a batch: its output, one row per sample."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepscope.core import LeftOut
+from deepscope.subject._batches import Inputs
+from deepscope.subject._kernels import without_fused_kernels
+from deepscope.subject._layer_output import (
+    PARAMETER_CONTAINERS,
+    first_tensor,
+    is_opaque,
+    selected_layers,
+    units_dim_of,
+    why_not_measured,
+)
+from deepscope.subject._padding import real_positions
+from deepscope.subject._subject import Subject
+
+_NO_REPRESENTATION = (
+    nn.modules.dropout._DropoutNd,
+    nn.Sequential,
+    nn.ModuleList,
+    nn.ModuleDict,
+    *PARAMETER_CONTAINERS,
+)
+
+#: ``reduce(name, representation)``: what is kept of a layer's representation of a batch, [samples, features].
+Reduce = Callable[[str, Tensor], Any]
+
+
+@contextmanager
+def collecting(
+    subject: Subject, layers: Collection[str] | None = None, *, reduce: Reduce | None = None
+) -> Iterator[Collector]:
+    """Collect how each layer represents batch after batch: the outputs of leaf modules, one row per sample.
+
+    Leaf modules are those without children; containers and dropout are not shown. One without parameters that is used
+    again behind another layer is a row of its own, ``name#2``; what is called several times otherwise, such as a
+    recurrent cell, is seen at its last call.
+
+    A row holds the output at all positions; where the subject has a mask, the mean over those that are real. Hooks live
+    inside the context only; fused kernels that would hide layers are off, and compiled models run eagerly.
+
+    Parameters
+    ----------
+    subject
+        Run inside its ``undisturbed()``, which is the caller's to enter.
+    layers
+        Names of modules; all that the subject selects unless given.
+    reduce
+        Called with each representation as it is made, so that nothing else of it is kept: its result takes the
+        representation's place. It must not change the tensor, whose memory the network goes on to use. Without it,
+        copies are kept.
+
+    Yields
+    ------
+    collector
+        ``collector.run(batch.inputs, batch.n_samples)`` for each batch.
+
+    Notes
+    -----
+    Cost: a forward pass without gradients, and the copies.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Dropout(), nn.Flatten(), nn.Linear(8, 5))
+    >>> subject = Subject(model, data=[(torch.zeros(6, 1, 4, 4), None)])
+    >>> with subject.undisturbed(), collecting(subject) as collector:
+    ...     for batch in subject.batches():
+    ...         for name, rows in collector.run(batch.inputs, batch.n_samples).items():
+    ...             print(name, tuple(rows.shape))
+    0 (6, 8)
+    2 (6, 8)
+    3 (6, 5)
+    """
+    collector = Collector(subject, layers, reduce)
+    with ExitStack() as stack:
+        stack.enter_context(without_fused_kernels(subject.model))
+        if "torch._dynamo" in sys.modules:
+            # Hooks that come after compilation are not seen by compiled code.
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        for handle in collector._hook():
+            stack.callback(handle.remove)
+        yield collector
+
+
+class Collector:
+    """The passes of a subject whose layers' outputs are collected. See ``collecting``.
+
+    Attributes
+    ----------
+    output
+        What the network as a whole put out for the latest batch; None before.
+    reduce
+        What is kept of a representation, as given; it may be set until the first batch.
+    """
+
+    def __init__(self, subject: Subject, layers: Collection[str] | None, reduce: Reduce | None) -> None:
+        self.output: Any = None
+        self._subject, self.reduce = subject, reduce
+        modules = [] if subject.model is None else list(subject.model.named_modules())
+        self._leaves = [(name, module) for name, module in modules if _is_leaf(name, module)]
+        self._chosen = set(selected_layers(subject) if layers is None else layers)
+        self._notes: dict[LeftOut, None] = {}
+        # Where a module is used: its name, and the layer with parameters that ran before it.
+        self._sites: dict[tuple[str, str], str] = {}
+        self._uses: dict[str, int] = {}
+        self._begin(0, None)
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What was not seen as asked so far, and why."""
+        return tuple(self._notes)
+
+    def run(self, inputs: Inputs, n_samples: int) -> dict[str, Any]:
+        """Run a batch and return what its layers put out, by name, in forward order.
+
+        Returns
+        -------
+        dict
+            Name to [samples, features], a copy without gradients in single precision or better; or to what ``reduce``
+            made of it.
+        """
+        mask = self._subject.mask(inputs) if self._subject.mask is not None else None
+        self._begin(n_samples, None if mask is None else mask.bool())
+        self._active = True
+        try:
+            with torch.no_grad():
+                self.output = self._subject.predict(inputs)
+            return self._found
+        finally:
+            self._active = False
+            self._begin(0, None)
+
+    def _begin(self, n_samples: int, mask: Tensor | None) -> None:
+        self._n, self._mask = n_samples, mask
+        self._found: dict[str, Any] = {}
+        self._behind = ""
+        self._units_dims: dict[int, int | None] = {}
+        self._active = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the modules that are watched, in the order of ``named_modules``."""
+        return tuple(name for name, _ in self._leaves if name in self._chosen)
+
+    def _hook(self) -> Iterator[torch.utils.hooks.RemovableHandle]:
+        for name, module in self._leaves:
+            if isinstance(module, torch.jit.ScriptModule):
+                self._note(name, "TorchScript: its outputs cannot be seen")
+            else:
+                # Modules that are not chosen say where the units of later ones lie.
+                yield module.register_forward_hook(partial(self._after, name))
+
+    def _after(self, name: str, module: nn.Module, _: Any, result: Any) -> None:
+        if not self._active:
+            return
+        tensor = first_tensor(result)
+        site = self._site(name, module)
+        why_not = why_not_measured(tensor)
+        if tensor is None or why_not:
+            self._note(name, why_not)
+            return
+        units_dim = units_dim_of(module, tensor.ndim, self._units_dims)
+        self._units_dims[tensor.ndim] = units_dim
+        if name not in self._chosen:
+            return
+        rows = self._rows(name, module, tensor.detach(), units_dim)
+        if rows is None:
+            self._note(name, f"its output, {list(tensor.shape)}, is not one row for each of {self._n} samples")
+            return
+        if rows.dtype.itemsize < 4:
+            rows = rows.float()
+        if self._found.pop(site, None) is not None:
+            self._note(name, "called several times in a pass: its last output is taken")
+        if self.reduce is not None:
+            self._found[site] = self.reduce(site, rows)
+        else:
+            # A later layer may work in place.
+            self._found[site] = rows.clone(memory_format=torch.contiguous_format)
+
+    def _rows(self, name: str, module: nn.Module, tensor: Tensor, units_dim: int | None) -> Tensor | None:
+        """Return [samples, features] of an output, or None where samples cannot be told."""
+        n = self._n
+        if self._mask is not None:
+            real = real_positions(self._mask, module, tensor, units_dim)
+            if real is not None:
+                return _mean_over(tensor, *real, units_dim)
+            if tensor.ndim - (units_dim is not None) >= self._mask.ndim and not self._mask.all():
+                self._note(name, "padding is counted here: the mask does not fit its output")
+        time_first = getattr(module, "batch_first", True) is False
+        if tensor.ndim > 2 and tensor.shape[1] == n and (time_first or tensor.shape[0] != n):
+            return tensor.movedim(1, 0).flatten(1)
+        # Samples and positions may lie in one dimension, samples first.
+        return tensor.reshape(n, -1) if n and len(tensor) % n == 0 else None
+
+    def _site(self, name: str, module: nn.Module) -> str:
+        if any(True for _ in module.parameters()):
+            self._behind = name
+            return name
+        key = (name, self._behind)
+        if key not in self._sites:
+            self._uses[name] = self._uses.get(name, 0) + 1
+            self._sites[key] = name if self._uses[name] == 1 else f"{name}#{self._uses[name]}"
+        return self._sites[key]
+
+    def _note(self, name: str, reason: str) -> None:
+        if name in self._chosen:
+            self._notes[LeftOut(name, reason)] = None
+
+
+def _is_leaf(name: str, module: nn.Module) -> bool:
+    # What computes a parametrised weight is no layer; its name says where it stands.
+    return (
+        is_opaque(module) and not isinstance(module, _NO_REPRESENTATION) and "parametrizations" not in name.split(".")
+    )
+
+
+def _mean_over(tensor: Tensor, real: Tensor, samples_dim: int, units_dim: int | None) -> Tensor:
+    """Return the mean of an output over each sample's real positions, [samples, units]."""
+    values = tensor.unsqueeze(-1) if units_dim is None else tensor.movedim(units_dim, -1)
+    values, real = values.movedim(samples_dim, 0), real.movedim(samples_dim, 0)
+    real = real.reshape(*real.shape, *[1] * (values.ndim - real.ndim))
+    # What padding holds may be NaN, which no weight of 0 takes away. A sample that is all padding is 0.
+    total = values.where(real, 0).flatten(1, -2).sum(1) if values.ndim > 2 else values.where(real, 0)
+    count = real.expand(*values.shape[:-1], 1).flatten(1).sum(1, keepdim=True)
+    return total / count.clamp(min=1)
