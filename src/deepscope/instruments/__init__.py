@@ -9,12 +9,22 @@ from deepscope.instruments._kernel import KERNEL, Kernel, KernelDrift, kernel
 from deepscope.instruments._landscape import LANDSCAPE, Landscape, landscape
 from deepscope.instruments._mode_connectivity import ModeConnectivity, mode_connectivity
 from deepscope.instruments._noise import NOISE, Noise, noise
+from deepscope.instruments._representation import REPRESENTATION, Representation, representation
 from deepscope.instruments._spectrum import SPECTRUM, Spectrum, spectrum
 from deepscope.instruments._spike_directions import SpikeDirections, spike_directions
 from deepscope.instruments._weight_matching import WeightMatching, match_weights
 
 #: All instruments, in the order in which a report shows them.
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE)
+INSTRUMENTS: tuple[Instrument, ...] = (
+    ANATOMY,
+    SPECTRUM,
+    HEALTH,
+    CURVATURE,
+    NOISE,
+    KERNEL,
+    LANDSCAPE,
+    REPRESENTATION,
+)
 
 __all__ = [
     "ANATOMY",
@@ -24,6 +34,7 @@ __all__ = [
     "KERNEL",
     "LANDSCAPE",
     "NOISE",
+    "REPRESENTATION",
     "SPECTRUM",
     "Anatomy",
     "Curvature",
@@ -34,6 +45,7 @@ __all__ = [
     "Landscape",
     "ModeConnectivity",
     "Noise",
+    "Representation",
     "Spectrum",
     "SpikeDirections",
     "WeightMatching",
@@ -46,6 +58,7 @@ __all__ = [
     "match_weights",
     "mode_connectivity",
     "noise",
+    "representation",
     "spectrum",
     "spike_directions",
 ]
