@@ -470,3 +470,14 @@ def test_budgets_take_fewer_samples_of_wide_networks() -> None:
 
     given = [REPRESENTATION.effort("quick", subject(width))["samples"] for width in (8, 256, 3000)]
     assert given[0] == 256 >= given[1] >= given[2] >= 16
+
+
+def test_the_most_similar_other_layer_is_named() -> None:
+    found = measure(network(), batches())
+    table = found.counterparts().set_index("name")
+    for index, name in enumerate(found.names):
+        others = np.delete(found.cka[index], index)
+        assert table.loc[name, "cka"] == others.max()
+        assert table.loc[name, "most_like"] != name
+    gone = measure(*odd("constant activations"), other=network()).counterparts()
+    assert gone["most_like"].isna().tolist() == [False, True, True]

@@ -83,6 +83,36 @@ class Representation(Reading):
         frame = pd.DataFrame([asdict(each) for each in self.layers], columns=_COLUMNS)
         return frame.astype({column: float for column in _COLUMNS if column not in _TEXT})
 
+    def counterparts(self) -> pd.DataFrame:
+        """One row per layer: the layer of the other network that represents the data most alike.
+
+        Columns: ``name``; ``most_like``, its name, and ``cka``, ``cka_stderr``, ``procrustes`` and ``neighbours`` of
+        the two; ``cka_same_name``, the alignment with the other network's layer of the same name. In one network alone,
+        the most similar other layer.
+        """
+        theirs = self.other_layers or self.names
+        rows = []
+        for index, name in enumerate(self.names):
+            alike = self.cka[index].copy()
+            if self.other is None:
+                alike[index] = np.nan
+            found: dict[str, object] = {"name": name}
+            if np.isfinite(alike).any():
+                best = int(np.nanargmax(alike))
+                stderr = float(self.cka_stderr[index, best])
+                found |= {
+                    "most_like": theirs[best],
+                    "cka": float(alike[best]),
+                    "cka_stderr": None if np.isnan(stderr) else stderr,
+                    "procrustes": float(self.procrustes[index, best]),
+                    "neighbours": float(self.neighbours[index, best]),
+                }
+            if self.other is not None and name in theirs and np.isfinite(self.cka[index, theirs.index(name)]):
+                found["cka_same_name"] = float(self.cka[index, theirs.index(name)])
+            rows.append(found)
+        columns = ["name", "most_like", "cka", "cka_stderr", "cka_same_name", "procrustes", "neighbours"]
+        return pd.DataFrame(rows, columns=columns)
+
     def findings(self) -> tuple[Finding, ...]:
         """Problems, warnings and notes, worst first."""
         return representation_findings(self)
