@@ -11,10 +11,12 @@ from deepscope.instruments._mode_connectivity import ModeConnectivity, mode_conn
 from deepscope.instruments._noise import NOISE, Noise, noise
 from deepscope.instruments._spectrum import SPECTRUM, Spectrum, spectrum
 from deepscope.instruments._spike_directions import SpikeDirections, spike_directions
+from deepscope.instruments._symmetry import SYMMETRY, Symmetry, symmetry
+from deepscope.instruments._symmetry_transformation import LayerPlace, Transformation
 from deepscope.instruments._weight_matching import WeightMatching, match_weights
 
 #: All instruments, in the order in which a report shows them.
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE)
+INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, SYMMETRY)
 
 __all__ = [
     "ANATOMY",
@@ -25,6 +27,7 @@ __all__ = [
     "LANDSCAPE",
     "NOISE",
     "SPECTRUM",
+    "SYMMETRY",
     "Anatomy",
     "Curvature",
     "Curve",
@@ -32,10 +35,13 @@ __all__ = [
     "Kernel",
     "KernelDrift",
     "Landscape",
+    "LayerPlace",
     "ModeConnectivity",
     "Noise",
     "Spectrum",
     "SpikeDirections",
+    "Symmetry",
+    "Transformation",
     "WeightMatching",
     "anatomy",
     "curvature",
@@ -48,4 +54,5 @@ __all__ = [
     "noise",
     "spectrum",
     "spike_directions",
+    "symmetry",
 ]
