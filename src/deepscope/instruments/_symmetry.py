@@ -42,11 +42,11 @@ def symmetry(
 
     For a transformation g of the input and ρ(g), how the output of a symmetric network would follow, the error is
 
-        E‖f(gx) − ρ(g) f(x)‖² / (tr Cov f(gx) + tr Cov ρ(g) f(x)),
+        E‖f(gx) − ρ(g) f(x)‖² / E‖f(gx) − ρ(g) f(x′)‖²,
 
-    covariances over samples x: 0 where f is equivariant, and 1 in expectation where f(gx) has no more to do with
-    ρ(g) f(x) than with another sample's, of which E‖f(x) − f(x′)‖² = 2 tr Cov f. With ρ = 1 it is the error of
-    invariance. A difference of the means of both adds to it, so that it may pass 1. It is compared with networks of the
+    with x′ another sample than x: 0 where f is equivariant, and 1 where f(gx) is no nearer to what it should be than to
+    what it should be for another sample. With ρ = 1 it is the error of invariance. For independent samples it is one
+    minus the concordance correlation of f(gx) and ρ(g) f(x), and so from 0 to 2. It is compared with networks of the
     same architecture and random weights, so that what the architecture gives is told from what was learnt.
 
     Parameters
@@ -305,7 +305,7 @@ SYMMETRY = Instrument(
     reading=Symmetry,
     needs=Needs.MODEL | Needs.DATA,
     formula=(
-        "E‖f(gx) − ρ(g) f(x)‖² / (tr Cov f(gx) + tr Cov ρ(g) f(x)) over samples x, the mean over the transformations g "
+        "E‖f(gx) − ρ(g) f(x)‖² / E‖f(gx) − ρ(g) f(x′)‖² over samples x and x′ ≠ x, the mean over the transformations g "
         "of a family: 0 symmetric, 1 as different as another sample's output. Equivariance: ρ(g) moves feature maps as "
         "g moves the input, by the shift over the stride, and multiplies outputs as g multiplies inputs; invariance: "
         "ρ = 1. Baseline: networks of the same architecture with random weights, with the 95 % interval of one more of "

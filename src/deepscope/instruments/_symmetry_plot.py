@@ -17,74 +17,95 @@ if TYPE_CHECKING:
 
     from deepscope.instruments._symmetry_reading import FamilySymmetry, Symmetry
 
-#: Errors below this are drawn here: float accuracy, or exactly 0.
-_FLOOR = 1e-9
 #: More families than these are not drawn.
 _MOST = 4
+_COLORS = {
+    "exact": figures.COLORS.good,
+    "should follow": figures.COLORS.accent,
+    "should stay": figures.COLORS.second,
+}
 
 
 def plot_symmetry(symmetry: Symmetry) -> Figure:
     """Draw a family's error by layer and at the output, with its interval, beside that of random weights."""
     shown = symmetry.families[:_MOST]
-    figure, axes = figures.new(7.2, 0.8 + 2.0 * len(shown), rows=len(shown), squeeze=False, sharex=True, sharey=True)
-    names = [*(layer.name for layer in symmetry.layers), "output"]
+    figure, axes = figures.new(7.2, 0.9 + 1.9 * len(shown), rows=len(shown), squeeze=False, sharex=True, sharey=True)
     with figures.style():
-        for ax, family in zip(axes[:, 0], shown, strict=True):
-            _family(ax, family)
-        figures.layer_axis(axes[-1, 0], names)
-        axes[0, 0].set_yscale("log")
-        axes[0, 0].set_ylim(_FLOOR / 3, 30)
-        axes[0, 0].set_yticks([1e-9, 1e-6, 1e-3, 1.0], ["≤ 1e−9", "1e−6", "0.001", "1"])
+        drawn = [_family(ax, family) for ax, family in zip(axes[:, 0], shown, strict=True)]
+        figures.layer_axis(axes[-1, 0], [*(layer.name for layer in symmetry.layers), "output"])
+        first = axes[0, 0]
+        # Distances, the roots of what is written beside the ticks, are even on this axis.
+        first.set_yscale("function", functions=(_root, _square))
+        first.set_ylim(-0.0006, min(max(1.3, first.get_ylim()[1]), 2.5))
+        first.set_yticks([0, 0.01, 0.1, 0.4, 1.0], ["0", "0.01", "0.1", "0.4", "as another\nsample: 1"])
+        labels = [label for label in _COLORS if any(label in each for each in drawn)]
+        _names(first, labels, with_baseline=symmetry.n_networks > 0)
     return figure
 
 
-def _family(ax: Axes, family: FamilySymmetry) -> None:
-    followed = [layer.equivariance.value is not None for layer in family.layers] + [family.kind == "equivariance"]
+def _family(ax: Axes, family: FamilySymmetry) -> set[str]:
+    """Draw a family and return what kinds of points there are."""
+    followed = [layer.equivariance.value is not None for layer in family.layers]
     errors = [
-        *(
-            layer.equivariance if follows else layer.invariance
-            for layer, follows in zip(family.layers, followed, strict=False)
-        ),
-        family.output,
+        layer.equivariance if follows else layer.invariance
+        for layer, follows in zip(family.layers, followed, strict=True)
     ]
+    errors, followed = [*errors, family.output], [*followed, family.kind == "equivariance"]
     ax.set_title(family.name, parse_math=False)
-    ax.set_ylabel("error\n(1: another sample)")
+    ax.set_ylabel("distance²\nfrom symmetric")
     ax.axhline(1.0, color=figures.COLORS.muted, linewidth=0.7, linestyle=(0, (2, 1.5)))
     _baseline(ax, errors)
-    drawn = []
-    for is_followed, label, color in (
-        (True, "follows", figures.COLORS.accent),
-        (False, "unchanged", figures.COLORS.second),
-    ):
-        points = [(x, each) for x, (each, f) in enumerate(zip(errors, followed, strict=True)) if f == is_followed]
-        points = [(x, each) for x, each in points if each.value is not None]
+    kinds = [
+        "exact" if each.is_exact else "should follow" if follows else "should stay"
+        for each, follows in zip(errors, followed, strict=True)
+    ]
+    for kind, color in _COLORS.items():
+        points = [x for x, each in enumerate(errors) if kinds[x] == kind and each.value is not None]
+        values = np.array([errors[x].value for x in points], dtype=float)
+        ends = [errors[x].interval or (np.nan, np.nan) for x in points]
         if points:
-            middle, low, high = _ends([each for _, each in points])
-            figures.interval(ax, [x for x, _ in points], middle, low, high, color=color, label=label)
-            drawn.append((label, color))
-    if not drawn:
-        ax.text(0.5, 0.5, family.output.status, ha="center", va="center", transform=ax.transAxes)
-    for place, (label, color) in enumerate(
-        [*((f"● should {'follow' if label == 'follows' else 'stay unchanged'}", color) for label, color in drawn),
-         *([("▬ random weights", figures.COLORS.muted)] if any(each.baseline is not None for each in errors) else [])]
-    ):  # fmt: skip
-        ax.text(
-            0.99 - 0.2 * place, 1.02, label, color=color, transform=ax.transAxes, ha="right", va="bottom", fontsize=8
-        )
+            low, high = zip(*ends, strict=True)
+            figures.interval(ax, points, values, low, high, color=color, label=kind)
+    if all(each.value is None for each in errors):
+        ax.text(0.5, 0.4, family.output.status, ha="center", transform=ax.transAxes, color=figures.COLORS.muted)
+    return {kind for kind, each in zip(kinds, errors, strict=True) if each.value is not None}
 
 
 def _baseline(ax: Axes, errors: Sequence[SymmetryError]) -> None:
-    for x, each in enumerate(errors):
-        if each.baseline is not None:
-            ends = (each.baseline_low, each.baseline_high)
-            low, high = (each.baseline if end is None else end for end in ends)
-            # A range that is a point on this axis is still to be seen.
-            low, high = max(low, _FLOOR) / 1.25, max(high, _FLOOR) * 1.25
-            ax.fill_between([x - 0.35, x + 0.35], low, high, color=figures.COLORS.muted, alpha=0.3, linewidth=0)
-
-
-def _ends(errors: Sequence[SymmetryError]) -> tuple[NDArray[np.float64], ...]:
-    rows = [
-        (each.value, *(each.interval if each.interval is not None else (each.value, each.value))) for each in errors
+    """Shade where one more network with random weights lies, or mark their mean where there is no range."""
+    known = [(x, each) for x, each in enumerate(errors) if each.baseline is not None]
+    places = np.array([x for x, _ in known], dtype=float)
+    ranges = [
+        (each.baseline, each.baseline) if each.baseline_low is None else (each.baseline_low, each.baseline_high)
+        for _, each in known
     ]
-    return tuple(np.maximum(np.array(rows, dtype=float), _FLOOR).T)
+    if not known:
+        return
+    low, high = np.array(ranges, dtype=float).T
+    # One path for all bars keeps a thousand layers small; a range that is a point is still to be seen.
+    corners = np.column_stack(
+        [places - 0.36, places - 0.36, places + 0.36, places + 0.36, np.full(len(places), np.nan)]
+    )
+    bottom = np.column_stack([low, low, low, low, np.full(len(places), np.nan)])
+    top = np.column_stack([np.maximum(high, (np.sqrt(low) + 0.015) ** 2)] * 4 + [np.full(len(places), np.nan)])
+    ax.fill_between(
+        corners.ravel(), bottom.ravel(), top.ravel(), color=figures.COLORS.muted, alpha=0.28, linewidth=0, zorder=1
+    )
+
+
+def _names(ax: Axes, labels: Sequence[str], *, with_baseline: bool) -> None:
+    """Name the marks in the line of the title, from the right."""
+    named = [(f"● {label}", _COLORS[label]) for label in labels]
+    named += [("■ random weights (95 %)", figures.COLORS.muted)] if with_baseline else []
+    place = 1.0
+    for text, color in reversed(named):
+        ax.text(place, 1.04, text, color=color, transform=ax.transAxes, ha="right", va="bottom", fontsize=8)
+        place -= 0.0105 * len(text) + 0.03
+
+
+def _root(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.sign(values) * np.sqrt(np.abs(values))
+
+
+def _square(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.sign(values) * np.square(values)

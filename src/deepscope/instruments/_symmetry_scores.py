@@ -85,8 +85,8 @@ class SymmetryError:
     Attributes
     ----------
     value
-        E‖f(gx) − ρ(g) f(x)‖² / (tr Cov f(gx) + tr Cov ρ(g) f(x)), the mean over the transformations: 0 symmetric, 1 as
-        different as the output of another sample; None where it could not be had.
+        E‖f(gx) − ρ(g) f(x)‖² / E‖f(gx) − ρ(g) f(x′)‖², the mean over the transformations: 0 symmetric, 1 as different
+        as the output of another sample; None where it could not be had.
     stderr
         Its standard error over samples.
     rounding

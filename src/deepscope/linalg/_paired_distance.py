@@ -21,13 +21,13 @@ class PairedDistance:
     Attributes
     ----------
     value
-        Mean squared distance of a pair over that of unrelated samples: 0 where all pairs agree, 1 in expectation where
-        they are independent with equal means.
+        Mean squared distance of a pair over that of rows that are no pair: 0 where all pairs agree, 1 in expectation
+        where which row belongs to which makes no difference.
     influences
         [n], what each sample adds to it, to first order; they sum to 0, and the mean of several distances over the
         same samples has the mean of their influences.
     scale
-        Mean of ‖a‖² + ‖b‖², in units of the squared distance of unrelated samples: by how much the square of a
+        Mean of ‖a‖² + ‖b‖² in units of the squared distance of rows that are no pair: by how much the square of a
         relative error of all entries is magnified in ``value``.
     """
 
@@ -42,18 +42,20 @@ class PairedDistance:
 
 
 def paired_distance(a: Any, b: Any, *, resolution: float = 0.0) -> PairedDistance | None:
-    """Measure the mean squared distance of pairs in units of that of unrelated samples.
+    """Measure the mean squared distance of pairs in units of that of rows that are no pair.
 
-    Σ ‖a_i − b_i‖² / n over tr Cov(a) + tr Cov(b), with unbiased covariances: for independent a and b of equal means
-    numerator and denominator have the same expectation. It is symmetric in a and b, and does not change when both are
-    scaled, shifted or turned alike. A difference of the means makes it larger, without a limit.
+    (1/n) Σ_i ‖a_i − b_i‖² over 1/(n(n−1)) Σ_{i≠j} ‖a_i − b_j‖². The second has the expectation
+    tr Cov(a) + tr Cov(b) + ‖E a − E b‖² for independent samples, so that the ratio is 1 − ρ, with ρ the concordance
+    correlation (``lin1989concordance``) summed over features. It is symmetric in a and b, from 0 to 2 but for the
+    scatter of few samples, and does not change when both are scaled, shifted or turned alike.
 
     Parameters
     ----------
     a, b
         [n, d], NumPy or torch; row i of one belongs to row i of the other.
     resolution
-        Relative error of the entries: where unrelated samples differ by less, there is no distance to measure with.
+        Relative error of the entries: where samples of a, and of b, differ by less, there is no distance to measure
+        with.
 
     Returns
     -------
@@ -67,15 +69,13 @@ def paired_distance(a: Any, b: Any, *, resolution: float = 0.0) -> PairedDistanc
 
     Notes
     -----
-    Computed in float64. Cost: O(n d).
-    For one feature it is 1 − 2 cov(a, b) / (var a + var b) plus the squared difference of means over the same, as in
-    Lin's concordance correlation (``lin1989concordance``), whose denominator includes that difference.
+    Computed in float64. Cost: O(n d): no pair is formed.
 
     Examples
     --------
     >>> x = np.array([[0.0], [1.0], [2.0], [3.0]])
     >>> paired_distance(x, x).value, round(paired_distance(x, 3 - x).value, 12)
-    (0.0, 1.5)
+    (0.0, 2.0)
     """
     one, other = (np.asarray(each, np.float64) for each in (a, b))
     if one.ndim != 2 or one.shape != other.shape:
@@ -84,14 +84,25 @@ def paired_distance(a: Any, b: Any, *, resolution: float = 0.0) -> PairedDistanc
     if n < 2:
         return None
     apart = _squares(one - other)
-    spread = _squares(one - one.mean(axis=0)) + _squares(other - other.mean(axis=0))
-    sizes = float(_squares(one).mean() + _squares(other).mean())
-    unrelated = float(spread.sum()) / (n - 1)
-    if not unrelated > resolution**2 * sizes or unrelated < np.finfo(float).tiny:
+    sizes = float((_squares(one) + _squares(other)).mean())
+    means = one.mean(axis=0), other.mean(axis=0)
+    spread = sum(float(_squares(each - mean).sum()) for each, mean in zip((one, other), means, strict=True)) / (n - 1)
+    if not spread > resolution**2 * sizes or spread < np.finfo(float).tiny:
         return None
-    value = float(apart.mean()) / unrelated
-    influences = (apart - value * spread * n / (n - 1)) / unrelated
-    return PairedDistance(value, influences, sizes / unrelated)
+    # From a common centre, so that nothing cancels but what belongs together.
+    centre = (means[0] + means[1]) / 2
+    one, other = one - centre, other - centre
+    squares = _squares(one), _squares(other)
+    across = [
+        own + theirs.mean() - 2 * rows @ (mean - centre)
+        for rows, own, theirs, mean in zip((one, other), squares, squares[::-1], means[::-1], strict=True)
+    ]
+    # Each row against all of the others but its own partner, from both sides.
+    unrelated = ((across[0] + across[1]) / 2 * n - apart) / (n - 1)
+    mean = float(unrelated.mean())
+    value = float(apart.mean()) / mean
+    influences = (apart - apart.mean() - 2 * value * (unrelated - mean)) / mean
+    return PairedDistance(value, influences, sizes / mean)
 
 
 def _squares(rows: Floats) -> Floats:
