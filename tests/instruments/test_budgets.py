@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from deepscope import examine
 from deepscope.core import BUDGETS, OPERATIONS
-from deepscope.instruments import CURVATURE, HEALTH, INSTRUMENTS, KERNEL, LANDSCAPE, NOISE
+from deepscope.instruments import CURVATURE, HEALTH, INSTRUMENTS, KERNEL, LANDSCAPE, NOISE, SYMMETRY
 from deepscope.subject import Subject
 
-FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE)
+FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, SYMMETRY)
 SAMPLES = {"health": "max_samples", "kernel": "samples"}
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from deepscope.core import LeftOut
+from deepscope.instruments._chunks import split
 from deepscope.instruments._refusal import refusal
 from deepscope.instruments._symmetry_layout import InputLayout, layout_of, main_tensor
 from deepscope.instruments._symmetry_strides import Strides, StrideTracker
@@ -20,6 +20,7 @@ from deepscope.subject import (
     Subject,
     Watch,
     is_opaque,
+    n_batches,
     part_of,
     tensors_in,
     watch_layers,
@@ -111,7 +112,7 @@ def probe(subject: Subject, max_samples: int | None) -> Probe:
     data = FirstSamples(subject, max_samples)
     batches = [batch for batch in data if batch.n_samples]
     first = batches[0]
-    seen, size = _first_pass(subject, first)
+    seen, may_split = _first_pass(subject, first)
     main = main_tensor(first.inputs, first.n_samples)
     units_dims: dict[int, int | None] = {}
     for output in seen.outputs.values():
@@ -119,14 +120,14 @@ def probe(subject: Subject, max_samples: int | None) -> Probe:
     layout = layout_of(subject, first.inputs, first.n_samples, units_dims)
     sites, notes = _sites(seen, layout, main.ndim)
     each = sum(4 * torch.Size(site.shape).numel() for site in sites)
-    size = min(size, max(1, _MEMORY // max(1, each))) if size < first.n_samples else size
+    size = min(_CHUNK, max(1, _MEMORY // max(1, each)))
     alike = [batch for batch in batches if _shape(batch) == layout.shape]
     if len(alike) < len(batches):
         lost = sum(batch.n_samples for batch in batches) - sum(batch.n_samples for batch in alike)
         notes.append(LeftOut("data", f"{lost:,} samples of another shape than the first"))
-    if data.is_cut or _has_more(subject, len(batches)):
+    if data.is_cut or len(batches) < (n_batches(subject.data) or 0):
         notes.append(LeftOut("data", f"the samples after the first {sum(batch.n_samples for batch in batches):,}"))
-    chunks = tuple(part for batch in alike for part in _parts(subject, batch, size))
+    chunks = tuple(part for batch in alike for part in (split(subject, batch, size) if may_split else [batch]))
     return Probe(layout, tuple(sites), chunks, tuple(notes))
 
 
@@ -152,17 +153,16 @@ class _Output:
         return len(self.shape)
 
 
-def _first_pass(subject: Subject, batch: Batch) -> tuple[_Seen, int]:
-    """Run a part of the batch, or all of it where the network takes whole batches only; say how many samples to run."""
-    size = min(batch.n_samples, _CHUNK)
+def _first_pass(subject: Subject, batch: Batch) -> tuple[_Seen, bool]:
+    """Run a few samples of the batch, or all of it where the network takes whole batches only; say whether it may."""
     few = min(batch.n_samples, 4)
     try:
-        return _seen(subject, part_of(subject, batch, slice(0, few))), size
+        return _seen(subject, part_of(subject, batch, slice(0, few))), True
     except Exception as error:
         if few == batch.n_samples:
             raise refusal(error, 0, subject, ran=False) from error
     try:
-        return _seen(subject, batch), batch.n_samples
+        return _seen(subject, batch), False
     except Exception as error:
         raise refusal(error, 0, subject, ran=False) from error
 
@@ -231,17 +231,3 @@ def _positions(layout: InputLayout, output: _Output, ndim: int) -> tuple[int, ..
 
 def _shape(batch: Batch) -> tuple[int, ...]:
     return tuple(main_tensor(batch.inputs, batch.n_samples).shape[1:])
-
-
-def _parts(subject: Subject, batch: Batch, size: int) -> Iterator[Batch]:
-    if batch.n_samples <= size:
-        yield batch
-        return
-    for start in range(0, batch.n_samples, size):
-        yield part_of(subject, batch, slice(start, min(start + size, batch.n_samples)))
-
-
-def _has_more(subject: Subject, n: int) -> bool:
-    from deepscope.subject import n_batches
-
-    return n < (n_batches(subject.data) or 0)
