@@ -327,6 +327,7 @@ SYMMETRY = Instrument(
         "standard": {"networks": 8, "max_samples": 128},
         "deep": {"networks": 16, "max_samples": 1024},
     },
+    rows=("gdl-blueprint",),
     pinned_by="tests/instruments/test_symmetry.py::test_a_group_convolution_is_symmetric_and_an_ordinary_one_is_not",
     known=KNOWN,
 )

@@ -158,7 +158,7 @@ def prediction_interval(values: Sequence[float]) -> tuple[float, float]:
     zero it is nearer to normal.
 
     >>> [round(end, 3) for end in prediction_interval([1.0, 1.0, 4.0, 4.0])]
-    [0.0, 12.871]
+    [0.0, 12.633]
     """
     from scipy import stats
 

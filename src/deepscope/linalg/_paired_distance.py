@@ -46,8 +46,8 @@ def paired_distance(a: Any, b: Any, *, resolution: float = 0.0) -> PairedDistanc
 
     (1/n) Σ_i ‖a_i − b_i‖² over 1/(n(n−1)) Σ_{i≠j} ‖a_i − b_j‖². The second has the expectation
     tr Cov(a) + tr Cov(b) + ‖E a − E b‖² for independent samples, so that the ratio is 1 − ρ, with ρ the concordance
-    correlation (``lin1989concordance``) summed over features. It is symmetric in a and b, from 0 to 2 but for the
-    scatter of few samples, and does not change when both are scaled, shifted or turned alike.
+    correlation (``lin1989concordance``) summed over features. It is symmetric in a and b, from 0 to 2 (n − 1) / (n − 2),
+    where b = −a, and does not change when both are scaled, shifted or turned alike.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def paired_distance(a: Any, b: Any, *, resolution: float = 0.0) -> PairedDistanc
     Examples
     --------
     >>> x = np.array([[0.0], [1.0], [2.0], [3.0]])
-    >>> paired_distance(x, x).value, round(paired_distance(x, 3 - x).value, 12)
-    (0.0, 2.0)
+    >>> paired_distance(x, x).value, round(paired_distance(x, x + 1).value, 4)
+    (0.0, 0.2308)
     """
     one, other = (np.asarray(each, np.float64) for each in (a, b))
     if one.ndim != 2 or one.shape != other.shape:
