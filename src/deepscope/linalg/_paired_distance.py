@@ -46,8 +46,8 @@ def paired_distance(a: Any, b: Any, *, resolution: float = 0.0) -> PairedDistanc
 
     (1/n) Σ_i ‖a_i − b_i‖² over 1/(n(n−1)) Σ_{i≠j} ‖a_i − b_j‖². The second has the expectation
     tr Cov(a) + tr Cov(b) + ‖E a − E b‖² for independent samples, so that the ratio is 1 − ρ, with ρ the concordance
-    correlation (``lin1989concordance``) summed over features. It is symmetric in a and b, from 0 to 2 (n − 1) / (n − 2),
-    where b = −a, and does not change when both are scaled, shifted or turned alike.
+    correlation (``lin1989concordance``) summed over features. It is symmetric in a and b, from 0 to
+    2 (n − 1) / (n − 2), where b = −a, and does not change when both are scaled, shifted or turned alike.
 
     Parameters
     ----------
