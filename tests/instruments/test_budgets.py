@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from deepscope import examine
 from deepscope.core import BUDGETS, OPERATIONS
-from deepscope.instruments import CURVATURE, HEALTH, INSTRUMENTS, KERNEL, LANDSCAPE, NOISE, SYMMETRY
+from deepscope.instruments import CURVATURE, HEALTH, INSTRUMENTS, KERNEL, LANDSCAPE, NOISE, REPRESENTATION, SYMMETRY
 from deepscope.subject import Subject
 
-FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, SYMMETRY)
-SAMPLES = {"health": "max_samples", "kernel": "samples"}
+FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, REPRESENTATION, SYMMETRY)
+SAMPLES = {"health": "max_samples", "kernel": "samples", "representation": "samples"}
 
 
 class Sized:

@@ -1,4 +1,4 @@
-"""What ``symmetry`` says of networks that learnt a symmetry, and how often it says so of networks that learnt nothing."""
+"""What ``symmetry`` says of networks that learnt a symmetry, and how often of networks that learnt nothing."""
 
 from __future__ import annotations
 
