@@ -195,6 +195,16 @@ def test_large_layers_are_sampled_and_the_error_is_nearly_that_of_all(monkeypatc
     assert part.error == pytest.approx(whole.error, rel=1e-12)
 
 
+def test_layers_that_work_in_place_do_not_change_what_was_seen() -> None:
+    def network(*, inplace: bool) -> nn.Module:
+        first, second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        return nn.Sequential(first, nn.ReLU(inplace=inplace), second, nn.ELU(inplace=inplace), MeanOver(2, 3))
+
+    x = noise(12, 1, 8, 8)
+    tables = [symmetry(subject_of(network, x, inplace=each), "flips", networks=0).table() for each in (True, False)]
+    assert tables[0].equals(tables[1])
+
+
 def test_half_precision_claims_no_exactness_that_it_cannot_know() -> None:
     x = noise(16, 6, dtype=torch.bfloat16)
     deep = [part for _ in range(6) for part in (nn.Linear(6, 6, bias=False), nn.Tanh())]
