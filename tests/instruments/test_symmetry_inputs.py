@@ -195,6 +195,25 @@ def test_large_layers_are_sampled_and_the_error_is_nearly_that_of_all(monkeypatc
     assert part.error == pytest.approx(whole.error, rel=1e-12)
 
 
+def test_no_more_samples_run_at_once_than_their_layers_outputs_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+
+    class Counting(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            lengths.append(len(x))
+            return super().forward(x)
+
+    model = nn.Sequential(Counting(4, 50), nn.Tanh()).double()
+    x = noise(40, 4)
+    whole = measured(model, x)
+    assert max(lengths) == 40
+    lengths.clear()
+    # Two layers and the output, of 50 numbers each, for seven samples.
+    monkeypatch.setattr(probes, "_MEMORY", 4 * 3 * 50 * 7)
+    assert measured(model, x).error == pytest.approx(whole.error, rel=1e-12)
+    assert max(lengths) == 7
+
+
 def test_layers_that_work_in_place_do_not_change_what_was_seen() -> None:
     def network(*, inplace: bool) -> nn.Module:
         first, second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
