@@ -12,6 +12,8 @@ from deepscope.instruments._noise import NOISE, Noise, noise
 from deepscope.instruments._representation import REPRESENTATION, Representation, representation
 from deepscope.instruments._spectrum import SPECTRUM, Spectrum, spectrum
 from deepscope.instruments._spike_directions import SpikeDirections, spike_directions
+from deepscope.instruments._symmetry import SYMMETRY, Symmetry, symmetry
+from deepscope.instruments._symmetry_transformation import LayerPlace, Transformation
 from deepscope.instruments._weight_matching import WeightMatching, match_weights
 
 #: All instruments, in the order in which a report shows them.
@@ -24,6 +26,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     KERNEL,
     LANDSCAPE,
     REPRESENTATION,
+    SYMMETRY,
 )
 
 __all__ = [
@@ -36,6 +39,7 @@ __all__ = [
     "NOISE",
     "REPRESENTATION",
     "SPECTRUM",
+    "SYMMETRY",
     "Anatomy",
     "Curvature",
     "Curve",
@@ -43,11 +47,14 @@ __all__ = [
     "Kernel",
     "KernelDrift",
     "Landscape",
+    "LayerPlace",
     "ModeConnectivity",
     "Noise",
     "Representation",
     "Spectrum",
     "SpikeDirections",
+    "Symmetry",
+    "Transformation",
     "WeightMatching",
     "anatomy",
     "curvature",
@@ -61,4 +68,5 @@ __all__ = [
     "representation",
     "spectrum",
     "spike_directions",
+    "symmetry",
 ]

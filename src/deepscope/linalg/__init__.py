@@ -48,6 +48,7 @@ from deepscope.linalg._marchenko_pastur import (
 )
 from deepscope.linalg._neural_collapse import NeuralCollapse, neural_collapse
 from deepscope.linalg._null_alpha import NullBand, null_alpha_band
+from deepscope.linalg._paired_distance import PairedDistance, paired_distance
 from deepscope.linalg._power_law import MIN_VALUES, PowerLawFit, fit_power_law
 from deepscope.linalg._power_law_weightwatcher import SMALL_SAMPLE, WEIGHTWATCHER_CUT, fit_power_law_weightwatcher
 from deepscope.linalg._power_laws import PowerLawFits, fit_power_laws
@@ -91,6 +92,7 @@ __all__ = [
     "NeuralCollapse",
     "NullBand",
     "OuterGradients",
+    "PairedDistance",
     "PowerLawFit",
     "PowerLawFits",
     "ScatteredGradients",
@@ -143,6 +145,7 @@ __all__ = [
     "mutual_neighbours",
     "neural_collapse",
     "null_alpha_band",
+    "paired_distance",
     "principal_angles",
     "procrustes_distance",
     "project",
