@@ -4,6 +4,9 @@ from deepscope.core import Instrument
 from deepscope.instruments._anatomy import ANATOMY, Anatomy, anatomy
 from deepscope.instruments._curvature import CURVATURE, Curvature, curvature
 from deepscope.instruments._curve import Curve, find_curve
+from deepscope.instruments._frequency import FREQUENCY, Frequency, LineFrequencies, frequency
+from deepscope.instruments._frequency_errors import FrequencyErrors
+from deepscope.instruments._frequency_order import FrequencyOrder, OrderOverSeeds, frequency_order, order_over_seeds
 from deepscope.instruments._health import HEALTH, Health, health
 from deepscope.instruments._kernel import KERNEL, Kernel, KernelDrift, kernel
 from deepscope.instruments._landscape import LANDSCAPE, Landscape, landscape
@@ -14,11 +17,12 @@ from deepscope.instruments._spike_directions import SpikeDirections, spike_direc
 from deepscope.instruments._weight_matching import WeightMatching, match_weights
 
 #: All instruments, in the order in which a report shows them.
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE)
+INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, FREQUENCY)
 
 __all__ = [
     "ANATOMY",
     "CURVATURE",
+    "FREQUENCY",
     "HEALTH",
     "INSTRUMENTS",
     "KERNEL",
@@ -28,24 +32,32 @@ __all__ = [
     "Anatomy",
     "Curvature",
     "Curve",
+    "Frequency",
+    "FrequencyErrors",
+    "FrequencyOrder",
     "Health",
     "Kernel",
     "KernelDrift",
     "Landscape",
+    "LineFrequencies",
     "ModeConnectivity",
     "Noise",
+    "OrderOverSeeds",
     "Spectrum",
     "SpikeDirections",
     "WeightMatching",
     "anatomy",
     "curvature",
     "find_curve",
+    "frequency",
+    "frequency_order",
     "health",
     "kernel",
     "landscape",
     "match_weights",
     "mode_connectivity",
     "noise",
+    "order_over_seeds",
     "spectrum",
     "spike_directions",
 ]
