@@ -342,9 +342,9 @@ FREQUENCY = Instrument(
     formula=(
         "Along straight lines of one length through the inputs: y less its weighted mean = straight line + rest, "
         "weights w² of Hann's window w; P_k ∝ |Σ_j w_j rest_j e^(−2πijk/n)|², S the variance of the line. Mean "
-        "frequency Σ k P_k / (S + Σ P_k) in cycles per line, sums over units and lines; standard error by leaving lines "
-        "out in turn. On the data: y_low(x_i) = Σ_j G_ij y_j / Σ_j G_ij, G = exp(−|x_i − x_j|²/(2δ²)), y_high = y − y_low; "
-        "e_low = ‖(h − y)_low‖ / ‖y_low‖, e_high likewise, means taken off; low share ‖y_low‖²/‖y‖², null "
+        "frequency Σ k P_k / (S + Σ P_k) in cycles per line, sums over units and lines; standard error by leaving "
+        "lines out in turn. On the data: y_low(x_i) = Σ_j G_ij y_j / Σ_j G_ij, G = exp(−|x_i − x_j|²/(2δ²)), "
+        "y_high = y − y_low; e_low = ‖(h − y)_low‖ / ‖y_low‖, e_high likewise, means taken off; low share ‖y_low‖²/‖y‖², null "
         "(tr SᵀS − 1)/(n − 1) and its 95 % quantile over random orders. A warning where the whole interval of e_low is "
         "above 0.9 though the targets' low share beats the null, or where over a tenth of the output's power lies near "
         "the highest frequency; a problem where outputs between samples are not finite."

@@ -141,7 +141,8 @@ def _errors(reading: Frequency, band: FilteredErrors) -> Iterator[Finding]:
             f"{100 * band.error.value:.3g} %{_plus_minus(band.error, 100)} of the error is left by averaging over "
             f"about {band.neighbours:.3g} samples (δ = {band.width:.3g}), in random order "
             f"{100 * band.error.null_high:.2g} % in one of twenty; relative error {band.e_low:.3g}"
-            f"{_error(band.e_low_stderr)} of the smooth part, {band.e_high:.3g}{_error(band.e_high_stderr)} of the rest",
+            f"{_error(band.e_low_stderr)} of the smooth part, {band.e_high:.3g}"
+            f"{_error(band.e_high_stderr)} of the rest",
             "Train longer or widen the network." if smooth else "More training can only fit single samples.",
             "xu2020frequency",
         )
