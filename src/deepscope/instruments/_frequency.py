@@ -30,10 +30,10 @@ from deepscope.instruments._frequency_lines import (
     lines_in_random_directions,
 )
 from deepscope.instruments._frequency_reading import Frequency
-from deepscope.instruments._frequency_row import LineFrequencies, LinePower
+from deepscope.instruments._frequency_row import LineFrequencies, LinePower, LineSums
 from deepscope.instruments._frequency_targets import answers_of, has_rows, outputs_of, targets_of
 from deepscope.instruments._refusal import refusal
-from deepscope.linalg import FilteredErrors, LineSpectrum, filter_widths, filtered_errors, line_spectrum
+from deepscope.linalg import FilteredErrors, filter_widths, filtered_errors
 from deepscope.subject import Subject, collecting, forward_work, tensors_in
 
 __all__ = ["FREQUENCY", "Frequency", "LineFrequencies", "frequency"]
@@ -41,6 +41,8 @@ __all__ = ["FREQUENCY", "Frequency", "LineFrequencies", "frequency"]
 DIRECTIONS = ("samples", "random")
 #: Features of a layer that are measured where it has more, and outputs that have a row of their own.
 _FEATURES, _OUTPUTS = 4096, 64
+#: Most samples that are run at once, and most input values of these; a line is run whole in any case.
+_ROWS, _VALUES = 1024, 2**20
 #: Fewest lines from which an interval says something, and points whose spectrum reaches beyond the window's width.
 _FEWEST_LINES, _FEWEST_POINTS = 4, 16
 _LADDER = 5
@@ -205,20 +207,28 @@ class _Along:
         self._whole: dict[str, LinePower] = {}
         self._units: list[LinePower] = []
         self._ledger: dict[LeftOut, None] = {}
+        self._widths: dict[str, int] = {}
+        self._points = 0
         self.left_out: tuple[LeftOut, ...] = ()
 
     def measure(self, laid: Lines, points: int) -> None:
-        """Run the network on every line."""
-        with collecting(self._subject, reduce=self._see) as collector:
-            for index in range(len(laid)):
-                inputs = laid.inputs(index, points)
+        """Run the network on all lines, several at a time where samples are small."""
+        self._points = points
+        together = max(1, min(_ROWS, _VALUES // max(1, laid.n_features)) // points)
+        with collecting(self._subject, reduce=self._reduced) as collector:
+            for start in range(0, len(laid), together):
+                count = min(together, len(laid) - start)
+                inputs = laid.inputs(start, count, points)
                 try:
-                    collector.run(inputs, points)
+                    found = collector.run(inputs, count * points)
                 except DeepscopeError:
                     raise
                 except Exception as error:
-                    raise refusal(error, index, self._subject, ran=False) from error
-                self._see_output(collector.output, laid, index, points)
+                    raise refusal(error, start, self._subject, ran=False) from error
+                for name, sums in found.items():
+                    self._row(name).add(sums)
+                # The inputs anew: the network may have written into its own.
+                self._see_output(collector.output, laid.inputs(start, count, points), count * points)
             self.left_out = (*collector.left_out, *self._ledger)
         if not self.layers:
             raise MeasurementError(
@@ -227,12 +237,18 @@ class _Along:
                 todo="Give a model of torch.nn modules that run on this data, not TorchScript.",
             )
 
-    def _see(self, name: str, rows: Tensor) -> None:
-        width = rows.shape[1]
+    def _reduced(self, name: str, rows: Tensor) -> LineSums:
+        self._widths[name] = rows.shape[1]
+        return LineSums.of(self._by_line(self._chosen(name, rows)))
+
+    def _row(self, name: str) -> LinePower:
         if name not in self.layers:
             kind = type(self._modules.get(name.partition("#")[0])).__name__
-            self.layers[name] = LinePower(name, kind, width)
-        self.layers[name].see(self._chosen(name, rows))
+            self.layers[name] = LinePower(name, kind, self._widths[name])
+        return self.layers[name]
+
+    def _by_line(self, rows: Tensor) -> Tensor:
+        return rows.reshape(-1, self._points, rows.shape[1])
 
     def _chosen(self, name: str, rows: Tensor) -> Tensor:
         width = rows.shape[1]
@@ -246,40 +262,35 @@ class _Along:
             )
         return rows[:, self._kept[name]]
 
-    def _see_output(self, output: Any, laid: Lines, index: int, points: int) -> None:
-        if not has_rows(output, points):
+    def _see_output(self, output: Any, inputs: Any, n: int) -> None:
+        if not has_rows(output, n):
             self._ledger[LeftOut("output", "the network's output is not one tensor with a row per sample")] = None
             return
-        values = output.detach().reshape(points, -1)
+        values = output.detach().reshape(n, -1)
         values = values.float() if values.dtype.itemsize < 4 else values
         units = values.shape[1]
-        for name, part in [("output", self._chosen("", values)), *self._errors(values, laid, index, points)]:
-            self._whole.setdefault(name, LinePower(name, "", units)).see(part)
+        for name, part in [("output", values), *self._errors(values, inputs, n)]:
+            sums = LineSums.of(self._by_line(self._chosen("", part)))
+            self._whole.setdefault(name, LinePower(name, "", units)).add(sums)
         if units > _OUTPUTS:
             self._ledger[LeftOut("output", f"rows of the outputs after the first {_OUTPUTS}")] = None
-        first = values[:, :_OUTPUTS]
-        spectrum, squares = line_spectrum(first), first.double().square().mean(dim=0)
-        for place in range(first.shape[1]):
+        for place, sums in enumerate(LineSums.of_each(self._by_line(values[:, :_OUTPUTS]))):
             if len(self._units) <= place:
                 self._units.append(LinePower(str(place), "output", 1))
-            one = slice(place, place + 1)
-            self._units[place].add(
-                LineSpectrum(spectrum.frequencies, spectrum.straight[one], spectrum.power[one]), squares[one]
-            )
+            self._units[place].add(sums)
 
-    def _errors(self, values: Tensor, laid: Lines, index: int, points: int) -> list[tuple[str, Tensor]]:
+    def _errors(self, values: Tensor, inputs: Any, n: int) -> list[tuple[str, Tensor]]:
         if self._target is None:
             return []
-        # The inputs anew: the network may have written into its own.
-        wanted = self._target(laid.inputs(index, points))
-        if not isinstance(wanted, Tensor) or not has_rows(wanted, points) or wanted[0].numel() != values.shape[1]:
+        wanted = self._target(inputs)
+        if not has_rows(wanted, n) or wanted[0].numel() != values.shape[1]:
             shape = list(wanted.shape) if isinstance(wanted, Tensor) else type(wanted).__name__
             raise UsageError(
-                f"the target function gives {shape} for {points} points",
+                f"the target function gives {shape} for {n} points",
                 where="target",
-                todo=f"Give one that returns [{points}, {values.shape[1]}].",
+                todo=f"Give one that returns [{n}, {values.shape[1]}].",
             )
-        wanted = wanted.detach().reshape(points, -1).to(values.device, torch.float64)
+        wanted = wanted.detach().reshape(n, -1).to(values.device, torch.float64)
         return [("target", wanted), ("error", values.double() - wanted)]
 
     def rows(
@@ -344,10 +355,10 @@ FREQUENCY = Instrument(
         "weights w² of Hann's window w; P_k ∝ |Σ_j w_j rest_j e^(−2πijk/n)|², S the variance of the line. Mean "
         "frequency Σ k P_k / (S + Σ P_k) in cycles per line, sums over units and lines; standard error by leaving "
         "lines out in turn. On the data: y_low(x_i) = Σ_j G_ij y_j / Σ_j G_ij, G = exp(−|x_i − x_j|²/(2δ²)), "
-        "y_high = y − y_low; e_low = ‖(h − y)_low‖ / ‖y_low‖, e_high likewise, means taken off; low share ‖y_low‖²/‖y‖², null "
-        "(tr SᵀS − 1)/(n − 1) and its 95 % quantile over random orders. A warning where the whole interval of e_low is "
-        "above 0.9 though the targets' low share beats the null, or where over a tenth of the output's power lies near "
-        "the highest frequency; a problem where outputs between samples are not finite."
+        "y_high = y − y_low; e_low = ‖(h − y)_low‖ / ‖y_low‖, e_high likewise, means taken off; low share "
+        "‖y_low‖²/‖y‖², null (tr SᵀS − 1)/(n − 1) and its 95 % quantile over random orders. A warning where the whole "
+        "interval of e_low is above 0.9 though the targets' low share beats the null, or where over a tenth of the "
+        "output's power lies near the highest frequency; a problem where outputs between samples are not finite."
     ),
     how_to_read=(
         "Above, how fast each layer's output varies along lines between samples, and how the network's own output is "

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MISSED = 0.9
 #: Fewest samples from which the smooth part of targets is told.
 FEWEST = 16
+#: A rise in cycles per line that is worth a word.
+_RISE = 0.01
 _Z = 1.96
 
 
@@ -85,7 +87,7 @@ def _rise(reading: Frequency) -> Iterator[Finding]:
         return
     rise, error, before, after = max(steps, key=lambda step: step[0])
     # The largest of several: each may be above its own interval by chance.
-    if rise > _bonferroni(len(steps)) * error and rise > 0:
+    if rise > _bonferroni(len(steps)) * error and rise > _RISE:
         yield _finding(
             "note",
             _place(reading, after),

@@ -18,6 +18,8 @@ from deepscope.subject import Batch, FirstSamples, Subject, joined, n_batches, t
 
 Floats = NDArray[np.float64]
 
+_ONE_SAMPLE = "Give one sample's inputs."
+
 
 class Samples:
     """The first samples of the data, as points of a space: their floating-point inputs.
@@ -100,19 +102,23 @@ class Lines:
         Of each, in units of the inputs' Euclidean distance.
     like
         One sample, whose dtypes the inputs along a line have.
+    n_features
+        Of a sample.
     """
 
     ends: tuple[tuple[Any, Any], ...]
     length: float
     like: Any
+    n_features: int
 
     def __len__(self) -> int:
         return len(self.ends)
 
-    def inputs(self, index: int, points: int) -> Any:
-        """Return the inputs along a line, as one batch."""
+    def inputs(self, start: int, count: int, points: int) -> Any:
+        """Return the inputs along so many lines, as one batch, line after line."""
         places = (torch.arange(points, dtype=torch.float64) + 0.5) / points
-        return _along(*self.ends[index], self.like, places)
+        lines = [_along(a, b, self.like, places) for a, b in self.ends[start : start + count]]
+        return _one_after_the_other(lines, self.like)
 
 
 def lines_between_samples(samples: Samples, count: int, length: float | None, seed: int) -> Lines:
@@ -144,7 +150,7 @@ def lines_between_samples(samples: Samples, count: int, length: float | None, se
         reach = span / math.sqrt(samples.squared[i, j]) / 2
         a, b = samples.sample(i), samples.sample(j)
         ends.append((_between(a, b, 0.5 - reach), _between(a, b, 0.5 + reach)))
-    return Lines(tuple(ends), span, samples.sample(0))
+    return Lines(tuple(ends), span, samples.sample(0), samples.n_features)
 
 
 def lines_in_random_directions(samples: Samples, count: int, length: float | None, seed: int) -> Lines:
@@ -170,7 +176,7 @@ def lines_in_random_directions(samples: Samples, count: int, length: float | Non
         norm = math.sqrt(sum(float(torch.sum(each**2)) for each, _ in _pairs(direction, direction)))
         reach = length / (2 * norm)
         ends.append((_moved(centre, direction, -reach), _moved(centre, direction, reach)))
-    return Lines(tuple(ends), length, samples.sample(0))
+    return Lines(tuple(ends), length, samples.sample(0), samples.n_features)
 
 
 def line_given(samples: Samples, line: tuple[Any, Any]) -> Lines:
@@ -188,7 +194,7 @@ def line_given(samples: Samples, line: tuple[Any, Any]) -> Lines:
     squared = sum(float(torch.sum((y.double() - x.double()) ** 2)) for x, y in _pairs(a, b))
     if not squared > 0 or not math.isfinite(squared):
         raise UsageError("a line's ends must differ and be finite", where="line")
-    return Lines(((a, b),), math.sqrt(squared), like)
+    return Lines(((a, b),), math.sqrt(squared), like, samples.n_features)
 
 
 def _alike(batches: list[Batch]) -> list[Batch]:
@@ -204,7 +210,10 @@ def _alike(batches: list[Batch]) -> list[Batch]:
 def _as_sample(value: Any, like: Any) -> Any:
     """Return an end of a line as a batch of one, shaped as ``like``."""
     if isinstance(like, Tensor):
-        tensor = torch.as_tensor(value, dtype=torch.float64 if like.is_floating_point() else like.dtype)
+        try:
+            tensor = torch.as_tensor(value, dtype=torch.float64 if like.is_floating_point() else like.dtype)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UsageError("an end of the line is no tensor", where="line", todo=_ONE_SAMPLE) from error
         if tensor.shape == like.shape[1:]:
             tensor = tensor.unsqueeze(0)
         if tensor.shape != like.shape:
@@ -218,7 +227,7 @@ def _as_sample(value: Any, like: Any) -> Any:
         return {key: _as_sample(value[key], like[key]) for key in like}
     if isinstance(like, (tuple, list)) and isinstance(value, (tuple, list)) and len(like) == len(value):
         return type(like)([_as_sample(v, each) for v, each in zip(value, like, strict=True)])
-    raise UsageError("an end of the line is not made as a sample is", where="line", todo="Give one sample's inputs.")
+    raise UsageError("an end of the line is not made as a sample is", where="line", todo=_ONE_SAMPLE)
 
 
 def _pairs(a: Any, b: Any) -> list[tuple[Tensor, Tensor]]:
@@ -246,13 +255,31 @@ def _along(a: Any, b: Any, like: Any, places: Tensor) -> Any:
     return _mapped(like, line, lambda x, points: points.to(x.dtype), lambda x: x.expand(n, *x.shape[1:]).clone())
 
 
+def _one_after_the_other(lines: list[Any], like: Any) -> Any:
+    """Return the batches of several lines as one; what is not one row per sample is that of the first."""
+    if isinstance(like, Tensor):
+        return torch.cat(lines) if _is_sampled(like) else lines[0]
+    if isinstance(like, Mapping):
+        return {key: _one_after_the_other([line[key] for line in lines], like[key]) for key in like}
+    if isinstance(like, (tuple, list)):
+        parts = zip(*lines, strict=True)
+        made = [_one_after_the_other(list(part), each) for part, each in zip(parts, like, strict=True)]
+        return type(like)(*made) if hasattr(like, "_fields") else type(like)(made)
+    return like
+
+
+def _is_sampled(tensor: Tensor) -> bool:
+    """Whether a tensor in a batch of one has a row per sample."""
+    return tensor.ndim > 0 and tensor.shape[0] == 1
+
+
 def _mapped(a: Any, b: Any, change: Any, other: Any = lambda it: it) -> Any:
     """Apply a function to the floating-point tensors of two batches of one, and another to whole numbers of the first.
 
     What is not one row per sample is passed on as it is.
     """
     if isinstance(a, Tensor):
-        if not a.ndim or a.shape[0] != 1:
+        if not _is_sampled(a):
             return a
         return change(a, b) if a.is_floating_point() else other(a)
     if isinstance(a, Mapping):

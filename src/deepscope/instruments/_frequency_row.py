@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepscope.linalg import LineSpectrum, line_spectrum
+from deepscope.linalg import line_spectrum
 
 Floats = NDArray[np.float64]
 
@@ -65,8 +65,39 @@ class LineFrequencies:
         return self.unresolved_share is None or self.unresolved_share <= UNRESOLVED
 
 
+@dataclass(frozen=True, eq=False)
+class LineSums:
+    """Spectra of some functions along some lines, summed over the functions.
+
+    Attributes
+    ----------
+    straight, power, square
+        [lines], [lines, k], [lines]: the variance of the straight part and by frequency, and the mean square.
+    """
+
+    straight: Floats
+    power: Floats
+    square: Floats
+
+    @classmethod
+    def of(cls, values: Tensor) -> LineSums:
+        """Take values [lines, points, units] together."""
+        found = line_spectrum(values)
+        square = values.double().square().mean(dim=1).sum(dim=-1)
+        parts = (found.straight.sum(dim=-1), found.power.sum(dim=-2), square)
+        return cls(*(part.cpu().numpy() for part in parts))
+
+    @classmethod
+    def of_each(cls, values: Tensor) -> list[LineSums]:
+        """Take each unit of values [lines, points, units] for itself."""
+        found = line_spectrum(values)
+        square = values.double().square().mean(dim=1)
+        straight, power, squares = (part.cpu().numpy() for part in (found.straight, found.power, square))
+        return [cls(straight[:, unit], power[:, unit], squares[:, unit]) for unit in range(values.shape[-1])]
+
+
 class LinePower:
-    """Gathers the spectrum of some functions, line by line.
+    """Gathers the spectrum of some functions, lines after lines.
 
     Parameters
     ----------
@@ -76,24 +107,17 @@ class LinePower:
 
     def __init__(self, name: str, kind: str, units: int) -> None:
         self.name, self.kind, self.units = name, kind, units
-        self._straight: list[float] = []
-        self._power: list[Floats] = []
-        self._square: list[float] = []
+        self._sums: list[LineSums] = []
 
-    def see(self, values: Tensor) -> None:
-        """Add a line: values [points, units]."""
-        found = line_spectrum(values)
-        self.add(found, values.double().square().mean(dim=0))
-
-    def add(self, found: LineSpectrum, squares: Tensor) -> None:
-        """Add a line of which the spectra of the units are known, and the mean squares of their values, [units]."""
-        self._straight.append(float(found.straight.sum()))
-        self._power.append(found.power.sum(dim=0).cpu().numpy())
-        self._square.append(float(squares.sum()))
+    def add(self, sums: LineSums) -> None:
+        """Add further lines."""
+        self._sums.append(sums)
 
     def row(self, cutoff: float) -> LineFrequencies:
         """Return what all lines come to."""
-        straight, power, square = np.array(self._straight), np.array(self._power), np.array(self._square)
+        straight, power, square = (
+            np.concatenate([getattr(each, name) for each in self._sums]) for name in ("straight", "power", "square")
+        )
         finite = np.isfinite(straight) & np.isfinite(power).all(axis=1) & np.isfinite(square)
         about: dict[str, Any] = {"name": self.name, "kind": self.kind, "units": self.units}
         lines = len(finite)

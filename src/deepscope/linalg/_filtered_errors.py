@@ -19,6 +19,7 @@ _GROUPS = 32
 #: Multiplications that permutations may take; as many as a second of one core makes, and never fewer than gives a
 #: level of one in twenty.
 _MULTIPLICATIONS, _MOST, _FEWEST = 1e10, 200, 19
+_TOGETHER = 16
 #: An error of this share of the targets is rounding: of single precision, through a network.
 _ROUNDING = 1e-6
 
@@ -217,10 +218,12 @@ def _permuted_high(gaussian: GaussianFilter, values: Floats, rng: np.random.Gene
     n, k = values.shape
     count = int(np.clip(_MULTIPLICATIONS / (n * n * k), _FEWEST, _MOST))
     total = float(np.sum(values**2))
-    shares = []
-    for _ in range(count):
-        low = gaussian.weights @ values[rng.permutation(n)]
-        shares.append(float(np.sum(low**2)) / total)
+    shares: list[float] = []
+    while len(shares) < count:
+        # Several in one product take a quarter of the time that one after the other take.
+        orders = [rng.permutation(n) for _ in range(min(_TOGETHER, count - len(shares)))]
+        low = gaussian.weights @ np.concatenate([values[order] for order in orders], axis=1)
+        shares += (np.einsum("ij,ij->j", low, low).reshape(-1, k).sum(axis=1) / total).tolist()
     # The least rank that one in twenty permutations reaches or passes, itself counted as one.
     return float(np.sort(shares)[math.ceil(0.95 * (count + 1)) - 1])
 

@@ -113,19 +113,16 @@ def filter_widths(squared_distances: NDArray[Any], count: int = 5) -> tuple[floa
     >>> [round(width, 3) for width in filter_widths(np.subtract.outer(line, line) ** 2, 3)]
     [0.5, 0.866, 1.5]
     """
-    squared = _checked(squared_distances)
+    distances = np.sqrt(_checked(squared_distances))
     if count < 1:
         raise UsageError(f"{count} widths are asked for", where="count", todo="Give 1 or more.")
-    others = squared.copy()
-    np.fill_diagonal(others, np.inf)
     # A point that coincides with another has its nearest neighbour further away.
-    others[squared == 0] = np.inf
-    nearest = others.min(axis=1)
+    nearest = np.where(distances > 0, distances, np.inf).min(axis=1)
     nearest = nearest[np.isfinite(nearest)]
     if not len(nearest):
         return ()
-    apart = squared[np.triu_indices(len(squared), 1)]
-    low, high = math.sqrt(np.median(nearest)) / 2, math.sqrt(np.median(apart[apart > 0])) / 2
+    apart = distances[np.triu_indices(len(distances), 1)]
+    low, high = float(np.median(nearest)) / 2, float(np.median(apart[apart > 0])) / 2
     if count == 1 or not high > low:
         return (low,)
     return tuple(float(width) for width in np.geomspace(low, high, count))
