@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepscope import figures
+from deepscope.instruments._label_places import apart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,19 +28,20 @@ def plot_order(found: FrequencyOrder) -> Figure:
         ax.axhline(found.threshold, color=figures.COLORS.muted, linewidth=0.9, linestyle=(0, (2, 1.5)))
         ranks = np.argsort(np.argsort(found.frequencies, kind="stable"), kind="stable")
         last = max(len(ranks) - 1, 1)
+        curves = np.maximum(found.errors, _LEAST)
         for place, rank in enumerate(ranks):
             # One colour: the higher the frequency, the thinner and paler its line, so that grey paper tells them too.
             weight = 1 - rank / last
-            curve = np.maximum(found.errors[:, place], _LEAST)
-            ax.plot(
-                found.steps, curve, color=figures.COLORS.accent, linewidth=0.8 + 1.4 * weight, alpha=0.4 + 0.6 * weight
-            )
+            look = {"linewidth": 0.8 + 1.4 * weight, "alpha": 0.4 + 0.6 * weight}
+            ax.plot(found.steps, curves[:, place], color=figures.COLORS.accent, **look)
             step = found.learned[place]
-            at, height = (step, found.threshold) if step is not None else (float(found.steps[-1]), float(curve[-1]))
             if step is not None:
-                ax.plot([at], [height], "o", color=figures.COLORS.second, markersize=4, zorder=4)
-            # Labels of neighbours stand at different heights.
-            figures.direct_label(ax, at, height * (1.35 if rank % 2 else 1 / 1.35), found.names[place])
+                ax.plot([step], [found.threshold], "o", color=figures.COLORS.second, markersize=4, zorder=4)
+        low, high = np.log10(ax.get_ylim())
+        heights = apart(np.log10(curves[-1]).tolist(), 0.08 * (high - low), low + 0.04 * (high - low))
+        for name, height in zip(found.names, heights, strict=True):
+            figures.direct_label(ax, float(found.steps[-1]), 10**height, name)
         span = float(found.steps[-1] - found.steps[0]) or 1.0
-        ax.set_xlim(found.steps[0] - 0.01 * span, found.steps[-1] + 0.14 * span)
+        longest = max(len(name) for name in found.names)
+        ax.set_xlim(found.steps[0] - 0.01 * span, found.steps[-1] + (0.03 + 0.0125 * longest) * span)
     return figure

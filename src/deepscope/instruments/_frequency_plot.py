@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepscope import figures
+from deepscope.instruments._label_places import apart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,15 +68,8 @@ def _spectra(ax: Axes, reading: Frequency) -> None:
     ax.set_ylim(bottom=max(ax.get_ylim()[0], _ROUNDING))
     ax.set_xlim(-0.5, len(reading.frequencies) - 0.5)
     ax.axvline(reading.cutoff, color=figures.COLORS.muted, linewidth=0.8, linestyle=(0, (2, 1.5)))
-    ax.text(
-        reading.cutoff,
-        1.0,
-        " high from here",
-        transform=ax.get_xaxis_transform(),
-        va="top",
-        fontsize=8,
-        color=figures.COLORS.muted,
-    )
+    low, high = ax.get_ylim()
+    figures.direct_label(ax, reading.cutoff, high * (low / high) ** 0.05, "high from here", figures.COLORS.muted)
 
 
 def _spectrum(ax: Axes, row: LineFrequencies, color: str) -> None:
@@ -88,67 +82,70 @@ def _spectrum(ax: Axes, row: LineFrequencies, color: str) -> None:
 
 
 def _shares(ax: Axes, reading: Frequency) -> None:
-    widths = np.array([band.width for band in reading.bands])
     ax.set_xscale("log")
     ax.set_ylabel("smooth share\nof variance")
     ax.set_ylim(-0.03, 1.1)
+    labels: list[tuple[float, str, str]] = []
+    widths = np.array([band.width for band in reading.bands])
     noise = [share.null_mean for band in reading.bands if (share := band.target) is not None]
     if len(noise) == len(widths):
         ax.plot(widths, noise, color=figures.COLORS.muted, linestyle=(0, (2, 1.5)), linewidth=0.9)
-        figures.direct_label(ax, widths[0], noise[0] + 0.06, "noise", figures.COLORS.muted)
-    for name, color, shift, lift in (
-        ("target", figures.COLORS.accent, 0.99, 0.08),
-        ("error", figures.COLORS.second, 1.01, -0.08),
-    ):
-        shares = [getattr(band, name) for band in reading.bands]
-        seen = [(width, share) for width, share in zip(widths, shares, strict=True) if share is not None]
+        labels.append((noise[0], "noise", figures.COLORS.muted))
+    for name, color, shift in (("target", figures.COLORS.accent, 0.99), ("error", figures.COLORS.second, 1.01)):
+        seen = [(band.width, share) for band in reading.bands if (share := getattr(band, name)) is not None]
         if seen:
-            x = np.array([width for width, _ in seen]) * shift
-            y = np.array([share.value for _, share in seen])
+            x, y = np.array([width for width, _ in seen]) * shift, np.array([share.value for _, share in seen])
             half = np.array([1.96 * (share.stderr or 0.0) for _, share in seen])
             ax.plot(x, y, color=color, linewidth=0.8)
             figures.interval(ax, x, y, y - half, y + half, color=color)
-            figures.direct_label(ax, x[len(x) // 2], y[len(x) // 2] + lift, name, color)
-    _width_axis(ax, reading)
+            labels.append((float(y[0]), name, color))
+    low, _ = _width_axis(ax, reading)
+    for height, (_, name, color) in zip(apart([each[0] for each in labels], 0.11, 0.02), labels, strict=True):
+        figures.direct_label(ax, low, height, name, color)
 
 
 def _errors(ax: Axes, reading: Frequency) -> None:
-    ax.set_xscale("log")
     ax.set_ylabel("relative error")
-    widths = np.array([band.width for band in reading.bands])
-    any_seen = False
+    labels: list[tuple[float, str, str]] = []
     for name, words, color, shift in (
         ("e_low", "smooth part", figures.COLORS.accent, 0.99),
         ("e_high", "the rest", figures.COLORS.second, 1.01),
     ):
-        seen = [(w, band) for w, band in zip(widths, reading.bands, strict=True) if getattr(band, name) is not None]
+        seen = [band for band in reading.bands if getattr(band, name) is not None]
         if not seen:
             continue
-        any_seen = True
-        x = np.array([width for width, _ in seen]) * shift
-        y = np.array([getattr(band, name) for _, band in seen])
-        half = np.array([1.96 * (getattr(band, f"{name}_stderr") or 0.0) for _, band in seen])
+        x = np.array([band.width for band in seen]) * shift
+        y = np.array([getattr(band, name) for band in seen])
+        half = np.array([1.96 * (getattr(band, f"{name}_stderr") or 0.0) for band in seen])
         ax.plot(x, y, color=color, linewidth=0.8)
         figures.interval(ax, x, y, np.maximum(y - half, 0), y + half, color=color)
-        figures.direct_label(ax, x[-1], y[-1], words, color)
-    if not any_seen:
+        labels.append((float(y[-1]), words, color))
+    if not labels:
         _nothing(ax, reading.read_as)
         return
+    ax.set_xscale("log")
     ax.axhline(1.0, color=figures.COLORS.muted, linewidth=0.9, linestyle=(0, (2, 1.5)))
-    figures.direct_label(ax, widths[0], 1.06, "one answer for all", figures.COLORS.muted)
-    ax.set_ylim(bottom=0, top=max(1.2, ax.get_ylim()[1]))
-    _width_axis(ax, reading)
+    top = max(1.2, ax.get_ylim()[1])
+    ax.set_ylim(bottom=-0.03 * top, top=top)
+    low, high = _width_axis(ax, reading)
+    figures.direct_label(ax, low, 1 + 0.06 * top, "one answer for all", figures.COLORS.muted)
+    for height, (_, words, color) in zip(apart([each[0] for each in labels], 0.1 * top, 0.02), labels, strict=True):
+        figures.direct_label(ax, high, height, words, color)
     ax.set_xlabel("width δ of the filter (distance between inputs): smooth is what its averages keep")
 
 
-def _width_axis(ax: Axes, reading: Frequency) -> None:
+def _width_axis(ax: Axes, reading: Frequency) -> tuple[float, float]:
+    """Lay out the axis of widths, with room for labels on both sides; return where these begin."""
     from matplotlib.ticker import NullFormatter, NullLocator
 
     widths = [band.width for band in reading.bands]
     ax.set_xticks(widths, [f"{width:.3g}" for width in widths])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlim(widths[0] * 0.95, widths[-1] * (1 + 0.25 * np.log(widths[-1] / widths[0] + 1.2)))
+    span = max(np.log(widths[-1] / widths[0]), 0.5)
+    low, high = widths[0] * np.exp(-0.16 * span), widths[-1] * np.exp(0.02 * span)
+    ax.set_xlim(low, high * np.exp(0.17 * span))
+    return float(low), float(high)
 
 
 def _nothing(ax: Axes, why: str) -> None:
