@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from deepscope import examine
 from deepscope.core import BUDGETS, OPERATIONS
-from deepscope.instruments import CURVATURE, FREQUENCY, HEALTH, INSTRUMENTS, KERNEL, LANDSCAPE, NOISE
+from deepscope.instruments import CURVATURE, FREQUENCY, HEALTH, INSTRUMENTS, KERNEL, LANDSCAPE, NOISE, REPRESENTATION
 from deepscope.subject import Subject
 
-FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, FREQUENCY)
-SAMPLES = {"health": "max_samples", "kernel": "samples", "frequency": "samples"}
+FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, REPRESENTATION, FREQUENCY)
+SAMPLES = {"health": "max_samples", "kernel": "samples", "representation": "samples", "frequency": "samples"}
 
 
 class Sized:

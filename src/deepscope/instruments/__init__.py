@@ -12,12 +12,23 @@ from deepscope.instruments._kernel import KERNEL, Kernel, KernelDrift, kernel
 from deepscope.instruments._landscape import LANDSCAPE, Landscape, landscape
 from deepscope.instruments._mode_connectivity import ModeConnectivity, mode_connectivity
 from deepscope.instruments._noise import NOISE, Noise, noise
+from deepscope.instruments._representation import REPRESENTATION, Representation, representation
 from deepscope.instruments._spectrum import SPECTRUM, Spectrum, spectrum
 from deepscope.instruments._spike_directions import SpikeDirections, spike_directions
 from deepscope.instruments._weight_matching import WeightMatching, match_weights
 
 #: All instruments, in the order in which a report shows them.
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, FREQUENCY)
+INSTRUMENTS: tuple[Instrument, ...] = (
+    ANATOMY,
+    SPECTRUM,
+    HEALTH,
+    CURVATURE,
+    NOISE,
+    KERNEL,
+    LANDSCAPE,
+    REPRESENTATION,
+    FREQUENCY,
+)
 
 __all__ = [
     "ANATOMY",
@@ -28,6 +39,7 @@ __all__ = [
     "KERNEL",
     "LANDSCAPE",
     "NOISE",
+    "REPRESENTATION",
     "SPECTRUM",
     "Anatomy",
     "Curvature",
@@ -43,6 +55,7 @@ __all__ = [
     "ModeConnectivity",
     "Noise",
     "OrderOverSeeds",
+    "Representation",
     "Spectrum",
     "SpikeDirections",
     "WeightMatching",
@@ -58,6 +71,7 @@ __all__ = [
     "mode_connectivity",
     "noise",
     "order_over_seeds",
+    "representation",
     "spectrum",
     "spike_directions",
 ]

@@ -363,8 +363,8 @@ FREQUENCY = Instrument(
     how_to_read=(
         "Above, how fast each layer's output varies along lines between samples, with its 95 % interval, and how the "
         "network's own output is spread over frequencies: a linear network lies at 0. Below, where there are targets, "
-        "how much of them and of the error is smooth, beside what noise would have, and how much of the smooth part and "
-        "of the rest the network misses: 0 is learned, 1 not at all."
+        "how much of them and of the error is smooth, beside what noise would have, and how much of the smooth part "
+        "and of the rest the network misses: 0 is learned, 1 not at all."
     ),
     source="xu2020frequency",
     expected_cost=_expected_cost,

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepscope.core import UsageError
+from deepscope.instruments._held_out_scores import accuracy
 from deepscope.linalg import Estimate
 
 if TYPE_CHECKING:
@@ -195,16 +196,8 @@ def order_over_seeds(orders: Sequence[FrequencyOrder]) -> OrderOverSeeds:
     if len(counts) != 1:
         raise UsageError("orders are of no trainings, or of different bands", where="orders")
     n = len(orders)
-    share = sum(each.is_ascending for each in orders) / n
-    z = 1.959964
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    ascending = Estimate(
-        value=share,
-        stderr=math.sqrt(share * (1 - share) / n),
-        low=max(0.0, middle - half),
-        high=min(1.0, middle + half),
-    )
+    share, low, high = accuracy(np.array([each.is_ascending for each in orders]))
+    ascending = Estimate(value=share, stderr=math.sqrt(share * (1 - share) / n), low=low, high=high)
     taus = [each.rank_correlation for each in orders]
     correlation = None
     if n > 1 and None not in taus:

@@ -11,6 +11,7 @@ from deepscope.linalg._bbp import bbp_eigenvalue, bbp_threshold, spike_overlap, 
 from deepscope.linalg._block_lanczos import Eigenpairs, SpectrumEnds, block_lanczos
 from deepscope.linalg._cka import cka
 from deepscope.linalg._cka_matrix import CKAEstimate, CKAMatrix
+from deepscope.linalg._effective_dimensions import EffectiveDimensions, effective_dimensions
 from deepscope.linalg._estimate import Band, Estimate
 from deepscope.linalg._factor_products import factor_gram, project, squared_norms, weighted_sum
 from deepscope.linalg._filtered_errors import FilteredErrors, LowShare, filtered_errors
@@ -78,6 +79,7 @@ __all__ = [
     "CKAMatrix",
     "DenseGradients",
     "DiagonalEstimate",
+    "EffectiveDimensions",
     "Eigenpairs",
     "Estimate",
     "Factor",
@@ -120,6 +122,7 @@ __all__ = [
     "compact",
     "compare_tails",
     "count_spikes",
+    "effective_dimensions",
     "effective_rank",
     "factor_gram",
     "filter_widths",
