@@ -164,6 +164,23 @@ def test_directions_and_seeds() -> None:
     assert random.length == pytest.approx(frequency(subject, lines=2).length)
     other = frequency(subject, directions="random", lines=6, generator=seeded(1))
     assert other.output.centroid != random.output.centroid
+    inputs, x = [], noise(40, 3)
+
+    class Spy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            inputs.append(x)
+            return x.sum(dim=1, keepdim=True)
+
+    frequency(of(Spy(), x), directions="random", lines=6, points=32, length=2.0, generator=seeded())
+    ways = []
+    for line in inputs[0].reshape(6, 32, 3):
+        steps = (line[1:] - line[:-1]).norm(dim=1)
+        torch.testing.assert_close(steps, torch.full((31,), 2 / 32), rtol=1e-4, atol=0)
+        assert (x - line[15:17].mean(dim=0)).norm(dim=1).min() < 1e-6
+        ways.append((line[-1] - line[0]) / (line[-1] - line[0]).norm())
+    # Of six directions in three dimensions no two are the same, and none is an axis.
+    cosines = torch.stack(ways) @ torch.cat([torch.stack(ways), torch.eye(3)]).T
+    assert ((cosines.abs() > 0.999).sum(dim=1) == 1).all()
 
 
 def test_the_spectrum_of_a_target_function_and_of_what_is_missed() -> None:
@@ -386,10 +403,13 @@ def test_samples_of_another_shape_are_passed_over() -> None:
 
 
 def test_wide_layers_are_measured_on_some_features() -> None:
-    model = nn.Sequential(nn.Linear(3, 5000), nn.Tanh(), nn.Linear(5000, 100))
-    found = frequency(of(model), lines=2, points=16)
-    assert "all but 4,096 of its 5,000 features, by chance" in dict(found.left_out)["1"]
-    assert found.layers[1].units == 5000
+    wide = Function(lambda x: torch.sin(2 * math.pi * x[:, :1] * torch.tensor([4.0] * 4000 + [14.0] * 1000)))
+    model = nn.Sequential(wide, nn.Linear(5000, 100))
+    found = frequency(of(model), line=([0.0, 0, 0], [1.0, 0, 0]))
+    assert "all but 4,096 of its 5,000 features, by chance" in dict(found.left_out)["0"]
+    assert found.layers[0].units == 5000
+    # A fifth are fast; 4,096 of 5,000 by chance tell that share to √(0.2 · 0.8/4096 · 904/4999) = 0.0027, of ten cycles.
+    assert found.layers[0].centroid == pytest.approx(0.8 * 4 + 0.2 * 14, abs=0.1)
     assert len(found.outputs) == 64
     assert dict(found.left_out)["output"] == "rows of the outputs after the first 64"
 
