@@ -12,11 +12,21 @@ from torch.nn import functional
 
 from deepscope import examine
 from deepscope.core import BUDGETS, OPERATIONS
-from deepscope.instruments import CURVATURE, HEALTH, INSTRUMENTS, KERNEL, LANDSCAPE, NOISE, REPRESENTATION, SYMMETRY
+from deepscope.instruments import (
+    CURVATURE,
+    FREQUENCY,
+    HEALTH,
+    INSTRUMENTS,
+    KERNEL,
+    LANDSCAPE,
+    NOISE,
+    REPRESENTATION,
+    SYMMETRY,
+)
 from deepscope.subject import Subject
 
-FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, REPRESENTATION, SYMMETRY)
-SAMPLES = {"health": "max_samples", "kernel": "samples", "representation": "samples"}
+FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, REPRESENTATION, SYMMETRY, FREQUENCY)
+SAMPLES = {"health": "max_samples", "kernel": "samples", "representation": "samples", "frequency": "samples"}
 
 
 class Sized:

@@ -4,6 +4,9 @@ from deepscope.core import Instrument
 from deepscope.instruments._anatomy import ANATOMY, Anatomy, anatomy
 from deepscope.instruments._curvature import CURVATURE, Curvature, curvature
 from deepscope.instruments._curve import Curve, find_curve
+from deepscope.instruments._frequency import FREQUENCY, Frequency, LineFrequencies, frequency
+from deepscope.instruments._frequency_errors import FrequencyErrors
+from deepscope.instruments._frequency_order import FrequencyOrder, OrderOverSeeds, frequency_order, order_over_seeds
 from deepscope.instruments._health import HEALTH, Health, health
 from deepscope.instruments._kernel import KERNEL, Kernel, KernelDrift, kernel
 from deepscope.instruments._landscape import LANDSCAPE, Landscape, landscape
@@ -27,11 +30,13 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     LANDSCAPE,
     REPRESENTATION,
     SYMMETRY,
+    FREQUENCY,
 )
 
 __all__ = [
     "ANATOMY",
     "CURVATURE",
+    "FREQUENCY",
     "HEALTH",
     "INSTRUMENTS",
     "KERNEL",
@@ -43,13 +48,18 @@ __all__ = [
     "Anatomy",
     "Curvature",
     "Curve",
+    "Frequency",
+    "FrequencyErrors",
+    "FrequencyOrder",
     "Health",
     "Kernel",
     "KernelDrift",
     "Landscape",
     "LayerPlace",
+    "LineFrequencies",
     "ModeConnectivity",
     "Noise",
+    "OrderOverSeeds",
     "Representation",
     "Spectrum",
     "SpikeDirections",
@@ -59,12 +69,15 @@ __all__ = [
     "anatomy",
     "curvature",
     "find_curve",
+    "frequency",
+    "frequency_order",
     "health",
     "kernel",
     "landscape",
     "match_weights",
     "mode_connectivity",
     "noise",
+    "order_over_seeds",
     "representation",
     "spectrum",
     "spike_directions",

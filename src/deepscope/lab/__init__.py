@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from deepscope.lab._examination import Examination
     from deepscope.lab._examine import Progress, examine
     from deepscope.lab._export import Exported, export_runs
+    from deepscope.lab._frequency_watch import FrequencyWatch, watch_frequencies
     from deepscope.lab._gc import collect_garbage
     from deepscope.lab._machine import hardware, versions
     from deepscope.lab._probes import Probe
@@ -40,6 +41,7 @@ _HOME = {
     "EXECUTORS": "_choose_executor",
     "Examination": "_examination",
     "Exported": "_export",
+    "FrequencyWatch": "_frequency_watch",
     "OpenRun": "_store",
     "Probe": "_probes",
     "Progress": "_examine",
@@ -82,6 +84,7 @@ _HOME = {
     "unrecorded": "_record_study",
     "versions": "_machine",
     "watch": "_watch",
+    "watch_frequencies": "_frequency_watch",
     "write_report": "_report_file",
     "write_skeleton": "_skeleton",
 }
@@ -91,6 +94,7 @@ __all__ = [
     "Comparison",
     "Examination",
     "Exported",
+    "FrequencyWatch",
     "OpenRun",
     "Probe",
     "Progress",
@@ -133,6 +137,7 @@ __all__ = [
     "unrecorded",
     "versions",
     "watch",
+    "watch_frequencies",
     "write_report",
     "write_skeleton",
 ]

@@ -14,6 +14,9 @@ from deepscope.linalg._cka_matrix import CKAEstimate, CKAMatrix
 from deepscope.linalg._effective_dimensions import EffectiveDimensions, effective_dimensions
 from deepscope.linalg._estimate import Band, Estimate
 from deepscope.linalg._factor_products import factor_gram, project, squared_norms, weighted_sum
+from deepscope.linalg._filtered_errors import FilteredErrors, LowShare, filtered_errors
+from deepscope.linalg._frequency_bands import FourierModes, FrequencyBands, GaussianBands, band_errors
+from deepscope.linalg._gaussian_filter import GaussianFilter, filter_widths, gaussian_filter, squared_distances
 from deepscope.linalg._goodness_of_fit import goodness_of_fit
 from deepscope.linalg._gradient_factors import (
     DenseGradients,
@@ -34,6 +37,7 @@ from deepscope.linalg._kernel_regression import LeaveOneOut, leave_one_out
 from deepscope.linalg._kurtosis import Kurtosis, kurtosis
 from deepscope.linalg._lanczos_quadrature import lanczos_quadrature
 from deepscope.linalg._leading_directions import LeadingDirections, leading_directions
+from deepscope.linalg._line_spectrum import LineSpectrum, line_spectrum
 from deepscope.linalg._linear_operator import LinearOperator
 from deepscope.linalg._marchenko_pastur import (
     mp_cdf,
@@ -81,13 +85,20 @@ __all__ = [
     "Estimate",
     "Factor",
     "Factors",
+    "FilteredErrors",
+    "FourierModes",
+    "FrequencyBands",
+    "GaussianBands",
+    "GaussianFilter",
     "InfiniteWidthKernel",
     "IntrinsicDimension",
     "KernelAlignment",
     "Kurtosis",
     "LeadingDirections",
     "LeaveOneOut",
+    "LineSpectrum",
     "LinearOperator",
+    "LowShare",
     "MomentAlpha",
     "NeuralCollapse",
     "NullBand",
@@ -102,6 +113,7 @@ __all__ = [
     "TailAlternative",
     "TailComparison",
     "TraceEstimate",
+    "band_errors",
     "bbp_eigenvalue",
     "bbp_threshold",
     "block_lanczos",
@@ -115,9 +127,12 @@ __all__ = [
     "effective_dimensions",
     "effective_rank",
     "factor_gram",
+    "filter_widths",
+    "filtered_errors",
     "fit_power_law",
     "fit_power_law_weightwatcher",
     "fit_power_laws",
+    "gaussian_filter",
     "goodness_of_fit",
     "gram_eigenvalues",
     "hill_estimates",
@@ -133,6 +148,7 @@ __all__ = [
     "lanczos_quadrature",
     "leading_directions",
     "leave_one_out",
+    "line_spectrum",
     "log_alpha_norm",
     "matrix_entropy",
     "moment_alpha",
@@ -152,6 +168,7 @@ __all__ = [
     "random_gram_eigenvalues",
     "spike_overlap",
     "spike_strength",
+    "squared_distances",
     "squared_norms",
     "stable_rank",
     "tracy_widom_cdf",
