@@ -20,6 +20,7 @@ import kernel
 import landscape
 import large
 import overhead
+import regions
 import scale
 import spectrum
 import store
@@ -32,6 +33,7 @@ BENCHES: dict[str, Any] = {
     "curvature": curvature,
     "kernel": kernel,
     "landscape": landscape,
+    "regions": regions,
     "large": large,
     "scale": scale,
     "store": store,
