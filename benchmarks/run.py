@@ -21,6 +21,7 @@ import landscape
 import large
 import overhead
 import representation
+import regions
 import scale
 import spectrum
 import store
@@ -34,6 +35,7 @@ BENCHES: dict[str, Any] = {
     "kernel": kernel,
     "landscape": landscape,
     "representation": representation,
+    "regions": regions,
     "large": large,
     "scale": scale,
     "store": store,

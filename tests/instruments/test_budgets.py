@@ -20,13 +20,20 @@ from deepscope.instruments import (
     KERNEL,
     LANDSCAPE,
     NOISE,
+    REGIONS,
     REPRESENTATION,
     SYMMETRY,
 )
 from deepscope.subject import Subject
 
-FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, REPRESENTATION, SYMMETRY, FREQUENCY)
-SAMPLES = {"health": "max_samples", "kernel": "samples", "representation": "samples", "frequency": "samples"}
+FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, REPRESENTATION, SYMMETRY, FREQUENCY, REGIONS)
+SAMPLES = {
+    "health": "max_samples",
+    "kernel": "samples",
+    "representation": "samples",
+    "frequency": "samples",
+    "regions": "max_regions",
+}
 
 
 class Sized:

@@ -12,6 +12,7 @@ from deepscope.instruments._kernel import KERNEL, Kernel, KernelDrift, kernel
 from deepscope.instruments._landscape import LANDSCAPE, Landscape, landscape
 from deepscope.instruments._mode_connectivity import ModeConnectivity, mode_connectivity
 from deepscope.instruments._noise import NOISE, Noise, noise
+from deepscope.instruments._regions import REGIONS, Regions, regions
 from deepscope.instruments._representation import REPRESENTATION, Representation, representation
 from deepscope.instruments._spectrum import SPECTRUM, Spectrum, spectrum
 from deepscope.instruments._spike_directions import SpikeDirections, spike_directions
@@ -31,6 +32,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     REPRESENTATION,
     SYMMETRY,
     FREQUENCY,
+    REGIONS,
 )
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "KERNEL",
     "LANDSCAPE",
     "NOISE",
+    "REGIONS",
     "REPRESENTATION",
     "SPECTRUM",
     "SYMMETRY",
@@ -60,6 +63,7 @@ __all__ = [
     "ModeConnectivity",
     "Noise",
     "OrderOverSeeds",
+    "Regions",
     "Representation",
     "Spectrum",
     "SpikeDirections",
@@ -78,6 +82,7 @@ __all__ = [
     "mode_connectivity",
     "noise",
     "order_over_seeds",
+    "regions",
     "representation",
     "spectrum",
     "spike_directions",
