@@ -5,6 +5,7 @@ from deepscope.instruments._anatomy import ANATOMY, Anatomy, anatomy
 from deepscope.instruments._curvature import CURVATURE, Curvature, curvature
 from deepscope.instruments._curve import Curve, find_curve
 from deepscope.instruments._health import HEALTH, Health, health
+from deepscope.instruments._information import INFORMATION, Information, information
 from deepscope.instruments._kernel import KERNEL, Kernel, KernelDrift, kernel
 from deepscope.instruments._landscape import LANDSCAPE, Landscape, landscape
 from deepscope.instruments._mode_connectivity import ModeConnectivity, mode_connectivity
@@ -14,12 +15,13 @@ from deepscope.instruments._spike_directions import SpikeDirections, spike_direc
 from deepscope.instruments._weight_matching import WeightMatching, match_weights
 
 #: All instruments, in the order in which a report shows them.
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE)
+INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, INFORMATION)
 
 __all__ = [
     "ANATOMY",
     "CURVATURE",
     "HEALTH",
+    "INFORMATION",
     "INSTRUMENTS",
     "KERNEL",
     "LANDSCAPE",
@@ -29,6 +31,7 @@ __all__ = [
     "Curvature",
     "Curve",
     "Health",
+    "Information",
     "Kernel",
     "KernelDrift",
     "Landscape",
@@ -41,6 +44,7 @@ __all__ = [
     "curvature",
     "find_curve",
     "health",
+    "information",
     "kernel",
     "landscape",
     "match_weights",
