@@ -144,6 +144,6 @@ def _halves(draw: np.random.Generator, n: int) -> tuple[Rows, Rows]:
 
 
 def _drift(bits: float, half: float, stderr: float) -> str:
-    if abs(bits - half) <= max(_DRIFT * abs(bits), 2 * stderr):
+    if abs(bits - half) <= max(_DRIFT * abs(bits), 2 * stderr, _ROUNDING):
         return ""
     return f"not converged: {half:.3g} bits from half of the samples, {bits:.3g} from all"

@@ -79,13 +79,14 @@ def ksg_information(
     ====  ====  ==========  =========
     d     ρ     truth       bias
     ====  ====  ==========  =========
-    1     0.9   1.20 bits   ±0.02
-    1     0.99  2.83 bits   ±0.02
-    2     0.9   2.40 bits   −0.05
-    2     0.99  5.65 bits   −0.47
-    5     0.5   1.04 bits   −0.30
+    1     0.9   1.20 bits   +0.02
+    1     0.99  2.83 bits   +0.02
+    2     0.9   2.40 bits   −0.04
+    2     0.99  5.65 bits   −0.43
+    3     0.5   0.62 bits   −0.05
+    5     0.5   1.04 bits   −0.26
     10    0.5   2.08 bits   −1.07
-    20    0.5   4.15 bits   −2.98
+    20    0.5   4.15 bits   −2.99
     ====  ====  ==========  =========
 
     So the status says: saturated, within a bit of the ceiling; not converged, where half of the samples give less;
