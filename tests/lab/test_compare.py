@@ -258,3 +258,40 @@ def test_at_most_ten_directions_are_followed() -> None:
             after.weight += (0.5 + 0.1 * height) * torch.outer(torch.randn(64), torch.randn(96))
     (row,) = deepscope.compare(before, after, instruments=["spectrum"]).weights.to_dict("records")
     assert (row["spikes_born"], row["n_directions"]) == (12, 10)
+
+
+def test_layers_are_compared_where_both_networks_run(tmp_path: Path) -> None:
+    a, b = two()
+    with torch.no_grad():
+        b[0].weight.copy_(torch.randn(30, 20))
+    data = [(torch.randn(40, 20), torch.arange(40) % 4)]
+    comparison = deepscope.compare(a, b, data=data, instruments=["representation"], budget="quick")
+    found = comparison.representations
+    assert found is not None
+    assert (found.names, found.other_layers) == (("0", "1", "2"), ("0", "1", "2"))
+    record = json.loads(json.dumps(comparison.to_dict()))["representations"]
+    assert record["a_layers"] == ["0", "1", "2"]
+    assert record["cka"][0][2] == pytest.approx(found.cka[0, 2])
+    assert record["cka_stderr"][0][0] is None, "one batch has no standard error"
+    for row, alike in zip(record["counterparts"], found.cka, strict=True):
+        assert row["cka"] == pytest.approx(alike.max())
+        assert row["most_like"] == found.other_layers[int(alike.argmax())]
+    assert "the layer of b that represents the data most alike" in str(comparison)
+    page = comparison.save(tmp_path / "comparison.html").read_text()
+    assert "How alike their layers represent the data" in page
+    assert "<svg" in page
+    same = deepscope.compare(a, a, data=data, instruments=["representation"], budget="quick").representations
+    assert same is not None
+    assert same.counterparts()["cka_same_name"].tolist() == pytest.approx([1, 1, 1], abs=1e-5)
+    assert deepscope.compare(a, b, instruments=["anatomy"]).representations is None
+
+
+def test_networks_that_take_other_inputs_are_not_compared_by_layers() -> None:
+    a, _ = two()
+    b = nn.Linear(7, 3)
+    mine, theirs = (
+        deepscope.Subject(model, [(torch.randn(20, width), torch.arange(20) % 3)]) for model, width in ((a, 20), (b, 7))
+    )
+    comparison = deepscope.compare(mine, theirs, instruments=["representation"], budget="quick")
+    assert comparison.representations is None
+    assert "refuses the inputs" in dict(comparison.left_out)["representations"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope import Subject
-from deepscope.core import LeftOut
+from deepscope.core import LeftOut, MeasurementError
 from deepscope.subject import _collect as collect_module
 from deepscope.subject import collect, collecting
 
@@ -201,7 +201,7 @@ def test_no_trace_is_left(fails: bool) -> None:
         with subject.undisturbed():
             collect(subject, 2)
         assert not fails
-    except RuntimeError:
+    except MeasurementError:
         assert fails
     assert [len(module._forward_hooks) for module in model.modules()] == hooks
     assert torch.backends.mha.get_fastpath_enabled() == fast

@@ -2,6 +2,7 @@
 
 from deepscope.figures._canvas import new, style
 from deepscope.figures._marks import band, direct_label, interval, layer_axis
+from deepscope.figures._matrix import matrix
 from deepscope.figures._over_seeds import over_seeds
 from deepscope.figures._palette import COLORS, DARK, Colors, css
 from deepscope.figures._surface import contours, surface
@@ -17,6 +18,7 @@ __all__ = [
     "direct_label",
     "interval",
     "layer_axis",
+    "matrix",
     "new",
     "over_seeds",
     "style",

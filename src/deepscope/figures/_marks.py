@@ -39,7 +39,7 @@ def layer_axis(ax: Axes, names: Sequence[str]) -> None:
     level = sum(len(name) + 2 for name in names) * _CHARACTER <= inches
     step = 1 if level else max(1, -(-count // int(inches / _LINE)))
     places = list(range(0, count, step))
-    labels = [_shortened(names[place]) for place in places]
+    labels = [shortened(names[place]) for place in places]
     slant: dict[str, Any] = {} if level else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     ax.set_xticks(places, labels, **slant)
     ax.tick_params(axis="x", length=2)
@@ -49,7 +49,8 @@ def layer_axis(ax: Axes, names: Sequence[str]) -> None:
         label.set_gid(NAME_MARK + quote(names[place], safe=""))
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
+    """Shorten a name in the middle to what an axis has room for."""
     # A control character would make the SVG unreadable.
     flat = "".join(each if each.isprintable() else "\ufffd" for each in name)
     if len(flat) <= _LONGEST:

@@ -43,7 +43,7 @@ def contours(ax: Axes, x: ArrayLike, y: ArrayLike, z: ArrayLike) -> None:
         ax.text(0.5, 0.5, f"{seen[0]:.4g} everywhere", ha="center", transform=ax.transAxes, color=COLORS.muted)
         return
     levels = _levels(seen)
-    ax.contourf(*places, height, levels=levels, cmap=_pale_to_dark(), norm=_even(levels), extend="both")
+    ax.contourf(*places, height, levels=levels, cmap=pale_to_dark(), norm=_even(levels), extend="both")
     lines = ax.contour(*places, height, levels=levels, colors=COLORS.accent, linewidths=0.6)
     ax.clabel(lines, levels=list(levels[1::3]), fmt=lambda level: f"{level:.3g}", fontsize=7)
 
@@ -69,7 +69,7 @@ def surface(figure: Figure, place: tuple[int, int, int], x: ArrayLike, y: ArrayL
         shown = np.log10(height) if logarithmic else height
         # A polygon with a corner that has no height is left out.
         look: dict[str, Any] = {"linewidth": 0.2, "edgecolor": COLORS.accent, "rcount": 60, "ccount": 60}
-        ax.plot_surface(*places, np.ma.masked_invalid(shown), cmap=_pale_to_dark(), **look)
+        ax.plot_surface(*places, np.ma.masked_invalid(shown), cmap=pale_to_dark(), **look)
         # A label beside the axis would lie outside the picture.
         ax.set_title(f"log₁₀ {label}" if logarithmic else label, parse_math=False)
         ax.view_init(elev=35, azim=-60)
@@ -102,7 +102,8 @@ def _even(levels: NDArray[np.float64]) -> Normalize:
     return BoundaryNorm(levels, 256, extend="both")
 
 
-def _pale_to_dark() -> Colormap:
+def pale_to_dark() -> Colormap:
+    """Return the colours of heights, readable in grey."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("deepscope", [COLORS.paper, COLORS.band, "#7ea2cb", COLORS.accent])

@@ -101,8 +101,8 @@ def information(
     Neighbours are unbiased there, and too low where there are many dimensions. Biases, and when estimates saturate or
     are beyond reach, are stated and measured with the functions of ``deepscope.linalg``.
 
-    The local rank takes a sample's output to depend on that sample alone, as it does in evaluation mode unless the
-    network mixes samples. Random directions of continuous inputs measure it without bias but for some 1/k².
+    Both over a training make the information plane of ``shwartzziv2017opening``. The local rank takes a sample's output
+    to depend on that sample alone, as it does in evaluation mode unless the network mixes samples. Random directions of continuous inputs measure it without bias but for some 1/k².
 
     Copies of a sample with continuous inputs are left out: to neighbours they would be a point of infinite density.
     Cost: n forward passes of a sample, and 64 forward passes with a derivative for each direction; for each layer
@@ -162,7 +162,7 @@ def information(
         layers=layers,
         data=neighbour_information(given, labels, settings, "data"),
         output=neighbour_information(output, labels, settings, "output"),
-        output_constant=output is not None and bool((output[:1] == output).all()),
+        output_constant=output is not None and len(output) > 1 and bool((output[:1] == output).all()),
         partial=not subject.selects(""),
         n_samples=len(kept),
         bins=bins,

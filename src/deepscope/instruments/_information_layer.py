@@ -106,7 +106,7 @@ def layer_information(
     T = rows.double().cpu()
     if not bool(torch.isfinite(T).all()):
         return LayerInformation(name=name, kind=kind, features=features, status="its outputs are not finite")
-    constant = bool((T[:1] == T).all())
+    constant = len(T) > 1 and bool((T[:1] == T).all())
     estimates, reasons = _estimates(name, T, inputs, labels, settings)
     said: dict[str, list[str]] = {}
     for estimator, found in estimates.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from deepscope.core import derive_seed, first_line
+from deepscope.core import MeasurementError, derive_seed, first_line
 from deepscope.linalg import local_rank
 from deepscope.subject import (
     Batch,
@@ -79,15 +80,22 @@ def local_ranks(subject: Subject, samples: int, widths: Mapping[str, int], direc
         Seeds the directions, and which features are kept of a layer of more than 4,096.
     """
     run = _Run(widths, directions, seed)
-    with without_fused_kernels(subject.model, products=True), collecting(subject, reduce=run.keep) as collector:
+    with (
+        warnings.catch_warnings(),
+        without_fused_kernels(subject.model, products=True),
+        collecting(subject, reduce=run.keep) as collector,
+    ):
+        # What torch warns of when it first loads its own rules of differentiation.
+        warnings.filterwarnings("ignore", ".*torch.jit.script.*", DeprecationWarning)
         for batch in FirstSamples(subject, samples):
             try:
                 run.see(subject, collector, batch)
-            except (NotImplementedError, RuntimeError) as error:
+            except MeasurementError as error:
                 # The network has run on these samples: what fails is the derivative.
-                if is_out_of_memory(error):
+                cause = error.__cause__
+                if cause is None or is_out_of_memory(cause):
                     raise
-                run.why = f"it has no forward-mode derivative: {first_line(error)}"
+                run.why = f"it has no forward-mode derivative: {first_line(cause)}"
             if run.why:
                 break
     return run.found()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepscope.instruments._held_out_scores import accuracy, r_squared
 from deepscope.instruments._kernel_labels import Labels
 from deepscope.linalg import leave_one_out
 
 Floats = NDArray[np.float64]
-
-_Z = 1.96
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +60,13 @@ def regress(kernel: Floats, outputs: Floats, labels: Labels) -> KernelRegression
     if classes is not None:
         chosen = found.predictions.argmax(axis=1)
         own = outputs.argmax(axis=1) if fits else None
-        mine = _accuracy(chosen == classes)
-        theirs = _accuracy(own == classes) if own is not None else (None, None, None)
+        mine = accuracy(chosen == classes)
+        theirs = accuracy(own == classes) if own is not None else (None, None, None)
         agreement = float(np.mean(chosen == own)) if own is not None else None
         score = "accuracy"
     else:
-        mine = _r_squared(values, found.predictions + centre)
-        theirs = _r_squared(values, outputs) if fits else (None, None, None)
+        mine = r_squared(values, found.predictions + centre)
+        theirs = r_squared(values, outputs) if fits else (None, None, None)
         agreement, score = None, "R²"
     return KernelRegression(
         score=score,
@@ -81,23 +79,3 @@ def regress(kernel: Floats, outputs: Floats, labels: Labels) -> KernelRegression
         agreement=agreement,
         ridge=ridge,
     )
-
-
-def _accuracy(right: NDArray[np.bool_]) -> tuple[float, float, float]:
-    n, p = len(right), float(right.mean())
-    middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-    return p, max(0.0, middle - half), min(1.0, middle + half)
-
-
-def _r_squared(values: Floats, predictions: Floats) -> tuple[float, float, float]:
-    n = len(values)
-    error = np.sum((values - predictions) ** 2, axis=1)
-    spread = np.sum((values - values.mean(axis=0)) ** 2, axis=1)
-    whole = 1 - error.sum() / spread.sum()
-    # Leaving sample i out takes n/(n − 1) of its squared distance from the mean, exactly.
-    without = 1 - (error.sum() - error) / (spread.sum() - n / (n - 1) * spread)
-    if not np.isfinite(without).all():
-        return float(whole), float(whole), float(whole)
-    half = _Z * math.sqrt((n - 1) / n * float(np.sum((without - without.mean()) ** 2)))
-    return float(whole), float(whole - half), float(whole + half)

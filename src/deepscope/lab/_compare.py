@@ -5,16 +5,19 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
-from deepscope.core import Finding, Instrument, LeftOut, without_numbers
-from deepscope.instruments import SPECTRUM, Spectrum
+from deepscope.core import DeepscopeError, Finding, Instrument, LeftOut, derive_seed, without_numbers
+from deepscope.figures import to_svg
+from deepscope.instruments import REPRESENTATION, SPECTRUM, Representation, Spectrum, representation
 from deepscope.lab._difference import by_name, difference, why_no_difference
-from deepscope.lab._examination import Examination, plain_rows
+from deepscope.lab._examination import Examination, plain, plain_rows
 from deepscope.lab._examine import Progress, examine
 from deepscope.lab._machine import versions
 from deepscope.lab._report_file import as_text, write_report
@@ -46,6 +49,9 @@ class Comparison:
         Instrument name to its table aligned by name: for each numeric column ``x``: ``x_a``, ``x_b``, ``x_change``.
     left_out
         Tensors and rows that only one of them has.
+    representations
+        How alike the layers of both represent the data, those of a along the rows; None where ``representation`` was
+        not run on both.
     """
 
     a: Examination
@@ -53,6 +59,7 @@ class Comparison:
     weights: pd.DataFrame
     tables: Mapping[str, pd.DataFrame]
     left_out: tuple[LeftOut, ...]
+    representations: Representation | None = None
     command: str = ""
 
     @property
@@ -77,6 +84,7 @@ class Comparison:
             "b": dict(self.b.subject),
             "weights": plain_rows(self.weights.to_dict("records")),
             "tables": {name: plain_rows(table.to_dict("records")) for name, table in self.tables.items()},
+            "representations": _representations(self.representations),
             "left_out": [entry._asdict() for entry in (*self.left_out, *self._not_run())],
             "failed": sorted({*self.a.failed, *self.b.failed}),
             "findings_gone": [asdict(finding) for finding in self.findings_gone],
@@ -88,7 +96,8 @@ class Comparison:
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the comparison as a page (``.html``) or as data (``.json``), whole or not at all."""
-        return write_report(path, self.to_dict(), comparison_page)
+        figure = to_svg(self.representations.plot(), prefix="representations") if self.representations else ""
+        return write_report(path, self.to_dict(), partial(comparison_page, figure=figure))
 
     def __str__(self) -> str:
         from deepscope.report import comparison_text
@@ -145,7 +154,37 @@ def compare(
         for name in first.readings
         if name in second.readings
     }
-    return Comparison(first, second, weights, tables, tuple(left_out), command)
+    alike, why_not = _alike(one, other, first, second)
+    return Comparison(first, second, weights, tables, (*left_out, *why_not), alike, command)
+
+
+def _alike(
+    one: Subject, other: Subject, first: Examination, second: Examination
+) -> tuple[Representation | None, list[LeftOut]]:
+    name = REPRESENTATION.name
+    if name not in first.readings or name not in second.readings:
+        return None, []
+    generator = torch.Generator().manual_seed(derive_seed(first.seed, name))
+    effort = REPRESENTATION.effort(first.budget, one)
+    try:
+        # The second network's data need not be the first one's; both are shown the first one's.
+        return representation(one, other, generator=generator, **effort), []
+    except DeepscopeError as error:
+        return None, [LeftOut("representations", f"not compared: {error.what}")]
+
+
+def _representations(found: Representation | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    matrices = {name: getattr(found, name) for name in ("cka", "cka_stderr", "cka_rbf", "procrustes", "neighbours")}
+    return {
+        "n_samples": found.n_samples,
+        "a_layers": list(found.names),
+        "b_layers": list(found.other_layers),
+        **{name: plain(matrix.tolist()) for name, matrix in matrices.items()},
+        "procrustes_null": found.procrustes_null,
+        "counterparts": plain_rows(found.counterparts().to_dict("records")),
+    }
 
 
 def _turning(first: Examination, second: Examination) -> Turning | None:

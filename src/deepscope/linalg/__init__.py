@@ -12,6 +12,7 @@ from deepscope.linalg._binned_information import binned, binned_information, cod
 from deepscope.linalg._block_lanczos import Eigenpairs, SpectrumEnds, block_lanczos
 from deepscope.linalg._cka import cka
 from deepscope.linalg._cka_matrix import CKAEstimate, CKAMatrix
+from deepscope.linalg._effective_dimensions import EffectiveDimensions, effective_dimensions
 from deepscope.linalg._estimate import Band, Estimate
 from deepscope.linalg._factor_products import factor_gram, project, squared_norms, weighted_sum
 from deepscope.linalg._goodness_of_fit import goodness_of_fit
@@ -81,6 +82,7 @@ __all__ = [
     "CKAMatrix",
     "DenseGradients",
     "DiagonalEstimate",
+    "EffectiveDimensions",
     "Eigenpairs",
     "Estimate",
     "Factor",
@@ -119,6 +121,7 @@ __all__ = [
     "compact",
     "compare_tails",
     "count_spikes",
+    "effective_dimensions",
     "effective_rank",
     "factor_gram",
     "fit_power_law",

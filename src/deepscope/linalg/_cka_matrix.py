@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from deepscope.core import UsageError
 
 Floats = NDArray[np.float64]
 
+#: Samples of a batch from which on its kernels are compared.
+FEWEST = 4
 #: Groups of batches of which each is left out once.
 _GROUPS = 32
 #: In single precision, a kernel of which less than this is left without its diagonal and its means has none.
@@ -74,8 +76,8 @@ class CKAMatrix:
             raise UsageError("a bandwidth is positive", where=f"bandwidth = {bandwidth}")
         self._bandwidth = bandwidth
         # By representation: the unit in which its kernels are computed, the same in all batches, and its width.
-        self._units: dict[tuple[bool, int], float] = {}
-        self._widths: dict[tuple[bool, int], float] = {}
+        self._units: dict[Hashable, float] = {}
+        self._widths: dict[Hashable, float] = {}
         self._batches: list[tuple[int, Floats, Floats, Floats]] = []
 
     def add(self, xs: Sequence[Tensor], ys: Sequence[Tensor] | None = None) -> None:
@@ -95,15 +97,65 @@ class CKAMatrix:
         """
         everything = [*xs, *(ys or ())]
         lengths = {len(each) for each in everything}
-        if len(lengths) != 1 or min(lengths) < 4:
+        if len(lengths) != 1:
             raise UsageError(
                 "representations cannot be compared",
                 where=f"batches of {', '.join(map(str, sorted(lengths))) or 'no'} samples",
                 todo="Give the same samples of all, at least four.",
             )
-        n = lengths.pop()
-        mine = self._kernels(xs, first=True)
-        theirs = mine if ys is None else self._kernels(ys, first=False)
+        mine = [self.kernel(each, f"x[{index}]") for index, each in enumerate(xs)]
+        theirs = None if ys is None else [self.kernel(each, f"y[{index}]") for index, each in enumerate(ys)]
+        self.add_kernels(mine, theirs)
+
+    def kernel(self, x: Tensor, key: Hashable) -> Tensor:
+        """Return what counts of a batch's kernel, so that the representation itself need not be kept.
+
+        Parameters
+        ----------
+        x
+            A representation of n samples, [n, …].
+        key
+            Which: the same in all batches.
+
+        Returns
+        -------
+        Tensor
+            [n²], in single precision, for ``add_kernels``.
+
+        Raises
+        ------
+        UsageError
+            Fewer than four samples, or values that are not finite.
+        """
+        if len(x) < FEWEST:
+            raise UsageError(
+                "representations cannot be compared", where=f"{len(x)} samples", todo="Give at least four."
+            )
+        X = x.detach().reshape(len(x), -1)
+        X = X.float() if X.dtype not in (torch.float32, torch.float64) else X
+        if not bool(torch.isfinite(X).all()):
+            raise UsageError("a representation holds values that are not finite", where=f"{key}")
+        X = X - X.mean(dim=0)
+        largest = float(X.abs().max()) if X.numel() else 0.0
+        if largest > 0:
+            X /= self._units.setdefault(key, largest)
+        kernel = X @ X.T if self._bandwidth is None else self._gaussian(X, self._bandwidth, key)
+        return _centred(kernel).flatten().float()
+
+    def add_kernels(self, xs: Sequence[Tensor], ys: Sequence[Tensor] | None = None) -> None:
+        """Add a batch by what ``kernel`` made of its representations.
+
+        Raises
+        ------
+        UsageError
+            Not the same number of samples everywhere, or not as many representations as before.
+        """
+        lengths = {len(each) for each in (*xs, *(ys or ()))}
+        if len(lengths) != 1:
+            raise UsageError("kernels of different samples cannot be compared", where=f"{sorted(lengths)} entries")
+        n = math.isqrt(lengths.pop())
+        mine = torch.stack(list(xs))
+        theirs = mine if ys is None else torch.stack(list(ys))
         shape = (len(mine), len(theirs))
         if self._batches and self._batches[0][1].shape != shape:
             raise UsageError(
@@ -111,7 +163,7 @@ class CKAMatrix:
                 where=f"{shape[0]} × {shape[1]} instead of {' × '.join(map(str, self._batches[0][1].shape))}",
             )
         scale = n * (n - 3)
-        both = (mine @ theirs.T).double().cpu().numpy() / scale
+        both = (mine @ theirs.T.to(mine.device)).double().cpu().numpy() / scale
         own, other = (each.square().sum(dim=1, dtype=torch.float64).cpu().numpy() / scale for each in (mine, theirs))
         self._batches.append((n, both, own, other))
 
@@ -137,28 +189,12 @@ class CKAMatrix:
             stderr = np.sqrt((count - 1) / count * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
         return CKAEstimate(values, stderr, int(weights.sum()), len(weights))
 
-    def _kernels(self, representations: Sequence[Tensor], *, first: bool) -> Tensor:
-        """Return what of each kernel counts, [l, n²]."""
-        made = []
-        for index, each in enumerate(representations):
-            X = each.detach().reshape(len(each), -1)
-            X = X.float() if X.dtype not in (torch.float32, torch.float64) else X
-            if not bool(torch.isfinite(X).all()):
-                raise UsageError("a representation holds values that are not finite", where=f"representation {index}")
-            X = X - X.mean(dim=0)
-            largest = float(X.abs().max()) if X.numel() else 0.0
-            if largest > 0:
-                X = X / self._units.setdefault((first, index), largest)
-            kernel = X @ X.T if self._bandwidth is None else self._gaussian(X, self._bandwidth, (first, index))
-            made.append(_centred(kernel).flatten().float())
-        return torch.stack(made)
-
-    def _gaussian(self, X: Tensor, bandwidth: float, which: tuple[bool, int]) -> Tensor:
+    def _gaussian(self, X: Tensor, bandwidth: float, key: Hashable) -> Tensor:
         squares = torch.cdist(X, X).square()
-        if which in self._units and which not in self._widths:
+        if key in self._units and key not in self._widths:
             above = torch.triu_indices(len(X), len(X), 1, device=X.device)
-            self._widths[which] = bandwidth * math.sqrt(float(squares[above[0], above[1]].median()))
-        width = self._widths.get(which, 0.0)
+            self._widths[key] = bandwidth * math.sqrt(float(squares[above[0], above[1]].median()))
+        width = self._widths.get(key, 0.0)
         return torch.exp(-squares / (2 * width**2)) if width > 0 else torch.ones_like(squares)
 
 

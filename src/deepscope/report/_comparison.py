@@ -16,14 +16,16 @@ from deepscope.report._sentence import comparison_sentence
 from deepscope.report._table import table
 
 
-def comparison_page(record: Record) -> str:
+def comparison_page(record: Record, figure: str = "") -> str:
     """Write a comparison as one self-contained HTML page.
 
     Parameters
     ----------
     record
         A comparison as ``compare`` gives it: two subjects, the change of every tensor, the tables side by side, and
-        the findings that appear and go.
+        the findings that appear and go; how alike their layers represent the data, where that was measured.
+    figure
+        Of the latter, an SVG as ``figures.to_svg`` makes it.
 
     Returns
     -------
@@ -37,6 +39,7 @@ def comparison_page(record: Record) -> str:
     sections = {name: f"table-of-{index}" for index, name in enumerate(tables)}
     new = entries(record.get("findings_new") or (), tensors, sections, "new")
     gone = entries(record.get("findings_gone") or (), tensors, sections, "gone")
+    counterparts = (record.get("representations") or {}).get("counterparts")
     picture = glance(tensors, _tracks(weights), new)
     if picture is None:
         new, gone = (tuple(entry.unplaced() for entry in listed) for listed in (new, gone))
@@ -51,6 +54,8 @@ def comparison_page(record: Record) -> str:
         glance_data=picture and layer_data(picture, new),
         glance_table=picture and TableView("table-glance", as_table(picture)),
         weights=TableView("table-weights", table(without_angles_not_measured(weights))),
+        figure=figure,
+        counterparts=counterparts and TableView("table-counterparts", table(counterparts)),
         tables=[
             {"name": name, "anchor": sections[name], "table": TableView(f"rows-{sections[name]}", table(rows))}
             for name, rows in tables.items()

@@ -45,6 +45,10 @@ def comparison_text(record: Record, console: Console) -> None:
         screen.table(shown)
         if len(changed) > _ROWS:
             screen.line((f"… and {how_many(len(changed) - _ROWS, 'more tensor')} ({WHERE_ALL_IS})", "dim"), indent=2)
+    counterparts = (record.get("representations") or {}).get("counterparts")
+    if counterparts:
+        screen.heading("Layers of a, and the layer of b that represents the data most alike")
+        screen.table(table(counterparts, limit=_ROWS))
     for name, rows in (record.get("tables") or {}).items():
         screen.heading(f"{name}: a, b and the change")
         numbers = changed_numbers(rows)

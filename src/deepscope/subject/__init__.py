@@ -4,7 +4,7 @@ from deepscope.subject._activation_function import Activation
 from deepscope.subject._activations import Watch, watch_layers
 from deepscope.subject._batches import Batch, batches_of, call, check_reiterable, move, n_batches
 from deepscope.subject._checkpoint import Checkpoint, read_checkpoint
-from deepscope.subject._collect import Collected, collect
+from deepscope.subject._collect import Collected, RepresentationStore, collect
 from deepscope.subject._collecting import Collector, collecting
 from deepscope.subject._columns import layer_of, most_telling
 from deepscope.subject._derived import Derived, LowRank
@@ -50,6 +50,7 @@ __all__ = [
     "NoMeanError",
     "Part",
     "PerSampleGradients",
+    "RepresentationStore",
     "Role",
     "SampleGradients",
     "Step",

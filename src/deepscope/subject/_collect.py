@@ -87,7 +87,7 @@ def collect(subject: Subject, samples: int, *, layers: Collection[str] | None = 
     {'0': (10, 8), '1': (10, 8)}
     """
     with collecting(subject, layers) as collector:
-        store = _Store(samples, seed, len(collector.names))
+        store = RepresentationStore(samples, seed, len(collector.names))
         collector.reduce = store.part
         data = FirstSamples(subject, samples)
         for batch in data:
@@ -96,8 +96,18 @@ def collect(subject: Subject, samples: int, *, layers: Collection[str] | None = 
     return store.collected(collector.left_out, more=more)
 
 
-class _Store:
-    """Rows of every layer, batch after batch."""
+class RepresentationStore:
+    """Rows of every layer, batch after batch, in bounded memory. See ``collect``, whose work it does.
+
+    Parameters
+    ----------
+    samples
+        How many there will be at most.
+    seed
+        Seeds which features are kept of a wide layer.
+    n_layers
+        How many layers there are.
+    """
 
     def __init__(self, samples: int, seed: int, n_layers: int) -> None:
         self._most = min(_MOST, max(_FEWEST, _MEMORY // (4 * max(1, samples) * max(1, n_layers))))
@@ -111,7 +121,13 @@ class _Store:
 
     @property
     def n_batches(self) -> int:
+        """How many batches were added."""
         return len(self._batches)
+
+    @property
+    def n_samples(self) -> int:
+        """How many samples were added."""
+        return sum(batch.n_samples for batch in self._batches)
 
     def part(self, name: str, rows: Tensor) -> Tensor:
         """Return the features that are kept, as a copy; none where there are not as many as before."""
@@ -141,7 +157,8 @@ class _Store:
         self._batches.append(batch)
 
     def collected(self, left_out: tuple[LeftOut, ...], *, more: bool) -> Collected:
-        n = sum(batch.n_samples for batch in self._batches)
+        """Put together what was added; ``more`` where the data has further samples."""
+        n = self.n_samples
         notes = [*left_out, *(LeftOut(name, reason) for name, reason in self._lost.items())]
         for name, kept in self._kept.items():
             if name not in self._lost:

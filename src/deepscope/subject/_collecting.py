@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from deepscope.core import LeftOut
+from deepscope.core import DeepscopeError, LeftOut, MeasurementError, first_line
 from deepscope.subject._batches import Inputs
 from deepscope.subject._kernels import without_fused_kernels
 from deepscope.subject._layer_output import (
@@ -116,6 +116,7 @@ class Collector:
         # Where a module is used: its name, and the layer with parameters that ran before it.
         self._sites: dict[tuple[str, str], str] = {}
         self._uses: dict[str, int] = {}
+        self._n_batches = 0
         self._begin(0, None)
 
     @property
@@ -131,6 +132,11 @@ class Collector:
         dict
             Name to [samples, features], a copy without gradients in single precision or better; or to what ``reduce``
             made of it.
+
+        Raises
+        ------
+        MeasurementError
+            The network does not take the inputs.
         """
         mask = self._subject.mask(inputs) if self._subject.mask is not None else None
         self._begin(n_samples, None if mask is None else mask.bool())
@@ -138,6 +144,16 @@ class Collector:
         try:
             with torch.no_grad():
                 self.output = self._subject.predict(inputs)
+        except DeepscopeError:
+            raise
+        except Exception as error:
+            raise MeasurementError(
+                f"the model refuses the inputs of batch {self._n_batches}: {first_line(error)}",
+                where=self._subject.name,
+                todo="Check that the data has the shape and type that the model takes.",
+            ) from error
+        else:
+            self._n_batches += 1
             return self._found
         finally:
             self._active = False
