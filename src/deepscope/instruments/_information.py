@@ -102,7 +102,8 @@ def information(
     are beyond reach, are stated and measured with the functions of ``deepscope.linalg``.
 
     Both over a training make the information plane of ``shwartzziv2017opening``. The local rank takes a sample's output
-    to depend on that sample alone, as it does in evaluation mode unless the network mixes samples. Random directions of continuous inputs measure it without bias but for some 1/k².
+    to depend on that sample alone, as it does in evaluation mode unless the network mixes samples. Random directions of
+    continuous inputs measure it without bias but for some 1/k².
 
     Copies of a sample with continuous inputs are left out: to neighbours they would be a point of infinite density.
     Cost: n forward passes of a sample, and 64 forward passes with a derivative for each direction; for each layer
@@ -238,8 +239,8 @@ def _fit(subject: Subject, effort: Keywords, operations: float) -> Keywords:
 
     def total(n: int) -> float:
         # Differences and comparisons run at a tenth of the speed of products, and distances are needed several times.
-        distances = 40.0 * n**2 * sum(min(width, MOST_FEATURES) + wide for width in widths.values())
-        nulls = orders * (250.0 * n**2 + 5.0 * min(n, RENYI_SAMPLES) ** 3) * len(widths)
+        distances = 40.0 * float(n) ** 2 * sum(min(width, MOST_FEATURES) + wide for width in widths.values())
+        nulls = orders * (250.0 * float(n) ** 2 + 5.0 * float(min(n, RENYI_SAMPLES)) ** 3) * len(widths)
         return forward * (n + 3 * _RANK_SAMPLES * effort["directions"]) + distances + nulls
 
     low, high = FEWEST_SAMPLES, effort["samples"]

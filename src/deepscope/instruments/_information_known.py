@@ -28,15 +28,15 @@ def _linear(weight: list[list[float]], bias: float = 0.0) -> nn.Linear:
 
 def _classes() -> tuple[Tensor, Tensor]:
     """Two classes 20 standard deviations apart in the first of two coordinates."""
-    y = torch.arange(_N) % 2
-    x = _normal(_N, 2, seed=0)
+    y = torch.arange(_N // 2) % 2
+    x = _normal(_N // 2, 2, seed=0)
     x[:, 0] += 20.0 * y
     return x, y
 
 
 def _classified(*layers: nn.Module) -> Subject:
     x, y = _classes()
-    half = _N // 2
+    half = _N // 4
     return Subject(nn.Sequential(*layers), data=[(x[:half], y[:half]), (x[half:], y[half:])], name="known")
 
 

@@ -121,7 +121,7 @@ class _Run:
                 chosen = torch.randperm(tangent.shape[1], generator=generator)[:_MOST]
                 self._kept[name] = chosen.to(rows.device)
             tangent = tangent[:, self._kept[name]]
-        self._tangents.setdefault(name, []).append(tangent.double().cpu())
+        self._tangents.setdefault(name, []).append(tangent.to("cpu", torch.float64, copy=True))
 
     def see(self, subject: Subject, collector: Collector, batch: Batch) -> None:
         width = sum(each[:1].numel() for each in _sampled_floats(batch.inputs, batch.n_samples))
