@@ -82,9 +82,11 @@ def test_the_standard_error_with_labels_is_the_spread_over_draws(d: int, apart: 
 
 @pytest.mark.parametrize(
     ("d", "rho", "bias"),
-    [(1, 0.0, 0.0), (1, 0.5, 0.01), (1, 0.9, 0.02), (1, 0.99, 0.02), (2, 0.9, -0.04), (2, 0.99, -0.43)]
-    + [(3, 0.5, -0.05), (5, 0.5, -0.26), (10, 0.5, -1.07), (20, 0.5, -2.99)],
-)
+    [
+        (1, 0.0, 0.0), (1, 0.5, 0.01), (1, 0.9, 0.02), (1, 0.99, 0.02), (2, 0.9, -0.04), (2, 0.99, -0.43),
+        (3, 0.5, -0.05), (5, 0.5, -0.26), (10, 0.5, -1.07), (20, 0.5, -2.99),
+    ],
+)  # fmt: skip
 def test_the_bias_table_of_neighbours(d: int, rho: float, bias: float) -> None:
     rng = np.random.default_rng(4)
     draws = 60 if d == 1 else 24

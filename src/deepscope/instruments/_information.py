@@ -240,8 +240,9 @@ def _fit(subject: Subject, effort: Keywords, operations: float) -> Keywords:
     def total(n: int) -> float:
         # Differences and comparisons run at a tenth of the speed of products, and distances are needed several times.
         distances = 40.0 * float(n) ** 2 * sum(min(width, MOST_FEATURES) + wide for width in widths.values())
-        nulls = orders * (250.0 * float(n) ** 2 + 5.0 * float(min(n, RENYI_SAMPLES)) ** 3) * len(widths)
-        return forward * (n + 3 * _RANK_SAMPLES * effort["directions"]) + distances + nulls
+        nulls: float = orders * (250.0 * float(n) ** 2 + 5.0 * float(min(n, RENYI_SAMPLES)) ** 3) * len(widths)
+        passes: float = forward * (n + 3 * _RANK_SAMPLES * effort["directions"])
+        return passes + distances + nulls
 
     low, high = FEWEST_SAMPLES, effort["samples"]
     while low < high:

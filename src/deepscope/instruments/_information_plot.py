@@ -29,13 +29,14 @@ def plot_information(reading: Information) -> Figure:
         figures.layer_axis(below, [layer.name for layer in reading.layers])
         _estimates(above, reading, "labels", reading.labels_status)
         above.set_ylabel("about labels\nbits")
+        above.set_title("points: estimates with 95 % interval; short lines: what chance exceeds once in twenty times")
         if reading.labels_entropy is not None:
-            _level(above, reading.labels_entropy, f"all of the labels: {reading.labels_entropy:.3g} bits")
+            _level(above, reading, reading.labels_entropy, f"all of the labels: {reading.labels_entropy:.3g} bits")
         _estimates(middle, reading, "inputs", reading.inputs_status)
         middle.set_ylabel("about inputs\nbits")
         if any(each.inputs_binned is not None for each in reading.layers):
             most = math.log2(reading.n_samples)
-            _level(middle, most, f"the most that {reading.n_samples:,} samples can show: {most:.3g} bits")
+            _level(middle, reading, most, f"the most that {reading.n_samples:,} samples can show: {most:.3g} bits")
         _ranks(below, reading)
     return figure
 
@@ -60,14 +61,14 @@ def _estimates(ax: Axes, reading: Information, of: str, status: str) -> None:
         gap = np.full(len(x), np.nan)
         across = np.column_stack([x - 0.09, x + 0.09, gap]).ravel()
         ax.plot(across, np.column_stack([null, null, gap]).ravel(), color=color, linewidth=1.0, alpha=0.55)
-        heights.append((float(x[-1]), float(bits[-1]), label, color))
+        full = all(found.status.startswith("saturated") for _, found in seen)
+        heights.append((float(x[-1]), float(bits[-1]), f"{label}, saturated" if full else label, color))
     if not heights:
         why = status if status != "ok" else _why(reading.layers)
         ax.set_yticks([])
         ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes, color=figures.COLORS.muted)
         return
     ax.margins(y=0.12)
-    ax.set_title("points: estimates with 95 % interval; short lines: nothing but chance, in one of twenty orders")
     _names(ax, heights)
 
 
@@ -82,8 +83,10 @@ def _names(ax: Axes, heights: list[tuple[float, float, str, str]]) -> None:
         figures.direct_label(ax, right, level, label, color)
 
 
-def _level(ax: Axes, height: float, label: str) -> None:
-    ax.axhline(height, color=figures.COLORS.muted, linewidth=0.9, linestyle=(0, (2, 1.5)))
+def _level(ax: Axes, reading: Information, height: float, label: str) -> None:
+    # Not through the names beside the last layer.
+    ends = [-0.5, len(reading.layers) - 0.8]
+    ax.plot(ends, [height] * 2, color=figures.COLORS.muted, linewidth=0.9, linestyle=(0, (2, 1.5)))
     ax.annotate(
         label,
         xy=(0, height),
