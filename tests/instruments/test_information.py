@@ -168,6 +168,20 @@ def test_tokens_are_names() -> None:
     assert (found.local_rank, reading.rank_status) == (None, "the inputs are whole numbers")
 
 
+def test_counting_about_inputs_says_that_it_measures_bins() -> None:
+    """Where samples share bins it is their entropy; and inputs in any order would give the same."""
+    reading = information(network(nn.Linear(6, 3), nn.Linear(3, 1)), bins=8, **FEW)
+    last = reading.layers[-1].inputs_binned
+    assert last.status == "the entropy of its own bins: all inputs differ"
+    assert last.null_high == pytest.approx(last.bits, abs=1e-9)
+    assert last.bits <= 3
+    assert not last.beats_null
+    fine = information(network(nn.Linear(6, 3), nn.Linear(3, 1)), bins=10**6, **FEW)
+    assert fine.layers[-1].inputs_binned.status == "saturated: no two samples share their bins"
+    assert fine.layers[-1].inputs_binned.bits == pytest.approx(math.log2(96))
+    assert any("no two samples share" in each.message for each in fine.findings())
+
+
 @pytest.mark.parametrize("known", KNOWN, ids=lambda each: each.name)
 def test_known_networks_hold_for_other_seeds(known: Any) -> None:
     reading = information(known.make(), generator=torch.Generator().manual_seed(5), **FEW)

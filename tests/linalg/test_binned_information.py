@@ -66,7 +66,7 @@ def test_a_bijection_saturates_at_log_n_as_bins_become_narrow() -> None:
     found = binned_information(x, np.exp(x), bins=10**6, permutations=19)
     assert found.bits == pytest.approx(8, abs=1e-12)
     assert found.ceiling == 8
-    assert found.status == "saturated: all 256 values differ"
+    assert found.status == "saturated: all 256 values of x differ"
     # What has nothing to do with it seems to hold as much: that is what saturation means.
     assert not found.beats_null
     assert found.null_mean == pytest.approx(8, abs=1e-12)

@@ -157,16 +157,13 @@ def _saturated(reading: Information) -> Iterator[Finding]:
     saturated = [
         each
         for each in reading.layers
-        if each.inputs_binned is not None
-        and each.inputs_binned.status.startswith("saturated")
-        # All bins differ, not all inputs.
-        and each.inputs_binned.bits > 0.999 * each.inputs_binned.ceiling
+        if each.inputs_binned is not None and each.inputs_binned.status.startswith("saturated")
     ]
     if saturated:
         yield _finding(
             "note",
             "",
-            f"In {len(saturated)} of {len(reading.layers)} layers hardly two samples share a bin: counting says how "
+            f"In {len(saturated)} of {len(reading.layers)} layers no two samples share their bins: counting says how "
             "many samples there are, and no more.",
             f"{saturated[0].inputs_binned.bits:.3g} bits of log₂ {reading.n_samples} = "  # type: ignore[union-attr]
             f"{saturated[0].inputs_binned.ceiling:.3g} with {reading.bins} bins ({_names(saturated)})",  # type: ignore[union-attr]

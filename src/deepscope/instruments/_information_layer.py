@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -186,7 +186,12 @@ def _estimate(
         assert variable.points is not None
         # All inputs differ, so that a layer's bins tell of them what they tell of themselves.
         names = np.arange(len(T)) if of == "inputs" else binned(variable.points, settings.bins)
-    return binned_information(codes, names, permutations=settings.permutations, rng=rng)
+    counted = binned_information(codes, names, permutations=settings.permutations, rng=rng)
+    if len(np.unique(codes)) == len(T):
+        return replace(counted, status="saturated: no two samples share their bins")
+    if len(np.unique(names)) == len(T):
+        return replace(counted, status=f"the entropy of its own bins: all {of} differ")
+    return counted
 
 
 def _by_neighbours(T: Tensor, variable: Variable, settings: Settings, rng: np.random.Generator) -> InformationEstimate:

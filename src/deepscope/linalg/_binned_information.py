@@ -167,7 +167,8 @@ def _entropy(codes: Codes) -> float:
 
 
 def _status(n: int, kinds: list[int], joint: Codes) -> str:
-    if n in kinds:
-        return f"saturated: all {n:,} values differ"
+    for kind, name in zip(kinds, "xy", strict=True):
+        if kind == n:
+            return f"saturated: all {n:,} values of {name} differ"
     once = float(np.sum(np.unique(joint, return_counts=True)[1] == 1)) / n
     return f"undersampled: {once:.0%} of the samples have values seen once" if once > _UNSEEN else ""
