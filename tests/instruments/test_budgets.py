@@ -16,6 +16,7 @@ from deepscope.instruments import (
     CURVATURE,
     FREQUENCY,
     HEALTH,
+    INFORMATION,
     INSTRUMENTS,
     KERNEL,
     LANDSCAPE,
@@ -26,13 +27,14 @@ from deepscope.instruments import (
 )
 from deepscope.subject import Subject
 
-FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, REPRESENTATION, SYMMETRY, FREQUENCY, REGIONS)
+FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, REPRESENTATION, SYMMETRY, FREQUENCY, REGIONS, INFORMATION)
 SAMPLES = {
     "health": "max_samples",
     "kernel": "samples",
     "representation": "samples",
     "frequency": "samples",
     "regions": "max_regions",
+    "information": "samples",
 }
 
 

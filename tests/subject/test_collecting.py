@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from deepscope import Subject
 from deepscope.core import LeftOut, MeasurementError
@@ -272,3 +273,24 @@ def test_what_does_not_run_or_fit_in_every_batch_is_left_out() -> None:
         "short": "it does not run for every batch",
         "long": "it does not run for every batch",
     }
+
+
+def test_rows_of_dual_inputs_hold_the_derivative_along_them() -> None:
+    """In forward order, before what works in place comes by; and without a trace of a graph."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 2))
+    x, v = torch.randn(5, 3), torch.randn(5, 3)
+    seen: dict[str, torch.Tensor] = {}
+
+    def keep(name: str, rows: torch.Tensor) -> None:
+        assert not rows.requires_grad
+        seen[name] = forward_ad.unpack_dual(rows).tangent.clone()
+
+    subject = Subject(model, data=[(x, None)])
+    with subject.undisturbed(), collecting(subject, reduce=keep) as collector, forward_ad.dual_level():
+        collector.run(forward_ad.make_dual(x, v), 5)
+    first = v @ model[0].weight.T
+    open_units = model[0](x) > 0
+    torch.testing.assert_close(seen["0"], first.detach())
+    torch.testing.assert_close(seen["1"], (first * open_units).detach())
+    torch.testing.assert_close(seen["2"], ((first * open_units) @ model[2].weight.T).detach())

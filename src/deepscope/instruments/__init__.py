@@ -8,6 +8,7 @@ from deepscope.instruments._frequency import FREQUENCY, Frequency, LineFrequenci
 from deepscope.instruments._frequency_errors import FrequencyErrors
 from deepscope.instruments._frequency_order import FrequencyOrder, OrderOverSeeds, frequency_order, order_over_seeds
 from deepscope.instruments._health import HEALTH, Health, health
+from deepscope.instruments._information import INFORMATION, Information, information
 from deepscope.instruments._kernel import KERNEL, Kernel, KernelDrift, kernel
 from deepscope.instruments._landscape import LANDSCAPE, Landscape, landscape
 from deepscope.instruments._mode_connectivity import ModeConnectivity, mode_connectivity
@@ -33,6 +34,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     SYMMETRY,
     FREQUENCY,
     REGIONS,
+    INFORMATION,
 )
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "CURVATURE",
     "FREQUENCY",
     "HEALTH",
+    "INFORMATION",
     "INSTRUMENTS",
     "KERNEL",
     "LANDSCAPE",
@@ -55,6 +58,7 @@ __all__ = [
     "FrequencyErrors",
     "FrequencyOrder",
     "Health",
+    "Information",
     "Kernel",
     "KernelDrift",
     "Landscape",
@@ -76,6 +80,7 @@ __all__ = [
     "frequency",
     "frequency_order",
     "health",
+    "information",
     "kernel",
     "landscape",
     "match_weights",

@@ -8,6 +8,7 @@ dtype and on its device, and returns eigenvectors and diagonals there. Nothing h
 
 from deepscope.linalg._alpha_interval import MIN_BOOTSTRAP, AlphaInterval, bootstrap_alpha
 from deepscope.linalg._bbp import bbp_eigenvalue, bbp_threshold, spike_overlap, spike_strength
+from deepscope.linalg._binned_information import binned, binned_information, codes_of
 from deepscope.linalg._block_lanczos import Eigenpairs, SpectrumEnds, block_lanczos
 from deepscope.linalg._cka import cka
 from deepscope.linalg._cka_matrix import CKAEstimate, CKAMatrix
@@ -31,14 +32,17 @@ from deepscope.linalg._gradient_factors import (
 from deepscope.linalg._hutch_plus_plus import hutch_plus_plus
 from deepscope.linalg._hutchinson import DiagonalEstimate, hutchinson, hutchinson_blocks, hutchinson_diagonal
 from deepscope.linalg._infinite_width import InfiniteWidthKernel, infinite_width_kernel
+from deepscope.linalg._information_estimate import FEWEST_PERMUTATIONS, InformationEstimate
 from deepscope.linalg._intrinsic_dimension import IntrinsicDimension, intrinsic_dimension
 from deepscope.linalg._kernel_alignment import KernelAlignment, centred_kernel, kernel_alignment
 from deepscope.linalg._kernel_regression import LeaveOneOut, leave_one_out
 from deepscope.linalg._kurtosis import Kurtosis, kurtosis
+from deepscope.linalg._label_information import label_information
 from deepscope.linalg._lanczos_quadrature import lanczos_quadrature
 from deepscope.linalg._leading_directions import LeadingDirections, leading_directions
 from deepscope.linalg._line_spectrum import LineSpectrum, line_spectrum
 from deepscope.linalg._linear_operator import LinearOperator
+from deepscope.linalg._local_rank import local_rank
 from deepscope.linalg._marchenko_pastur import (
     mp_cdf,
     mp_distance,
@@ -50,6 +54,7 @@ from deepscope.linalg._marchenko_pastur import (
     tracy_widom_scale,
     tracy_widom_threshold,
 )
+from deepscope.linalg._neighbour_information import ksg_information
 from deepscope.linalg._neural_collapse import NeuralCollapse, neural_collapse
 from deepscope.linalg._null_alpha import NullBand, null_alpha_band
 from deepscope.linalg._paired_distance import PairedDistance, paired_distance
@@ -59,6 +64,7 @@ from deepscope.linalg._power_laws import PowerLawFits, fit_power_laws
 from deepscope.linalg._principal_angles import principal_angles
 from deepscope.linalg._quality import log_alpha_norm, matrix_entropy, unit_determinant_tail
 from deepscope.linalg._random_gram import random_gram_eigenvalues
+from deepscope.linalg._renyi_information import renyi_entropy, renyi_information
 from deepscope.linalg._similarity import mutual_neighbours, procrustes_distance
 from deepscope.linalg._spectra import effective_rank, gram_eigenvalues, stable_rank
 from deepscope.linalg._spectral_measure import SpectralMeasure
@@ -70,6 +76,7 @@ from deepscope.linalg._tracy_widom import tracy_widom_cdf, tracy_widom_quantile,
 from deepscope.linalg._xtrace import xtrace
 
 __all__ = [
+    "FEWEST_PERMUTATIONS",
     "MIN_BOOTSTRAP",
     "MIN_VALUES",
     "SMALL_SAMPLE",
@@ -91,6 +98,7 @@ __all__ = [
     "GaussianBands",
     "GaussianFilter",
     "InfiniteWidthKernel",
+    "InformationEstimate",
     "IntrinsicDimension",
     "KernelAlignment",
     "Kurtosis",
@@ -116,10 +124,13 @@ __all__ = [
     "band_errors",
     "bbp_eigenvalue",
     "bbp_threshold",
+    "binned",
+    "binned_information",
     "block_lanczos",
     "bootstrap_alpha",
     "centred_kernel",
     "cka",
+    "codes_of",
     "combine",
     "compact",
     "compare_tails",
@@ -144,11 +155,14 @@ __all__ = [
     "intrinsic_dimension",
     "joined_factors",
     "kernel_alignment",
+    "ksg_information",
     "kurtosis",
+    "label_information",
     "lanczos_quadrature",
     "leading_directions",
     "leave_one_out",
     "line_spectrum",
+    "local_rank",
     "log_alpha_norm",
     "matrix_entropy",
     "moment_alpha",
@@ -166,6 +180,8 @@ __all__ = [
     "procrustes_distance",
     "project",
     "random_gram_eigenvalues",
+    "renyi_entropy",
+    "renyi_information",
     "spike_overlap",
     "spike_strength",
     "squared_distances",

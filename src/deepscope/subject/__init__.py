@@ -26,7 +26,7 @@ from deepscope.subject._memory import in_chunks, is_out_of_memory
 from deepscope.subject._pass import Step, StepResult, measure_alone, measure_weight, split_ledger
 from deepscope.subject._per_sample import PerSampleGradients, SampleGradients
 from deepscope.subject._per_sample_check import check_mean_over_terms, per_sample_gradients, trained_parameters
-from deepscope.subject._samples import FirstSamples, is_written, joined, part_of, take_samples, tensors_in
+from deepscope.subject._samples import FirstSamples, each_sampled, is_written, joined, part_of, take_samples, tensors_in
 from deepscope.subject._subject import Subject
 from deepscope.subject._undisturbed import undisturbed
 from deepscope.subject._weight import FLOAT8_DTYPES, MEASURED_DTYPES, Role, Weight, dtype_name, torch_dtype
@@ -67,6 +67,7 @@ __all__ = [
     "collecting",
     "device_of",
     "dtype_name",
+    "each_sampled",
     "forward_work",
     "generators_kept",
     "in_chunks",

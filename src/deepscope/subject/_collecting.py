@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from deepscope.core import DeepscopeError, LeftOut, MeasurementError, first_line
 from deepscope.subject._batches import Inputs
@@ -68,6 +69,7 @@ def collecting(
 
     Notes
     -----
+    Where inputs are dual tensors of forward-mode differentiation, so are the rows.
     Cost: a forward pass without gradients, and the copies.
 
     Examples
@@ -190,7 +192,7 @@ class Collector:
         self._units_dims[tensor.ndim] = units_dim
         if name not in self._chosen:
             return
-        rows = self._rows(name, module, tensor.detach(), units_dim)
+        rows = self._rows(name, module, _detached(tensor), units_dim)
         if rows is None:
             self._note(name, f"its output, {list(tensor.shape)}, is not one row for each of {self._n} samples")
             return
@@ -239,6 +241,16 @@ def _is_leaf(name: str, module: nn.Module) -> bool:
     return (
         is_opaque(module) and not isinstance(module, _NO_REPRESENTATION) and "parametrizations" not in name.split(".")
     )
+
+
+def _detached(tensor: Tensor) -> Tensor:
+    """Return a tensor without its graph; the tangent of forward-mode differentiation, which ``detach`` drops, stays."""
+    value: Tensor
+    value, tangent = forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]
+    if tangent is None:
+        return value.detach()
+    value = forward_ad.make_dual(value.detach(), tangent.detach())  # type: ignore[no-untyped-call]
+    return value
 
 
 def _mean_over(tensor: Tensor, real: Tensor, samples_dim: int, units_dim: int | None) -> Tensor:
