@@ -8,6 +8,7 @@ dtype and on its device, and returns eigenvectors and diagonals there. Nothing h
 
 from deepscope.linalg._alpha_interval import MIN_BOOTSTRAP, AlphaInterval, bootstrap_alpha
 from deepscope.linalg._bbp import bbp_eigenvalue, bbp_threshold, spike_overlap, spike_strength
+from deepscope.linalg._betti_numbers import betti_numbers
 from deepscope.linalg._block_lanczos import Eigenpairs, SpectrumEnds, block_lanczos
 from deepscope.linalg._cka import cka
 from deepscope.linalg._cka_matrix import CKAEstimate, CKAMatrix
@@ -47,6 +48,8 @@ from deepscope.linalg._marchenko_pastur import (
 )
 from deepscope.linalg._neural_collapse import NeuralCollapse, neural_collapse
 from deepscope.linalg._null_alpha import NullBand, null_alpha_band
+from deepscope.linalg._persistence import Persistence, persistence
+from deepscope.linalg._point_distances import FarthestPoints, farthest_points, geodesic_distances, point_distances
 from deepscope.linalg._power_law import MIN_VALUES, PowerLawFit, fit_power_law
 from deepscope.linalg._power_law_weightwatcher import SMALL_SAMPLE, WEIGHTWATCHER_CUT, fit_power_law_weightwatcher
 from deepscope.linalg._power_laws import PowerLawFits, fit_power_laws
@@ -78,6 +81,7 @@ __all__ = [
     "Estimate",
     "Factor",
     "Factors",
+    "FarthestPoints",
     "InfiniteWidthKernel",
     "IntrinsicDimension",
     "KernelAlignment",
@@ -89,6 +93,7 @@ __all__ = [
     "NeuralCollapse",
     "NullBand",
     "OuterGradients",
+    "Persistence",
     "PowerLawFit",
     "PowerLawFits",
     "ScatteredGradients",
@@ -100,6 +105,7 @@ __all__ = [
     "TraceEstimate",
     "bbp_eigenvalue",
     "bbp_threshold",
+    "betti_numbers",
     "block_lanczos",
     "bootstrap_alpha",
     "centred_kernel",
@@ -110,9 +116,11 @@ __all__ = [
     "count_spikes",
     "effective_rank",
     "factor_gram",
+    "farthest_points",
     "fit_power_law",
     "fit_power_law_weightwatcher",
     "fit_power_laws",
+    "geodesic_distances",
     "goodness_of_fit",
     "gram_eigenvalues",
     "hill_estimates",
@@ -140,6 +148,8 @@ __all__ = [
     "mutual_neighbours",
     "neural_collapse",
     "null_alpha_band",
+    "persistence",
+    "point_distances",
     "principal_angles",
     "procrustes_distance",
     "project",
