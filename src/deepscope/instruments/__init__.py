@@ -11,10 +11,11 @@ from deepscope.instruments._mode_connectivity import ModeConnectivity, mode_conn
 from deepscope.instruments._noise import NOISE, Noise, noise
 from deepscope.instruments._spectrum import SPECTRUM, Spectrum, spectrum
 from deepscope.instruments._spike_directions import SpikeDirections, spike_directions
+from deepscope.instruments._topology import TOPOLOGY, Topology, topology
 from deepscope.instruments._weight_matching import WeightMatching, match_weights
 
 #: All instruments, in the order in which a report shows them.
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE)
+INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, TOPOLOGY)
 
 __all__ = [
     "ANATOMY",
@@ -25,6 +26,7 @@ __all__ = [
     "LANDSCAPE",
     "NOISE",
     "SPECTRUM",
+    "TOPOLOGY",
     "Anatomy",
     "Curvature",
     "Curve",
@@ -36,6 +38,7 @@ __all__ = [
     "Noise",
     "Spectrum",
     "SpikeDirections",
+    "Topology",
     "WeightMatching",
     "anatomy",
     "curvature",
@@ -48,4 +51,5 @@ __all__ = [
     "noise",
     "spectrum",
     "spike_directions",
+    "topology",
 ]
