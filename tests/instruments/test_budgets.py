@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from deepscope import examine
 from deepscope.core import BUDGETS, OPERATIONS
-from deepscope.instruments import CURVATURE, HEALTH, INSTRUMENTS, KERNEL, LANDSCAPE, NOISE
+from deepscope.instruments import CURVATURE, HEALTH, INSTRUMENTS, KERNEL, LANDSCAPE, NOISE, TOPOLOGY
 from deepscope.subject import Subject
 
-FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE)
-SAMPLES = {"health": "max_samples", "kernel": "samples"}
+FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, TOPOLOGY)
+SAMPLES = {"health": "max_samples", "kernel": "samples", "topology": "samples"}
 
 
 class Sized:
