@@ -1,4 +1,4 @@
-"""Calibration of topology: on held-out digits trained networks gather classes and fresh ones do not; none is warned of."""
+"""Calibration of topology: on held-out digits trained networks gather classes, fresh ones do not, none is warned of."""
 
 from __future__ import annotations
 
