@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from deepscope.core import Needs
 from deepscope.instruments import INSTRUMENTS
 
 MODELS = """
@@ -318,7 +319,9 @@ def test_the_seed_reaches_the_factory_and_the_recorded_command_repeats_it(
 
 
 def test_a_model_that_exits_costs_only_the_instruments_that_run_it(deepscope: Callable, here: Path) -> None:
-    done = deepscope("examine", f"{here}:leaving", "--data", f"{here}:batches", "--json")
+    # A line for what is examined, and one for each instrument that runs the model.
+    lines = 1 + sum(Needs.MODEL in each.needs for each in INSTRUMENTS)
+    done = deepscope("examine", f"{here}:leaving", "--data", f"{here}:batches", "--json", lines=lines)
     assert done.code == 3
     assert set(json.loads(done.out)["readings"]) == {"anatomy", "spectrum"}
 

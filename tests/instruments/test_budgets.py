@@ -24,10 +24,11 @@ from deepscope.instruments import (
     REGIONS,
     REPRESENTATION,
     SYMMETRY,
+    TOPOLOGY,
 )
 from deepscope.subject import Subject
 
-FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, REPRESENTATION, SYMMETRY, FREQUENCY, REGIONS, INFORMATION)
+FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, REPRESENTATION, SYMMETRY, FREQUENCY, REGIONS, INFORMATION, TOPOLOGY)
 SAMPLES = {
     "health": "max_samples",
     "kernel": "samples",
@@ -35,6 +36,7 @@ SAMPLES = {
     "frequency": "samples",
     "regions": "max_regions",
     "information": "samples",
+    "topology": "samples",
 }
 
 

@@ -36,6 +36,9 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     REGIONS,
     INFORMATION,
 )
+from deepscope.instruments._topology import TOPOLOGY, Topology, topology
+
+INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, TOPOLOGY)
 
 __all__ = [
     "ANATOMY",
@@ -51,6 +54,7 @@ __all__ = [
     "REPRESENTATION",
     "SPECTRUM",
     "SYMMETRY",
+    "TOPOLOGY",
     "Anatomy",
     "Curvature",
     "Curve",
@@ -73,6 +77,7 @@ __all__ = [
     "SpikeDirections",
     "Symmetry",
     "Transformation",
+    "Topology",
     "WeightMatching",
     "anatomy",
     "curvature",
@@ -92,4 +97,5 @@ __all__ = [
     "spectrum",
     "spike_directions",
     "symmetry",
+    "topology",
 ]

@@ -8,7 +8,7 @@ dtype and on its device, and returns eigenvectors and diagonals there. Nothing h
 
 from deepscope.linalg._alpha_interval import MIN_BOOTSTRAP, AlphaInterval, bootstrap_alpha
 from deepscope.linalg._bbp import bbp_eigenvalue, bbp_threshold, spike_overlap, spike_strength
-from deepscope.linalg._binned_information import binned, binned_information, codes_of
+from deepscope.linalg._binned_information import betti_numbers, binned, binned_information, codes_of
 from deepscope.linalg._block_lanczos import Eigenpairs, SpectrumEnds, block_lanczos
 from deepscope.linalg._cka import cka
 from deepscope.linalg._cka_matrix import CKAEstimate, CKAMatrix
@@ -58,6 +58,8 @@ from deepscope.linalg._neighbour_information import ksg_information
 from deepscope.linalg._neural_collapse import NeuralCollapse, neural_collapse
 from deepscope.linalg._null_alpha import NullBand, null_alpha_band
 from deepscope.linalg._paired_distance import PairedDistance, paired_distance
+from deepscope.linalg._persistence import Persistence, persistence
+from deepscope.linalg._point_distances import FarthestPoints, farthest_points, geodesic_distances, point_distances
 from deepscope.linalg._power_law import MIN_VALUES, PowerLawFit, fit_power_law
 from deepscope.linalg._power_law_weightwatcher import SMALL_SAMPLE, WEIGHTWATCHER_CUT, fit_power_law_weightwatcher
 from deepscope.linalg._power_laws import PowerLawFits, fit_power_laws
@@ -97,6 +99,7 @@ __all__ = [
     "FrequencyBands",
     "GaussianBands",
     "GaussianFilter",
+    "FarthestPoints",
     "InfiniteWidthKernel",
     "InformationEstimate",
     "IntrinsicDimension",
@@ -112,6 +115,7 @@ __all__ = [
     "NullBand",
     "OuterGradients",
     "PairedDistance",
+    "Persistence",
     "PowerLawFit",
     "PowerLawFits",
     "ScatteredGradients",
@@ -126,6 +130,7 @@ __all__ = [
     "bbp_threshold",
     "binned",
     "binned_information",
+    "betti_numbers",
     "block_lanczos",
     "bootstrap_alpha",
     "centred_kernel",
@@ -144,6 +149,8 @@ __all__ = [
     "fit_power_law_weightwatcher",
     "fit_power_laws",
     "gaussian_filter",
+    "farthest_points",
+    "geodesic_distances",
     "goodness_of_fit",
     "gram_eigenvalues",
     "hill_estimates",
@@ -176,6 +183,8 @@ __all__ = [
     "neural_collapse",
     "null_alpha_band",
     "paired_distance",
+    "persistence",
+    "point_distances",
     "principal_angles",
     "procrustes_distance",
     "project",
