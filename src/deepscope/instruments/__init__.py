@@ -5,6 +5,8 @@ from deepscope.instruments._anatomy import ANATOMY, Anatomy, anatomy
 from deepscope.instruments._curvature import CURVATURE, Curvature, curvature
 from deepscope.instruments._curve import Curve, find_curve
 from deepscope.instruments._health import HEALTH, Health, health
+from deepscope.instruments._jacobian import JACOBIAN, Jacobian, jacobian
+from deepscope.instruments._jacobian_recurrent import RecurrentExponents, lyapunov
 from deepscope.instruments._kernel import KERNEL, Kernel, KernelDrift, kernel
 from deepscope.instruments._landscape import LANDSCAPE, Landscape, landscape
 from deepscope.instruments._mode_connectivity import ModeConnectivity, mode_connectivity
@@ -14,13 +16,14 @@ from deepscope.instruments._spike_directions import SpikeDirections, spike_direc
 from deepscope.instruments._weight_matching import WeightMatching, match_weights
 
 #: All instruments, in the order in which a report shows them.
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE)
+INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, JACOBIAN, LANDSCAPE)
 
 __all__ = [
     "ANATOMY",
     "CURVATURE",
     "HEALTH",
     "INSTRUMENTS",
+    "JACOBIAN",
     "KERNEL",
     "LANDSCAPE",
     "NOISE",
@@ -29,11 +32,13 @@ __all__ = [
     "Curvature",
     "Curve",
     "Health",
+    "Jacobian",
     "Kernel",
     "KernelDrift",
     "Landscape",
     "ModeConnectivity",
     "Noise",
+    "RecurrentExponents",
     "Spectrum",
     "SpikeDirections",
     "WeightMatching",
@@ -41,8 +46,10 @@ __all__ = [
     "curvature",
     "find_curve",
     "health",
+    "jacobian",
     "kernel",
     "landscape",
+    "lyapunov",
     "match_weights",
     "mode_connectivity",
     "noise",

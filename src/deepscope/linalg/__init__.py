@@ -11,6 +11,7 @@ from deepscope.linalg._bbp import bbp_eigenvalue, bbp_threshold, spike_overlap, 
 from deepscope.linalg._block_lanczos import Eigenpairs, SpectrumEnds, block_lanczos
 from deepscope.linalg._cka import cka
 from deepscope.linalg._cka_matrix import CKAEstimate, CKAMatrix
+from deepscope.linalg._convolution_norm import convolution_norm
 from deepscope.linalg._estimate import Band, Estimate
 from deepscope.linalg._factor_products import factor_gram, project, squared_norms, weighted_sum
 from deepscope.linalg._goodness_of_fit import goodness_of_fit
@@ -34,6 +35,7 @@ from deepscope.linalg._kurtosis import Kurtosis, kurtosis
 from deepscope.linalg._lanczos_quadrature import lanczos_quadrature
 from deepscope.linalg._leading_directions import LeadingDirections, leading_directions
 from deepscope.linalg._linear_operator import LinearOperator
+from deepscope.linalg._lyapunov import LyapunovSpectrum, lyapunov_spectrum
 from deepscope.linalg._marchenko_pastur import (
     mp_cdf,
     mp_distance,
@@ -54,6 +56,7 @@ from deepscope.linalg._principal_angles import principal_angles
 from deepscope.linalg._quality import log_alpha_norm, matrix_entropy, unit_determinant_tail
 from deepscope.linalg._random_gram import random_gram_eigenvalues
 from deepscope.linalg._similarity import mutual_neighbours, procrustes_distance
+from deepscope.linalg._singular_values import LeadingSingularValues, leading_singular_values
 from deepscope.linalg._spectra import effective_rank, gram_eigenvalues, stable_rank
 from deepscope.linalg._spectral_measure import SpectralMeasure
 from deepscope.linalg._spikes import Spikes, count_spikes
@@ -83,8 +86,10 @@ __all__ = [
     "KernelAlignment",
     "Kurtosis",
     "LeadingDirections",
+    "LeadingSingularValues",
     "LeaveOneOut",
     "LinearOperator",
+    "LyapunovSpectrum",
     "MomentAlpha",
     "NeuralCollapse",
     "NullBand",
@@ -107,6 +112,7 @@ __all__ = [
     "combine",
     "compact",
     "compare_tails",
+    "convolution_norm",
     "count_spikes",
     "effective_rank",
     "factor_gram",
@@ -127,8 +133,10 @@ __all__ = [
     "kurtosis",
     "lanczos_quadrature",
     "leading_directions",
+    "leading_singular_values",
     "leave_one_out",
     "log_alpha_norm",
+    "lyapunov_spectrum",
     "matrix_entropy",
     "moment_alpha",
     "mp_cdf",
