@@ -27,6 +27,7 @@ def jacobian(
     samples: int = 64,
     *,
     top: int | None = None,
+    layer_samples: int = 16,
     layers: bool = True,
     probes: int = 4,
     radius: float | None = None,
@@ -54,8 +55,10 @@ def jacobian(
         How many, the first of the data.
     top
         Compute only so many leading singular values of J, by bidiagonalisation.
+    layer_samples
+        On how many of them layers are measured, which takes most of the time.
     layers
-        Whether to follow changes from the input to every layer, which takes most of the time.
+        Whether to follow changes from the input to every layer, beside the layers' own χ.
     probes
         Random vectors for a Jacobian of more than 64 rows and columns.
     radius
@@ -87,8 +90,9 @@ def jacobian(
     those of all ways together. Products J·v are a backward pass through the backward pass, so that no function needs
     a forward-mode rule; where one has no second derivative either, the status says so.
 
-    Cost: a backward pass per output, for all samples of a chunk together; ``layers`` adds for each layer up to 64
-    backward passes to the input, or up to 60 products with J and as many with Jᵀ. Memory: chunks of at most 256 MiB.
+    Cost: a backward pass per output, for all samples of a chunk together; for the samples on which layers are measured
+    up to 64 backward passes to the input for each layer, or up to 60 products with J and as many with Jᵀ. Memory:
+    chunks of about 256 MiB.
 
     Examples
     --------
@@ -100,14 +104,14 @@ def jacobian(
     ([3.0, 0.5], 3.0)
     """
     subject.require(Needs.MODEL | Needs.DATA, "jacobian")
-    for name, value in (("samples", samples), ("probes", probes), ("top", top)):
+    for name, value in (("samples", samples), ("layer_samples", layer_samples), ("probes", probes), ("top", top)):
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1, not {value}", where="jacobian")
     if radius is not None and not radius > 0:
         raise UsageError(f"a radius must be positive, not {radius}", where="jacobian")
     seed = generator.initial_seed() if generator is not None else 0
-    meter = LayerMeter(probes, spectra=layers, generator=torch.Generator().manual_seed(derive_seed(seed, "layers")))
-    run = JacobianRun(subject, meter, top, seed)
+    meter = LayerMeter(probes, spectra=layers, seed=derive_seed(seed, "layers"))
+    run = JacobianRun(subject, meter, top=top, layer_samples=layer_samples, seed=seed)
     stopwatch = Stopwatch()
     with stopwatch, subject.undisturbed(seed=seed):
         chosen = samples_of(subject, samples)
@@ -125,6 +129,8 @@ def jacobian(
         left_out.append(LeftOut("larger singular values nearby", why_not))
     if chosen.more:
         left_out.append(LeftOut("data", f"the samples after the first {chosen.n}"))
+    if layer_samples < chosen.n:
+        left_out.append(LeftOut("layers", f"layers were measured on the first {layer_samples} samples"))
     if not layers:
         left_out.append(LeftOut("layers", "changes were not followed from the input to the layers"))
     return Jacobian(
@@ -147,7 +153,7 @@ def jacobian(
         lipschitz_bound=bounds.output.value,
         lipschitz_status=bounds.output.reason or "ok",
         recurrent=tuple(run.recurrent),
-        with_layers=layers,
+        n_layer_samples=min(layer_samples, chosen.n),
     )
 
 
@@ -158,21 +164,25 @@ def _fit(subject: Subject, effort: Keywords, operations: float) -> Keywords:
     top = effort.get("top")
     # A backward pass without weight gradients takes as much as a forward pass; one through a backward pass twice that.
     rows = work.outputs if top is None and work.outputs <= MOST_WRITTEN else 3 * 6 * (top or LEADING) + PROBES
-    # Half of the network on average lies before a layer.
-    to_layers = depth * 3 * MOST_PRODUCTS / 2
-
-    def price(asked: Keywords) -> float:
-        return work.operations * (2 + rows + (to_layers if asked.get("layers", True) else asked["probes"] + 1))
-
-    return affordable([effort, {**effort, "layers": False}], "samples", price, operations)
+    # Half of the network on average lies before a layer. Layers and outputs share the operations.
+    to_layers = effort["layer_samples"] * work.operations * depth * 3 * MOST_PRODUCTS / 2
+    asked = effort if to_layers <= operations / 2 else {**effort, "layers": False}
+    return affordable([asked], "samples", lambda _: work.operations * (2 + rows), operations / 2)
 
 
 def _expected_cost(
-    subject: Subject, *, samples: int = 64, top: int | None = None, layers: bool = True, probes: int = 4
+    subject: Subject,
+    *,
+    samples: int = 64,
+    top: int | None = None,
+    layer_samples: int = 16,
+    layers: bool = True,
+    probes: int = 4,
 ) -> str:
     del subject, probes
     passes = "a backward pass per output" if top is None else f"products for {top} singular values"
-    return f"{passes}{' and up to 120 for each layer' if layers else ''}, over up to {samples:,} samples"
+    more = f", and up to 120 for each layer over {layer_samples}" if layers else ""
+    return f"{passes} over up to {samples:,} samples{more}"
 
 
 JACOBIAN = Instrument(
@@ -183,13 +193,13 @@ JACOBIAN = Instrument(
     needs=Needs.MODEL | Needs.DATA,
     formula=(
         "Singular values σ of J = ∂f(x)/∂x, in evaluation mode, at every sample; by the embeddings' outputs where "
-        "inputs are whole numbers. By layer: χ = ‖J_l‖_F² / n of the block J_l from its input to the next layer's input "
-        "of n numbers; and of J from the input x to the layer's output h: gain = ‖J‖_F² / dim h, sensitivity = "
+        "inputs are whole numbers. χ of a layer: ‖J_l‖_F² / n of the block J_l from its input to the next layer's "
+        "input of n numbers; and of J from the input x to the layer's output h: gain = ‖J‖_F² / dim h, sensitivity = "
         "√(‖J‖_F² / dim x)·‖x‖/‖h‖, the largest σ, isometry = (Σσ²)² / (k Σσ⁴). Intervals: Student's t over samples. "
         "Bound: the product of the layers' Lipschitz constants along the network's graph, sums of branches added. "
         "Lyapunov exponents: means of ln R_ii, Q R = J_t Q, J_t = ∂s_t/∂s_{t−1}. A problem where J is 0 at every "
-        "sample; a warning where the sensitivity at the last layer with weights, with its interval, is below 1e-4 or "
-        "above 1e3: 1 keeps proportions."
+        "sample; a warning where the sensitivity at the last layer with weights, with its interval, is below 1e-3 or "
+        "above 100: 1 keeps proportions."
     ),
     how_to_read=(
         "Above, what becomes of a small relative change of the input on its way: 1 keeps proportions, a steady fall or "
@@ -201,9 +211,9 @@ JACOBIAN = Instrument(
     expected_cost=_expected_cost,
     fit=_fit,
     efforts={
-        "quick": {"samples": 32, "probes": 2},
-        "standard": {"samples": 64, "probes": 4},
-        "deep": {"samples": 512, "probes": 8},
+        "quick": {"samples": 64, "layer_samples": 8, "probes": 2},
+        "standard": {"samples": 256, "layer_samples": 16, "probes": 4},
+        "deep": {"samples": 1024, "layer_samples": 64, "probes": 8},
     },
     rows=("spectral-norm",),
     pinned_by="tests/instruments/test_jacobian.py::test_spectral_normalisation_bounds_every_layer_and_the_network",

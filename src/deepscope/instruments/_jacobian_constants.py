@@ -44,17 +44,15 @@ def lipschitz_constant(module: nn.Module, x: Tensor | None) -> Constant:
     one that they are a part of; for pooling and resizing √(‖A‖₁ ‖A‖_∞) of the matrix. Dot-product attention has none
     (``kim2021lipschitz``).
     """
-    if isinstance(module, nn.MultiheadAttention) or any(
-        isinstance(each, nn.MultiheadAttention) for each in module.children()
-    ):
+    if any(isinstance(each, nn.MultiheadAttention) for each in module.modules()):
         return Constant(None, "dot-product attention has no finite Lipschitz constant")
     for kinds, rule in _RULES:
         kind = next((each for each in kinds if isinstance(module, each)), None)
         # A forward of its own may do anything.
         if kind is not None and type(module).forward is kind.forward:
             return rule(module, x)
-    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
-        return Constant(None, "gates and repeated steps of a recurrent layer are not certified")
+    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+        return Constant(None, "gates multiply: a gated recurrent layer is not certified")
     return Constant(None, f"no constant is known for {type(module).__name__}")
 
 
@@ -142,6 +140,25 @@ def _batch_norm(module: Any, x: Tensor | None) -> Constant:
     scale = 1 / (module.running_var.double() + module.eps).sqrt()
     scale = scale if module.weight is None else scale * module.weight.double().abs()
     return Constant(float(scale.max()))
+
+
+def _recurrent(module: Any, x: Tensor | None) -> Constant:
+    """Σ_j ‖W_hh‖^j over the steps that an input acts on, times ‖W_ih‖: the norm of a Toeplitz matrix of such taps."""
+    if x is None:
+        return Constant(None, "its input is not known")
+    steps = x.shape[0] if x.ndim == 2 or not module.batch_first else x.shape[1]
+    so_far, total = 1.0, 0.0
+    for layer in range(module.num_layers):
+        ways = ("", "_reverse") if module.bidirectional else ("",)
+        squares = 0.0
+        for way in ways:
+            again = matrix_norm(getattr(module, f"weight_hh_l{layer}{way}"))
+            taps = steps if again == 1 else (again**steps - 1) / (again - 1)
+            squares += (matrix_norm(getattr(module, f"weight_ih_l{layer}{way}")) * taps) ** 2
+        so_far *= math.sqrt(squares)
+        # What is handed on may be the last states of all layers.
+        total += so_far**2
+    return Constant(math.sqrt(total))
 
 
 def _normalisation(module: Any, x: Tensor | None) -> Constant:
@@ -240,6 +257,7 @@ _RULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any, Tensor | None], 
     ((nn.CircularPad1d, nn.CircularPad2d), _linear_map),
     ((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), _max_pool),
     ((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d), _adaptive_max_pool),
+    ((nn.RNN,), _recurrent),
     ((nn.Identity, nn.Flatten, nn.Unflatten), _fixed(1.0)),
     ((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout), _fixed(1.0)),
     ((nn.ReLU, nn.ReLU6, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Softshrink, nn.Tanhshrink), _fixed(1.0)),

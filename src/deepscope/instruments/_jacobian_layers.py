@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from deepscope.core import derive_seed
 from deepscope.instruments._jacobian_pass import Call, ForwardPass, Place
 from deepscope.linalg import leading_singular_values
 
@@ -67,16 +68,21 @@ class LayerMeter:
         Random vectors where a Jacobian is not written out.
     spectra
         Whether to follow changes from the input, beside the blocks.
-    generator
-        For the random vectors, on the CPU.
+    seed
+        For the random vectors: each layer, chunk and purpose has its own, whatever was drawn before.
     """
 
-    def __init__(self, probes: int, *, spectra: bool, generator: torch.Generator) -> None:
-        self._probes, self._spectra, self._generator = probes, spectra, generator
+    def __init__(self, probes: int, *, spectra: bool, seed: int) -> None:
+        self._probes, self._spectra, self._seed = probes, spectra, seed
+        self._chunks = 0
+        self._generator = torch.Generator()
         self.layers: dict[str, LayerSums] = {}
+        #: ‖x‖² of every sample.
+        self.sizes: list[Tensor] = []
 
     def see(self, passed: ForwardPass, selected: set[str]) -> None:
-        """Add what one chunk's forward pass tells."""
+        """Add what one chunk's forward pass tells, which has kept its values."""
+        self.sizes.append(_squares(passed))
         calls: dict[str, list[int]] = {}
         for index, call in enumerate(passed.calls):
             if call.name in selected:
@@ -85,8 +91,14 @@ class LayerMeter:
             last = passed.calls[indices[-1]]
             sums = self.layers.setdefault(name, LayerSums(type(last.module).__name__))
             sums.calls = max(sums.calls, len(indices))
+            self._begin(name, "block")
             self._block(passed, indices, sums)
+            self._begin(name, "input")
             self._from_input(passed, last, sums)
+        self._chunks += 1
+
+    def _begin(self, name: str, purpose: str) -> None:
+        self._generator.manual_seed(derive_seed(self._seed, name, purpose, self._chunks))
 
     def _block(self, passed: ForwardPass, indices: Sequence[int], sums: LayerSums) -> None:
         chosen = indices if len(indices) <= _CALLS else [indices[i * len(indices) // _CALLS] for i in range(_CALLS)]
@@ -191,6 +203,12 @@ class LayerMeter:
     def _signs(self, passed: ForwardPass, size: int) -> Tensor:
         signs = torch.randint(2, (passed.n, size), generator=self._generator, dtype=torch.int8)
         return signs.to(passed.output.device, torch.float64).mul_(2).sub_(1)
+
+
+def _squares(passed: ForwardPass) -> Tensor:
+    zero = torch.zeros(passed.n, dtype=torch.float64, device=passed.output.device)
+    known = (each.rows(each.value).square().sum(1) for each in passed.sources if each.value is not None)
+    return sum(known, zero)
 
 
 def _of_gram(gram: Tensor) -> tuple[Tensor, ...]:

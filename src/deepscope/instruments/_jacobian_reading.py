@@ -115,8 +115,8 @@ class Jacobian(Reading):
         ``"ok"``, or why there is no bound.
     recurrent
         Lyapunov exponents of the recurrent layers.
-    with_layers
-        Whether changes were followed from the input to every layer.
+    n_layer_samples
+        Samples on which layers were measured.
     """
 
     layers: tuple[LayerJacobian, ...] = ()
@@ -135,7 +135,7 @@ class Jacobian(Reading):
     lipschitz_bound: float | None
     lipschitz_status: str
     recurrent: tuple[RecurrentExponents, ...] = ()
-    with_layers: bool = True
+    n_layer_samples: int
 
     @property
     def log_spread(self) -> NDArray[np.float64]:

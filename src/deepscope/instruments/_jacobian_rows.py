@@ -24,7 +24,7 @@ _NONE: Ends = (None, None, None)
 
 def layer_rows(run: JacobianRun, bounds: Bounds) -> tuple[LayerJacobian, ...]:
     """Return a row for every layer that ran."""
-    sizes = torch.cat(run.sizes).cpu().numpy()
+    sizes = torch.cat(run.meter.sizes).cpu().numpy()
     return tuple(
         _row(name, weighted, run.meter.layers[name], run, bounds, sizes) for name, weighted in run.names.items()
     )

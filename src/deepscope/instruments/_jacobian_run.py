@@ -45,8 +45,6 @@ class JacobianRun:
         Layers that ran and are selected, in forward order, with whether they have weight matrices.
     constants
         Lipschitz constants of all layers by themselves.
-    sizes
-        ‖x‖² of every sample.
     recurrent
         Lyapunov exponents.
     n_inputs, n_outputs
@@ -55,14 +53,13 @@ class JacobianRun:
         Whether derivatives are by the embeddings' outputs.
     """
 
-    def __init__(self, subject: Subject, meter: LayerMeter, top: int | None, seed: int) -> None:
+    def __init__(self, subject: Subject, meter: LayerMeter, *, top: int | None, layer_samples: int, seed: int) -> None:
         self.subject, self.meter = subject, meter
-        self._top, self._seed = top, seed
+        self._top, self._seed, self._left = top, seed, layer_samples
         self._generator = torch.Generator().manual_seed(derive_seed(seed, "outputs"))
         self._selected = set(selected_layers(subject))
         self.names: dict[str, bool] = {}
         self.constants: dict[str, Constant] = {}
-        self.sizes: list[Tensor] = []
         self.recurrent: list[RecurrentExponents] = []
         self.left_out: list[LeftOut] = []
         self.n_inputs = self.n_outputs = self.forward = self.backward = 0
@@ -77,7 +74,7 @@ class JacobianRun:
         if layout.together:
             self._check_apart(tracer.run(piece.take(slice(0, 2)).inputs, 2, layout))
         self._seen.append(_Seen(piece, layout, sum(each.piece.n for each in self._seen)))
-        probe = tracer.run(piece.take(slice(0, 1)).inputs, 1, layout)
+        probe = tracer.run(piece.take(slice(0, 1)).inputs, 1, layout, values=True)
         if first:
             self.n_inputs, self.n_outputs = probe.n_inputs, probe.output.size
             self.embedded = any(isinstance(each.module, (nn.Embedding, nn.EmbeddingBag)) for each in probe.calls) and (
@@ -86,10 +83,15 @@ class JacobianRun:
         self._note(probe.calls)
         widest = max((each.output.size for each in probe.calls if each.output is not None), default=0)
         written = self.n_inputs * min(self.n_outputs, 4 * MOST_PRODUCTS)
-        numbers = 3 * layout.numbers + 2 * written + MOST_PRODUCTS * (self.n_inputs + widest)
-        step = max(1, min(_CHUNK, _CHUNK_BYTES // (8 * numbers))) if layout.together else 1
-        for _ in in_chunks(piece.n, step, partial(self._chunk, tracer, piece, layout)):
-            pass
+        basis = MOST_PRODUCTS * (self.n_inputs + widest)
+        for n, numbers, run in (
+            (piece.n, layout.numbers + 3 * written, self._outputs),
+            (min(self._left, piece.n), 3 * layout.numbers + basis, self._layers),
+        ):
+            step = max(1, min(_CHUNK, _CHUNK_BYTES // (8 * numbers))) if layout.together else 1
+            for _ in in_chunks(n, step, partial(run, tracer, piece, layout)):
+                pass
+        self._left -= min(self._left, piece.n)
         if first:
             self._follow(tracer, piece, layout)
         self.forward += 5 if layout.together else 2
@@ -102,17 +104,19 @@ class JacobianRun:
         if pulled is not None and bool(pulled[1].any()):
             raise samples_mixed(self.subject)
 
-    def _chunk(self, tracer: Tracer, piece: Piece, layout: Layout, samples: slice) -> None:
+    def _outputs(self, tracer: Tracer, piece: Piece, layout: Layout, samples: slice) -> None:
         part = piece.take(samples)
-        passed = tracer.run(part.inputs, part.n, layout)
-        self.forward += 1
-        found = output_spectrum(passed, self._top, self._generator)
-        self.meter.see(passed, self._selected)
-        # Only whole chunks count: one that ran out of memory is run again.
-        self._note(passed.calls)
+        found = output_spectrum(tracer.run(part.inputs, part.n, layout), self._top, self._generator)
         self._spectra.append(found)
-        self.sizes.append(_squares(passed))
+        self.forward += 1
         self.backward += found.passes
+
+    def _layers(self, tracer: Tracer, piece: Piece, layout: Layout, samples: slice) -> None:
+        part = piece.take(samples)
+        passed = tracer.run(part.inputs, part.n, layout, values=True)
+        self._note(passed.calls)
+        self.meter.see(passed, self._selected)
+        self.forward += 1
 
     def _note(self, calls: tuple[Call, ...]) -> None:
         for call in calls:
@@ -140,8 +144,8 @@ class JacobianRun:
 
     @property
     def input_size(self) -> float:
-        """Root mean square length of the inputs."""
-        return math.sqrt(float(torch.cat(self.sizes).mean()))
+        """Root mean square length of the inputs of the samples on which layers were measured."""
+        return math.sqrt(float(torch.cat(self.meter.sizes).mean()))
 
     def spectrum(self) -> OutputSpectrum:
         """Return the singular values of all samples; where their number varies, as many as all have."""
@@ -190,10 +194,3 @@ class JacobianRun:
 
 def _shifted(tracer: Tracer, inputs: Any, n: int, layout: Layout, shift: Tensor | None) -> ForwardPass:
     return tracer.run(inputs, n, layout, shift)
-
-
-def _squares(passed: ForwardPass) -> Tensor:
-    return sum(
-        (each.rows(each.value).square().sum(1) for each in passed.sources if each.value is not None),
-        torch.zeros(passed.n, dtype=torch.float64, device=passed.output.device),
-    )

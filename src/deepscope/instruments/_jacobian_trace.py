@@ -82,7 +82,7 @@ class Tracer:
         self._subject = subject
         self._calls: list[_Open] = []
         self._running: list[_Open] = []
-        self._active = False
+        self._active, self._values = False, True
         self._embedded: frozenset[int] = frozenset()
         self._leaves: dict[int, Tensor] = {}
         self._shift: Tensor | None = None
@@ -121,13 +121,17 @@ class Tracer:
         )
         return Layout(axes, embedded, together=same and fixed, numbers=numbers)
 
-    def run(self, inputs: Any, n: int, layout: Layout, shift: Tensor | None = None) -> ForwardPass:
+    def run(
+        self, inputs: Any, n: int, layout: Layout, shift: Tensor | None = None, *, values: bool = False
+    ) -> ForwardPass:
         """Run n samples, which must be one where the layout says that they cannot go together.
 
         Parameters
         ----------
         shift
             What is added to the sources before they run, [n, Σ size].
+        values
+            Whether the places keep copies of their tensors.
 
         Raises
         ------
@@ -151,7 +155,7 @@ class Tracer:
         if not sources and not layout.embedded:
             raise no_sources(self._subject)
         self._leaves = {}
-        found = self._record(fed)
+        found = self._record(fed, values=values)
         leaves = sources or list(self._leaves.values())
         output = _place(found.output, 0, n)
         if not bool(torch.isfinite(found.output).all()):
@@ -177,8 +181,8 @@ class Tracer:
             self._shift = self._shift[:, size:]
         return made.requires_grad_()
 
-    def _record(self, inputs: Any) -> _Recorded:
-        self._calls, self._running, self._active = [], [], True
+    def _record(self, inputs: Any, *, values: bool = True) -> _Recorded:
+        self._calls, self._running, self._active, self._values = [], [], True, values
         try:
             outputs = self._subject.predict(inputs)
         except DeepscopeError:
@@ -205,7 +209,7 @@ class Tracer:
     def _before(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> Any:
         if not self._active or any(is_opaque(each.module) for each in self._running):
             return None
-        call = _Open(name, module)
+        call = _Open(name, module, values=self._values)
         self._calls.append(call)
         self._running.append(call)
         if isinstance(module, _RECURRENT):
@@ -237,14 +241,14 @@ class _Recorded:
 class _Open:
     """A call as it is being made."""
 
-    def __init__(self, name: str, module: nn.Module) -> None:
-        self.name, self.module = name, module
+    def __init__(self, name: str, module: nn.Module, *, values: bool) -> None:
+        self.name, self.module, self._keeps = name, module, values
         self.given: Any = None
         self._views: dict[int, Tensor] = {}
         self._inputs: list[Place] = []
         self._output: Place | None = None
-        #: What was seen, inputs before the output.
-        self.tensors: list[Tensor] = []
+        #: What was seen, inputs before the output; where values are not kept, None in the place of each.
+        self.tensors: list[Any] = []
 
     def seen(self, value: Any) -> Any:
         """Put views of their own in the place of floating-point tensors; one that comes twice has one view."""
@@ -255,7 +259,7 @@ class _Open:
                 # A layer that works in place is to write where it would.
                 own = value if getattr(self.module, "inplace", False) else value.view_as(value)
                 self._views[id(value)] = own
-                self.tensors.append(value.detach().clone())
+                self._keep(value)
                 self._inputs.append(_place(own, 0, 1))
             return self._views[id(value)]
         if isinstance(value, dict):
@@ -267,7 +271,11 @@ class _Open:
 
     def out(self, tensor: Tensor) -> None:
         self._output = _place(tensor, 0, 1)
-        self.tensors.append(tensor.detach().clone())
+        self._keep(tensor)
+
+    def _keep(self, tensor: Tensor) -> None:
+        # A copy: a later layer may work in place.
+        self.tensors.append(tensor.detach().clone() if self._keeps else None)
 
     def closed(self, axes: tuple[int | None, ...], n: int) -> Call:
         """Return the call with the samples told apart; what cannot be is no place."""

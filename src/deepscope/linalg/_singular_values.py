@@ -12,6 +12,8 @@ from deepscope.core import MeasurementError, UsageError
 
 #: Of a product and its orthogonalisation, in units of ε·‖A‖.
 _ROUNDING = 16.0
+#: Steps between two looks at how far the values have come.
+_BETWEEN = 3
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -59,9 +61,10 @@ def leading_singular_values(
 ) -> LeadingSingularValues:
     """Return the leading singular values of a batch of matrices A_b by Golub–Kahan–Lanczos bidiagonalisation.
 
-    From a random v₁: α_j u_j = A v_j − β_{j−1} u_{j−1} and β_j v_{j+1} = Aᵀ u_j − α_j v_j, with full
-    reorthogonalisation, so that Uᵀ A V is bidiagonal; its singular values approach those of A, the largest first
-    (``golub1965calculating``). One product serves all matrices of the batch.
+    From a random v₁: α_j u_j = A v_j − β_{j−1} u_{j−1} and β_j v_{j+1} = Aᵀ u_j − α_j v_j, so that Uᵀ A V is
+    bidiagonal; its singular values approach those of A, the largest first (``golub1965calculating``). The shorter of
+    the two bases is kept orthogonal, which keeps the other one so (``simon2000low``). One product serves all matrices
+    of the batch.
 
     Parameters
     ----------
@@ -119,80 +122,131 @@ def leading_singular_values(
         start = torch.randn(batch, n, generator=generator, device=generator.device, dtype=torch.float64)
         return start.to(device)
 
-    run = _Bidiagonal(drawn)
+    run = _Bidiagonal(m, n, drawn, epsilon)
     v, _ = _normed(drawn())
     for step in range(1, steps + 1):
         u = run.take_left(product(v), v)
         v = run.take_right(adjoint(u), room=step < n)
-        found = run.judged(min(count, step), epsilon, tolerance, whole=step == least)
-        if step >= count and found.converged:
-            break
-    return found
+        last = step == steps
+        # A decomposition of all bidiagonal matrices may take as long as a product.
+        if step >= count and (last or run.is_exhausted or step % _BETWEEN == 0):
+            found = run.judged(count, whole=step == least)
+            if last or found.is_within(tolerance):
+                break
+    return run.result(found, tolerance)
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """What the bidiagonal matrices tell of the values; and their leading singular vectors, [batch, steps]."""
+
+    values: Tensor
+    residuals: Tensor
+    errors: Tensor
+    left: Tensor
+    right: Tensor
+
+    def is_within(self, tolerance: float) -> bool:
+        return bool((self.errors <= tolerance * self.values[:, :1]).all())
 
 
 class _Bidiagonal:
     """The two orthonormal bases of a batch, and what is bidiagonal between them."""
 
-    def __init__(self, drawn: Callable[[], Tensor]) -> None:
-        self._drawn = drawn
-        self.left: list[Tensor] = []
-        self.right: list[Tensor] = []
+    def __init__(self, m: int, n: int, drawn: Callable[[], Tensor], epsilon: float) -> None:
+        self._drawn, self._epsilon, self._left_is_short = drawn, epsilon, m < n
+        self.left, self.right = _Basis(), _Basis()
         self.alphas: list[Tensor] = []
         self.betas: list[Tensor] = []
+        #: Whether some matrix's products brought nothing new in the last step.
+        self.is_exhausted = False
 
     def take_left(self, image: Tensor, v: Tensor) -> Tensor:
         """Take in v and A·v; return the new left vector."""
         self.right.append(v)
-        u, alpha = _normed(_orthogonal(_finite(image), self.left))
+        if self.betas:
+            image = image - self.betas[-1][:, None] * self.left.last
+        u, alpha = _normed(self.left.without(_finite(image)) if self._left_is_short else _finite(image))
         self.left.append(u)
         self.alphas.append(alpha)
         return u
 
     def take_right(self, image: Tensor, *, room: bool) -> Tensor:
         """Take in Aᵀ·u; return the next right vector."""
-        v, beta = _normed(_orthogonal(_finite(image), self.right))
-        largest = torch.stack(self.alphas).amax(0)
-        exhausted = beta <= _ROUNDING * torch.finfo(torch.float64).eps * largest
-        if room and bool(exhausted.any()):
-            fresh, _ = _normed(_orthogonal(self._drawn(), self.right))
+        image = _finite(image) - self.alphas[-1][:, None] * self.right.last
+        v, beta = _normed(image if self._left_is_short else self.right.without(image))
+        exhausted = beta <= _ROUNDING * self._epsilon * torch.stack(self.alphas).amax(0)
+        self.is_exhausted = bool(exhausted.any())
+        if room and self.is_exhausted:
+            fresh, _ = _normed(self.right.without(self._drawn()))
             v = torch.where(exhausted[:, None], fresh, v)
             beta = torch.where(exhausted, 0.0, beta)
         self.betas.append(beta)
         return v
 
-    def judged(self, count: int, epsilon: float, tolerance: float, *, whole: bool) -> LeadingSingularValues:
+    def judged(self, count: int, *, whole: bool) -> _Judged:
         size = len(self.alphas)
         B = torch.diag_embed(torch.stack(self.alphas, 1))
         if size > 1:
             B = B + torch.diag_embed(torch.stack(self.betas[:-1], 1), offset=1)
         P, values, Qt = torch.linalg.svd(B)
-        rounding = _ROUNDING * epsilon * values[:, :1]
+        rounding = _ROUNDING * self._epsilon * values[:, :1]
         # The next right vector is zero when the space is the whole one.
         raw = torch.zeros_like(values) if whole else self.betas[-1][:, None] * P[:, -1].abs()
         apart = (values[:, :, None] - values[:, None]).abs() - (raw + rounding)[:, None]
         apart.diagonal(dim1=1, dim2=2).fill_(torch.inf)
         gaps = apart.amin(2).clamp_min(0.0) if size > 1 else torch.zeros_like(values)
         errors = torch.where(gaps > raw, raw**2 / gaps.clamp_min(torch.finfo(torch.float64).tiny), raw) + rounding
-        errors = errors[:, :count]
+        return _Judged(values[:, :count], (raw + rounding)[:, :count], errors[:, :count], P[:, :, 0], Qt[:, 0])
+
+    def result(self, found: _Judged, tolerance: float) -> LeadingSingularValues:
         return LeadingSingularValues(
-            values=values[:, :count],
-            residuals=(raw + rounding)[:, :count],
-            errors=errors,
-            left=torch.einsum("jbm,bj->bm", torch.stack(self.left), P[:, :, 0]),
-            right=torch.einsum("jbn,bj->bn", torch.stack(self.right), Qt[:, 0]),
-            converged=bool((errors <= tolerance * values[:, :1]).all()),
-            n_products=size,
+            values=found.values,
+            residuals=found.residuals,
+            errors=found.errors,
+            left=self.left.combined(found.left),
+            right=self.right.combined(found.right),
+            converged=found.is_within(tolerance),
+            n_products=len(self.alphas),
         )
 
 
-def _orthogonal(vector: Tensor, basis: list[Tensor]) -> Tensor:
-    if not basis:
-        return vector
-    V = torch.stack(basis, 1)
-    # Twice is enough.
-    for _ in range(2):
-        vector = vector - torch.einsum("bjn,bj->bn", V, torch.einsum("bjn,bn->bj", V, vector))
-    return vector
+class _Basis:
+    """Vectors of a batch, [batch, size], one after another, in memory that doubles when it is full."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._store: Tensor | None = None
+
+    @property
+    def last(self) -> Tensor:
+        assert self._store is not None
+        return self._store[:, self._size - 1]
+
+    def append(self, vector: Tensor) -> None:
+        store = self._store
+        if store is None or self._size == store.shape[1]:
+            grown = vector.new_empty(len(vector), max(8, 2 * self._size), vector.shape[1])
+            if store is not None:
+                grown[:, : self._size] = store
+            self._store = store = grown
+        store[:, self._size] = vector
+        self._size += 1
+
+    def without(self, vector: Tensor) -> Tensor:
+        """Return what of a vector is orthogonal to all."""
+        if self._store is None:
+            return vector
+        V = self._store[:, : self._size]
+        column = vector[:, :, None]
+        # Twice is enough.
+        for _ in range(2):
+            column = torch.baddbmm(column, V.mT, V @ column, alpha=-1)
+        return column[:, :, 0]
+
+    def combined(self, coordinates: Tensor) -> Tensor:
+        assert self._store is not None
+        return (coordinates[:, None] @ self._store[:, : self._size])[:, 0]
 
 
 def _normed(vector: Tensor) -> tuple[Tensor, Tensor]:
