@@ -53,10 +53,10 @@ def certified_bounds(subject: Subject, inputs: Any, constants: Mapping[str, Cons
     assert model is not None
     if subject.forward is not None:
         return Bounds(Constant(None, "what forward= does cannot be followed"))
-    if is_opaque(model):
-        alone = constants.get("", Constant(None, f"no constant is known for {type(model).__name__}"))
-        return Bounds(alone, {"": alone})
     tracer = _Tracer()
+    if is_opaque(model) or tracer.is_leaf_module(model, ""):
+        alone = constants[""] if "" in constants else lipschitz_constant(model, None)
+        return Bounds(alone, {"": alone})
     try:
         graph = tracer.trace(model)
         walk = _Walk(model, graph, constants, embedded=embedded)

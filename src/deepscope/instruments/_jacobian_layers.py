@@ -134,7 +134,7 @@ class LayerMeter:
     def _from_input(self, passed: ForwardPass, call: Call, sums: LayerSums) -> None:
         at = call.output
         if at is None:
-            sums.notes["its output is not floating-point"] = None
+            sums.notes[call.why_not] = None
             return
         sums.n_outputs = sums.n_outputs or at.size
         if not self._spectra:

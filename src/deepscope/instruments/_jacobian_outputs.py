@@ -76,14 +76,25 @@ def output_spectrum(passed: ForwardPass, top: int | None, generator: torch.Gener
         epsilon=torch.finfo(passed.output.dtype).eps,
         device=passed.output.device,
     )
+    squares, stderr = _squares(passed, pull, generator)
+    return OutputSpectrum(found.values, found.errors, squares, stderr, 2 * found.n_products + PROBES + 1)
+
+
+def _squares(
+    passed: ForwardPass, pull: Callable[[Tensor], Tensor], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return ‖J‖_F² of every sample and its standard error, from random signs; exact of as few rows."""
+    rows = passed.output.size
+    if rows <= PROBES:
+        total = torch.stack([pull(unit).square().sum(1) for unit in passed.units(rows)]).sum(0)
+        return total, torch.zeros_like(total)
     draws = []
     for _ in range(PROBES):
         signs = torch.randint(2, (passed.n, rows), generator=generator, dtype=torch.int8)
         u = signs.to(passed.output.device, torch.float64).mul_(2).sub_(1)
         draws.append(pull(u).square().sum(1))
     each = torch.stack(draws)
-    stderr = each.std(0) / math.sqrt(PROBES)
-    return OutputSpectrum(found.values, found.errors, each.mean(0), stderr, 2 * found.n_products + PROBES + 1)
+    return each.mean(0), each.std(0) / math.sqrt(PROBES)
 
 
 def written_out(passed: ForwardPass) -> tuple[Tensor | None, int]:

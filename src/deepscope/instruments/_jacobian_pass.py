@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
-from deepscope.core import DoesNotApplyError
+from deepscope.core import DoesNotApplyError, MeasurementError
 from deepscope.subject import Subject
 
 
@@ -69,6 +69,8 @@ class Call:
         The first tensor that it returned; None where that is not floating-point.
     given
         Its arguments, of recurrent layers alone.
+    why_not
+        Why there is no output, where there is none.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Call:
     inputs: tuple[Place, ...]
     output: Place | None
     given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    why_not: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +205,11 @@ class PushForward:
 def _joined(gradients: Sequence[Tensor | None], places: Sequence[Place]) -> Tensor | None:
     if all(each is None for each in gradients):
         return None
+    if not all(bool(torch.isfinite(each).all()) for each in gradients if each is not None):
+        raise MeasurementError(
+            "a derivative is not finite",
+            todo="Look for functions without a derivative where they are, as a square root at zero.",
+        )
     return torch.cat(
         [
             place.rows(each)

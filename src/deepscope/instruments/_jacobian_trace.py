@@ -96,7 +96,14 @@ class Tracer:
         MeasurementError
             The model refuses the inputs, or the outputs are not one floating-point tensor with a row per sample.
         """
-        alone = self._record(take_samples(inputs, n, slice(0, 1)))
+        try:
+            alone = self._record(take_samples(inputs, n, slice(0, 1)))
+        except MeasurementError:
+            if n > 1:
+                # Batch normalisation by the batch refuses a single sample.
+                self._record(take_samples(inputs, n, slice(0, 2)))
+                raise samples_mixed(self._subject) from None
+            raise
         numbers = sum(each.numel() for call in alone.calls for each in call.tensors)
         if n == 1:
             embedded = frozenset(i for i, each in enumerate(alone.calls) if isinstance(each.module, _EMBEDDINGS))
@@ -287,7 +294,12 @@ class _Open:
             for place, axis, tensor in zip(places, axes, self.tensors, strict=True)
         ]
         output = told.pop() if self._output is not None else None
-        return Call(self.name, self.module, tuple(each for each in told if each is not None), output, self.given)
+        why_not = (
+            "its output is not floating-point" if self._output is None else "its output is the same for all samples"
+        )
+        return Call(
+            self.name, self.module, tuple(each for each in told if each is not None), output, self.given, why_not
+        )
 
 
 def _place(tensor: Tensor, axis: int, n: int) -> Place:

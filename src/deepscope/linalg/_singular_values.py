@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -116,13 +116,27 @@ def leading_singular_values(
     least = min(m, n)
     if not 1 <= count <= least:
         raise UsageError(f"a matrix of {m} × {n} has 1 to {least} singular values", where=f"count={count}")
+    if m < n:
+        # A space that is the whole of the shorter side leaves nothing out.
+        other = leading_singular_values(
+            adjoint,
+            product,
+            (batch, n, m),
+            count=count,
+            generator=generator,
+            tolerance=tolerance,
+            max_basis=max_basis,
+            epsilon=epsilon,
+            device=device,
+        )
+        return replace(other, left=other.right, right=other.left)
     steps = min(least, max(max_basis, count))
 
     def drawn() -> Tensor:
         start = torch.randn(batch, n, generator=generator, device=generator.device, dtype=torch.float64)
         return start.to(device)
 
-    run = _Bidiagonal(m, n, drawn, epsilon)
+    run = _Bidiagonal(drawn, epsilon)
     v, _ = _normed(drawn())
     for step in range(1, steps + 1):
         u = run.take_left(product(v), v)
@@ -153,8 +167,8 @@ class _Judged:
 class _Bidiagonal:
     """The two orthonormal bases of a batch, and what is bidiagonal between them."""
 
-    def __init__(self, m: int, n: int, drawn: Callable[[], Tensor], epsilon: float) -> None:
-        self._drawn, self._epsilon, self._left_is_short = drawn, epsilon, m < n
+    def __init__(self, drawn: Callable[[], Tensor], epsilon: float) -> None:
+        self._drawn, self._epsilon = drawn, epsilon
         self.left, self.right = _Basis(), _Basis()
         self.alphas: list[Tensor] = []
         self.betas: list[Tensor] = []
@@ -166,7 +180,7 @@ class _Bidiagonal:
         self.right.append(v)
         if self.betas:
             image = image - self.betas[-1][:, None] * self.left.last
-        u, alpha = _normed(self.left.without(_finite(image)) if self._left_is_short else _finite(image))
+        u, alpha = _normed(_finite(image))
         self.left.append(u)
         self.alphas.append(alpha)
         return u
@@ -174,7 +188,7 @@ class _Bidiagonal:
     def take_right(self, image: Tensor, *, room: bool) -> Tensor:
         """Take in Aᵀ·u; return the next right vector."""
         image = _finite(image) - self.alphas[-1][:, None] * self.right.last
-        v, beta = _normed(image if self._left_is_short else self.right.without(image))
+        v, beta = _normed(self.right.without(image))
         exhausted = beta <= _ROUNDING * self._epsilon * torch.stack(self.alphas).amax(0)
         self.is_exhausted = bool(exhausted.any())
         if room and self.is_exhausted:
