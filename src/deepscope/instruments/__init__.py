@@ -9,6 +9,8 @@ from deepscope.instruments._frequency_errors import FrequencyErrors
 from deepscope.instruments._frequency_order import FrequencyOrder, OrderOverSeeds, frequency_order, order_over_seeds
 from deepscope.instruments._health import HEALTH, Health, health
 from deepscope.instruments._information import INFORMATION, Information, information
+from deepscope.instruments._jacobian import JACOBIAN, Jacobian, jacobian
+from deepscope.instruments._jacobian_recurrent import RecurrentExponents, lyapunov
 from deepscope.instruments._kernel import KERNEL, Kernel, KernelDrift, kernel
 from deepscope.instruments._landscape import LANDSCAPE, Landscape, landscape
 from deepscope.instruments._mode_connectivity import ModeConnectivity, mode_connectivity
@@ -39,6 +41,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
 from deepscope.instruments._topology import TOPOLOGY, Topology, topology
 
 INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, TOPOLOGY)
+INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, JACOBIAN, LANDSCAPE)
 
 __all__ = [
     "ANATOMY",
@@ -47,6 +50,7 @@ __all__ = [
     "HEALTH",
     "INFORMATION",
     "INSTRUMENTS",
+    "JACOBIAN",
     "KERNEL",
     "LANDSCAPE",
     "NOISE",
@@ -63,6 +67,7 @@ __all__ = [
     "FrequencyOrder",
     "Health",
     "Information",
+    "Jacobian",
     "Kernel",
     "KernelDrift",
     "Landscape",
@@ -73,6 +78,7 @@ __all__ = [
     "OrderOverSeeds",
     "Regions",
     "Representation",
+    "RecurrentExponents",
     "Spectrum",
     "SpikeDirections",
     "Symmetry",
@@ -86,8 +92,10 @@ __all__ = [
     "frequency_order",
     "health",
     "information",
+    "jacobian",
     "kernel",
     "landscape",
+    "lyapunov",
     "match_weights",
     "mode_connectivity",
     "noise",

@@ -12,7 +12,7 @@ from deepscope.linalg._binned_information import betti_numbers, binned, binned_i
 from deepscope.linalg._block_lanczos import Eigenpairs, SpectrumEnds, block_lanczos
 from deepscope.linalg._cka import cka
 from deepscope.linalg._cka_matrix import CKAEstimate, CKAMatrix
-from deepscope.linalg._effective_dimensions import EffectiveDimensions, effective_dimensions
+from deepscope.linalg._effective_dimensions import EffectiveDimensions, convolution_norm, effective_dimensions
 from deepscope.linalg._estimate import Band, Estimate
 from deepscope.linalg._factor_products import factor_gram, project, squared_norms, weighted_sum
 from deepscope.linalg._filtered_errors import FilteredErrors, LowShare, filtered_errors
@@ -42,7 +42,7 @@ from deepscope.linalg._lanczos_quadrature import lanczos_quadrature
 from deepscope.linalg._leading_directions import LeadingDirections, leading_directions
 from deepscope.linalg._line_spectrum import LineSpectrum, line_spectrum
 from deepscope.linalg._linear_operator import LinearOperator
-from deepscope.linalg._local_rank import local_rank
+from deepscope.linalg._local_rank import LyapunovSpectrum, local_rank, lyapunov_spectrum
 from deepscope.linalg._marchenko_pastur import (
     mp_cdf,
     mp_distance,
@@ -68,6 +68,7 @@ from deepscope.linalg._quality import log_alpha_norm, matrix_entropy, unit_deter
 from deepscope.linalg._random_gram import random_gram_eigenvalues
 from deepscope.linalg._renyi_information import renyi_entropy, renyi_information
 from deepscope.linalg._similarity import mutual_neighbours, procrustes_distance
+from deepscope.linalg._singular_values import LeadingSingularValues, leading_singular_values
 from deepscope.linalg._spectra import effective_rank, gram_eigenvalues, stable_rank
 from deepscope.linalg._spectral_measure import SpectralMeasure
 from deepscope.linalg._spikes import Spikes, count_spikes
@@ -106,10 +107,12 @@ __all__ = [
     "KernelAlignment",
     "Kurtosis",
     "LeadingDirections",
+    "LeadingSingularValues",
     "LeaveOneOut",
     "LineSpectrum",
     "LinearOperator",
     "LowShare",
+    "LyapunovSpectrum",
     "MomentAlpha",
     "NeuralCollapse",
     "NullBand",
@@ -139,6 +142,7 @@ __all__ = [
     "combine",
     "compact",
     "compare_tails",
+    "convolution_norm",
     "count_spikes",
     "effective_dimensions",
     "effective_rank",
@@ -167,10 +171,12 @@ __all__ = [
     "label_information",
     "lanczos_quadrature",
     "leading_directions",
+    "leading_singular_values",
     "leave_one_out",
     "line_spectrum",
     "local_rank",
     "log_alpha_norm",
+    "lyapunov_spectrum",
     "matrix_entropy",
     "moment_alpha",
     "mp_cdf",

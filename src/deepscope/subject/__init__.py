@@ -2,6 +2,7 @@
 
 from deepscope.subject._activation_function import Activation
 from deepscope.subject._activations import Watch, watch_layers
+from deepscope.subject._agreement import agrees
 from deepscope.subject._batches import Batch, batches_of, call, check_reiterable, move, n_batches
 from deepscope.subject._checkpoint import Checkpoint, read_checkpoint
 from deepscope.subject._collect import Collected, RepresentationStore, collect
@@ -17,7 +18,7 @@ from deepscope.subject._generators import (
     seeded_generators,
 )
 from deepscope.subject._kernels import without_fused_kernels
-from deepscope.subject._layer_output import LayerOutput, is_layer, is_opaque, own_parameters
+from deepscope.subject._layer_output import LayerOutput, is_layer, is_opaque, own_parameters, selected_layers
 from deepscope.subject._layout import Layout, Part
 from deepscope.subject._live import ModuleWeight, device_of
 from deepscope.subject._loss import n_samples, scalar_loss
@@ -26,6 +27,7 @@ from deepscope.subject._memory import in_chunks, is_out_of_memory
 from deepscope.subject._pass import Step, StepResult, measure_alone, measure_weight, split_ledger
 from deepscope.subject._per_sample import PerSampleGradients, SampleGradients
 from deepscope.subject._per_sample_check import check_mean_over_terms, per_sample_gradients, trained_parameters
+from deepscope.subject._recurrent_steps import RecurrentRun, recurrent_runs
 from deepscope.subject._samples import FirstSamples, each_sampled, is_written, joined, part_of, take_samples, tensors_in
 from deepscope.subject._subject import Subject
 from deepscope.subject._undisturbed import undisturbed
@@ -51,6 +53,7 @@ __all__ = [
     "Part",
     "PerSampleGradients",
     "RepresentationStore",
+    "RecurrentRun",
     "Role",
     "SampleGradients",
     "Step",
@@ -58,6 +61,7 @@ __all__ = [
     "Subject",
     "Watch",
     "Weight",
+    "agrees",
     "batches_of",
     "call",
     "capture_generators",
@@ -87,9 +91,11 @@ __all__ = [
     "part_of",
     "per_sample_gradients",
     "read_checkpoint",
+    "recurrent_runs",
     "restore_generators",
     "scalar_loss",
     "seeded_generators",
+    "selected_layers",
     "split_ledger",
     "take_samples",
     "tensors_in",
