@@ -20,8 +20,8 @@ import kernel
 import landscape
 import large
 import overhead
-import representation
 import regions
+import representation
 import scale
 import spectrum
 import store

@@ -28,7 +28,19 @@ from deepscope.instruments import (
 )
 from deepscope.subject import Subject
 
-FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, REPRESENTATION, SYMMETRY, FREQUENCY, REGIONS, INFORMATION, TOPOLOGY)
+FITTED = (
+    HEALTH,
+    CURVATURE,
+    NOISE,
+    KERNEL,
+    LANDSCAPE,
+    REPRESENTATION,
+    SYMMETRY,
+    FREQUENCY,
+    REGIONS,
+    INFORMATION,
+    TOPOLOGY,
+)
 SAMPLES = {
     "health": "max_samples",
     "kernel": "samples",

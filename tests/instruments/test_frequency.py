@@ -408,7 +408,7 @@ def test_wide_layers_are_measured_on_some_features() -> None:
     found = frequency(of(model), line=([0.0, 0, 0], [1.0, 0, 0]))
     assert "all but 4,096 of its 5,000 features, by chance" in dict(found.left_out)["0"]
     assert found.layers[0].units == 5000
-    # A fifth are fast; 4,096 of 5,000 by chance tell that share to √(0.2 · 0.8/4096 · 904/4999) = 0.0027, of ten cycles.
+    # A fifth are fast; 4,096 of 5,000 by chance tell that share to √(0.2 · 0.8/4096 · 904/4999) = 0.0027, of 10 cycles.
     assert found.layers[0].centroid == pytest.approx(0.8 * 4 + 0.2 * 14, abs=0.1)
     assert len(found.outputs) == 64
     assert dict(found.left_out)["output"] == "rows of the outputs after the first 64"

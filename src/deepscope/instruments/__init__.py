@@ -21,6 +21,7 @@ from deepscope.instruments._spectrum import SPECTRUM, Spectrum, spectrum
 from deepscope.instruments._spike_directions import SpikeDirections, spike_directions
 from deepscope.instruments._symmetry import SYMMETRY, Symmetry, symmetry
 from deepscope.instruments._symmetry_transformation import LayerPlace, Transformation
+from deepscope.instruments._topology import TOPOLOGY, Topology, topology
 from deepscope.instruments._weight_matching import WeightMatching, match_weights
 
 #: All instruments, in the order in which a report shows them.
@@ -33,15 +34,13 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     KERNEL,
     LANDSCAPE,
     REPRESENTATION,
-    SYMMETRY,
     FREQUENCY,
-    REGIONS,
     INFORMATION,
+    TOPOLOGY,
+    REGIONS,
+    JACOBIAN,
+    SYMMETRY,
 )
-from deepscope.instruments._topology import TOPOLOGY, Topology, topology
-
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, TOPOLOGY)
-INSTRUMENTS: tuple[Instrument, ...] = (ANATOMY, SPECTRUM, HEALTH, CURVATURE, NOISE, KERNEL, JACOBIAN, LANDSCAPE)
 
 __all__ = [
     "ANATOMY",
@@ -76,14 +75,14 @@ __all__ = [
     "ModeConnectivity",
     "Noise",
     "OrderOverSeeds",
+    "RecurrentExponents",
     "Regions",
     "Representation",
-    "RecurrentExponents",
     "Spectrum",
     "SpikeDirections",
     "Symmetry",
-    "Transformation",
     "Topology",
+    "Transformation",
     "WeightMatching",
     "anatomy",
     "curvature",

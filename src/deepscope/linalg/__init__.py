@@ -8,11 +8,13 @@ dtype and on its device, and returns eigenvectors and diagonals there. Nothing h
 
 from deepscope.linalg._alpha_interval import MIN_BOOTSTRAP, AlphaInterval, bootstrap_alpha
 from deepscope.linalg._bbp import bbp_eigenvalue, bbp_threshold, spike_overlap, spike_strength
-from deepscope.linalg._binned_information import betti_numbers, binned, binned_information, codes_of
+from deepscope.linalg._betti_numbers import betti_numbers
+from deepscope.linalg._binned_information import binned, binned_information, codes_of
 from deepscope.linalg._block_lanczos import Eigenpairs, SpectrumEnds, block_lanczos
 from deepscope.linalg._cka import cka
 from deepscope.linalg._cka_matrix import CKAEstimate, CKAMatrix
-from deepscope.linalg._effective_dimensions import EffectiveDimensions, convolution_norm, effective_dimensions
+from deepscope.linalg._convolution_norm import convolution_norm
+from deepscope.linalg._effective_dimensions import EffectiveDimensions, effective_dimensions
 from deepscope.linalg._estimate import Band, Estimate
 from deepscope.linalg._factor_products import factor_gram, project, squared_norms, weighted_sum
 from deepscope.linalg._filtered_errors import FilteredErrors, LowShare, filtered_errors
@@ -42,7 +44,8 @@ from deepscope.linalg._lanczos_quadrature import lanczos_quadrature
 from deepscope.linalg._leading_directions import LeadingDirections, leading_directions
 from deepscope.linalg._line_spectrum import LineSpectrum, line_spectrum
 from deepscope.linalg._linear_operator import LinearOperator
-from deepscope.linalg._local_rank import LyapunovSpectrum, local_rank, lyapunov_spectrum
+from deepscope.linalg._local_rank import local_rank
+from deepscope.linalg._lyapunov import LyapunovSpectrum, lyapunov_spectrum
 from deepscope.linalg._marchenko_pastur import (
     mp_cdf,
     mp_distance,
@@ -95,12 +98,12 @@ __all__ = [
     "Estimate",
     "Factor",
     "Factors",
+    "FarthestPoints",
     "FilteredErrors",
     "FourierModes",
     "FrequencyBands",
     "GaussianBands",
     "GaussianFilter",
-    "FarthestPoints",
     "InfiniteWidthKernel",
     "InformationEstimate",
     "IntrinsicDimension",
@@ -131,9 +134,9 @@ __all__ = [
     "band_errors",
     "bbp_eigenvalue",
     "bbp_threshold",
+    "betti_numbers",
     "binned",
     "binned_information",
-    "betti_numbers",
     "block_lanczos",
     "bootstrap_alpha",
     "centred_kernel",
@@ -147,13 +150,13 @@ __all__ = [
     "effective_dimensions",
     "effective_rank",
     "factor_gram",
+    "farthest_points",
     "filter_widths",
     "filtered_errors",
     "fit_power_law",
     "fit_power_law_weightwatcher",
     "fit_power_laws",
     "gaussian_filter",
-    "farthest_points",
     "geodesic_distances",
     "goodness_of_fit",
     "gram_eigenvalues",
