@@ -34,15 +34,15 @@ from deepscope.instruments._frequency_row import LineFrequencies, LinePower, Lin
 from deepscope.instruments._frequency_targets import answers_of, has_rows, outputs_of, targets_of
 from deepscope.instruments._refusal import refusal
 from deepscope.linalg import FilteredErrors, filter_widths, filtered_errors
-from deepscope.subject import Subject, collecting, forward_work, tensors_in
+from deepscope.subject import Collector, Subject, collecting, forward_work, take_samples, tensors_in
 
 __all__ = ["FREQUENCY", "Frequency", "LineFrequencies", "frequency"]
 
 DIRECTIONS = ("samples", "random")
 #: Features of a layer that are measured where it has more, and outputs that have a row of their own.
 _FEATURES, _OUTPUTS = 4096, 64
-#: Most samples that are run at once, and most input values of these; a line is run whole in any case.
-_ROWS, _VALUES = 1024, 2**20
+#: Most samples that are run at once, and most input values of these.
+_ROWS, _VALUES = 1024, 2**22
 #: Fewest lines from which an interval says something, and points whose spectrum reaches beyond the window's width.
 _FEWEST_LINES, _FEWEST_POINTS = 4, 16
 _LADDER = 5
@@ -212,23 +212,15 @@ class _Along:
         self.left_out: tuple[LeftOut, ...] = ()
 
     def measure(self, laid: Lines, points: int) -> None:
-        """Run the network on all lines, several at a time where samples are small."""
+        """Run the network on all lines: several at a time where samples are small, in pieces where they are large."""
         self._points = points
-        together = max(1, min(_ROWS, _VALUES // max(1, laid.n_features)) // points)
-        with collecting(self._subject, reduce=self._reduced) as collector:
+        rows = max(1, min(_ROWS, _VALUES // max(1, laid.n_features)))
+        together = max(1, rows // points)
+        with collecting(self._subject, reduce=self._copied if rows < points else self._reduced) as collector:
             for start in range(0, len(laid), together):
                 count = min(together, len(laid) - start)
-                inputs = laid.inputs(start, count, points)
-                try:
-                    found = collector.run(inputs, count * points)
-                except DeepscopeError:
-                    raise
-                except Exception as error:
-                    raise refusal(error, start, self._subject, ran=False) from error
-                for name, sums in found.items():
+                for name, sums in self._run(collector, laid, start, count, rows).items():
                     self._row(name).add(sums)
-                # The inputs anew: the network may have written into its own.
-                self._see_output(collector.output, laid.inputs(start, count, points), count * points)
             self.left_out = (*collector.left_out, *self._ledger)
         if not self.layers:
             raise MeasurementError(
@@ -237,8 +229,35 @@ class _Along:
                 todo="Give a model of torch.nn modules that run on this data, not TorchScript.",
             )
 
+    def _run(self, collector: Collector, laid: Lines, start: int, count: int, rows: int) -> dict[str, LineSums]:
+        n = count * self._points
+        inputs = laid.inputs(start, count, self._points)
+        in_pieces = rows < self._points
+        size = rows if in_pieces else n
+        found, outputs = [], []
+        for first in range(0, n, size):
+            piece = slice(first, min(first + size, n))
+            try:
+                found.append(collector.run(take_samples(inputs, n, piece), piece.stop - first))
+            except DeepscopeError:
+                raise
+            except Exception as error:
+                raise refusal(error, start, self._subject, ran=False) from error
+            outputs.append(collector.output if has_rows(collector.output, piece.stop - first) else None)
+        # The inputs anew: the network may have written into its own.
+        seen = [each for each in outputs if each is not None]
+        whole = torch.cat(seen) if len(seen) == len(outputs) else None
+        self._see_output(whole, laid.inputs(start, count, self._points), n)
+        if not in_pieces:
+            return found[0]
+        names = [name for name in found[0] if all(name in piece for piece in found)]
+        return {name: LineSums.of(self._by_line(torch.cat([piece[name] for piece in found]))) for name in names}
+
+    def _copied(self, name: str, rows: Tensor) -> Tensor:
+        # A later layer may work in place.
+        return self._chosen(name, rows).clone()
+
     def _reduced(self, name: str, rows: Tensor) -> LineSums:
-        self._widths[name] = rows.shape[1]
         return LineSums.of(self._by_line(self._chosen(name, rows)))
 
     def _row(self, name: str) -> LinePower:
@@ -251,7 +270,7 @@ class _Along:
         return rows.reshape(-1, self._points, rows.shape[1])
 
     def _chosen(self, name: str, rows: Tensor) -> Tensor:
-        width = rows.shape[1]
+        width = self._widths[name] = rows.shape[1]
         if width <= _FEATURES:
             return rows
         if name not in self._kept:
