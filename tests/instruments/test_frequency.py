@@ -438,6 +438,8 @@ def test_lines_of_large_samples_are_run_in_pieces(monkeypatch: pytest.MonkeyPatc
     lengths.clear()
     pieces = frequency(subject, lines=3, points=32)
     assert lengths[:3] == [12, 12, 8]
+    # Three lines in one pass, or each in three; and the data.
+    assert (whole.cost.forward_passes, pieces.cost.forward_passes) == (2, 10)
     pd.testing.assert_frame_equal(whole.table(), pieces.table(), rtol=1e-5, atol=1e-9)
     assert pieces.output.centroid == pytest.approx(whole.output.centroid, rel=1e-5)
 

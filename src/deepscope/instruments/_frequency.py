@@ -152,7 +152,7 @@ def frequency(
         along = _Along(subject, target, seed)
         along.measure(laid, points)
         outputs, no_outputs = outputs_of(subject, data)
-        stopwatch.count(forward=len(laid) + len(data.batches))
+        stopwatch.count(forward=along.passes + len(data.batches))
     with stopwatch:
         bands, read_as, status = _bands(subject, data, outputs, widths, seed)
     rows = tuple(each.row(cutoff) for each in along.layers.values())
@@ -208,7 +208,7 @@ class _Along:
         self._units: list[LinePower] = []
         self._ledger: dict[LeftOut, None] = {}
         self._widths: dict[str, int] = {}
-        self._points = 0
+        self._points = self.passes = 0
         self.left_out: tuple[LeftOut, ...] = ()
 
     def measure(self, laid: Lines, points: int) -> None:
@@ -243,6 +243,7 @@ class _Along:
                 raise
             except Exception as error:
                 raise refusal(error, start, self._subject, ran=False) from error
+            self.passes += 1
             outputs.append(collector.output if has_rows(collector.output, piece.stop - first) else None)
         # The inputs anew: the network may have written into its own.
         seen = [each for each in outputs if each is not None]
