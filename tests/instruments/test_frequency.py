@@ -433,7 +433,7 @@ def test_lines_of_large_samples_are_run_in_pieces(monkeypatch: pytest.MonkeyPatc
         model = Spy()
     subject = Subject(model, data=[(noise(6, 1, 8, 8), None)])
     whole = frequency(subject, lines=3, points=32)
-    module = importlib.import_module("deepscope.instruments._frequency")
+    module = importlib.import_module("deepscope.instruments._frequency_along")
     monkeypatch.setattr(module, "_VALUES", 64 * 12)
     lengths.clear()
     pieces = frequency(subject, lines=3, points=32)
