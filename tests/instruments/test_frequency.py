@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -408,10 +410,38 @@ def test_wide_layers_are_measured_on_some_features() -> None:
     found = frequency(of(model), line=([0.0, 0, 0], [1.0, 0, 0]))
     assert "all but 4,096 of its 5,000 features, by chance" in dict(found.left_out)["0"]
     assert found.layers[0].units == 5000
-    # A fifth are fast; 4,096 of 5,000 by chance tell that share to √(0.2 · 0.8/4096 · 904/4999) = 0.0027, of 10 cycles.
+    # A fifth are fast; 4,096 of 5,000 by chance tell that share to √(0.2 · 0.8/4096 · 904/4999) = 0.0027, times ten.
     assert found.layers[0].centroid == pytest.approx(0.8 * 4 + 0.2 * 14, abs=0.1)
     assert len(found.outputs) == 64
     assert dict(found.left_out)["output"] == "rows of the outputs after the first 64"
+
+
+def test_lines_of_large_samples_are_run_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = []
+
+    class Spy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(108, 2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            lengths.append(len(x))
+            return self.body(x)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Spy()
+    subject = Subject(model, data=[(noise(6, 1, 8, 8), None)])
+    whole = frequency(subject, lines=3, points=32)
+    module = importlib.import_module("deepscope.instruments._frequency_along")
+    monkeypatch.setattr(module, "_VALUES", 64 * 12)
+    lengths.clear()
+    pieces = frequency(subject, lines=3, points=32)
+    assert lengths[:3] == [12, 12, 8]
+    # Three lines in one pass, or each in three; and the data.
+    assert (whole.cost.forward_passes, pieces.cost.forward_passes) == (2, 10)
+    pd.testing.assert_frame_equal(whole.table(), pieces.table(), rtol=1e-5, atol=1e-9)
+    assert pieces.output.centroid == pytest.approx(whole.output.centroid, rel=1e-5)
 
 
 def test_a_model_that_refuses_its_inputs_says_so() -> None:

@@ -9,40 +9,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepscope.core import (
-    DeepscopeError,
-    Instrument,
-    LeftOut,
-    MeasurementError,
-    Needs,
-    Stopwatch,
-    UsageError,
-    derive_seed,
-    nearest,
-)
+from deepscope.core import Instrument, Needs, Stopwatch, UsageError, derive_seed, nearest
 from deepscope.instruments._affordable import Keywords, affordable
+from deepscope.instruments._frequency_along import AlongLines
 from deepscope.instruments._frequency_known import KNOWN
 from deepscope.instruments._frequency_lines import (
-    Lines,
     Samples,
     line_given,
     lines_between_samples,
     lines_in_random_directions,
 )
 from deepscope.instruments._frequency_reading import Frequency
-from deepscope.instruments._frequency_row import LineFrequencies, LinePower, LineSums
-from deepscope.instruments._frequency_targets import answers_of, has_rows, outputs_of, targets_of
-from deepscope.instruments._refusal import refusal
+from deepscope.instruments._frequency_row import LineFrequencies
+from deepscope.instruments._frequency_targets import answers_of, outputs_of, targets_of
 from deepscope.linalg import FilteredErrors, filter_widths, filtered_errors
-from deepscope.subject import Subject, collecting, forward_work, tensors_in
+from deepscope.subject import Subject, forward_work, tensors_in
 
 __all__ = ["FREQUENCY", "Frequency", "LineFrequencies", "frequency"]
 
 DIRECTIONS = ("samples", "random")
-#: Features of a layer that are measured where it has more, and outputs that have a row of their own.
-_FEATURES, _OUTPUTS = 4096, 64
-#: Most samples that are run at once, and most input values of these; a line is run whole in any case.
-_ROWS, _VALUES = 1024, 2**20
 #: Fewest lines from which an interval says something, and points whose spectrum reaches beyond the window's width.
 _FEWEST_LINES, _FEWEST_POINTS = 4, 16
 _LADDER = 5
@@ -149,10 +134,10 @@ def frequency(
             laid, words = lines_between_samples(data, lines, length, seed), "between samples"
         else:
             laid, words = lines_in_random_directions(data, lines, length, seed), "in random directions"
-        along = _Along(subject, target, seed)
+        along = AlongLines(subject, target, seed)
         along.measure(laid, points)
         outputs, no_outputs = outputs_of(subject, data)
-        stopwatch.count(forward=len(laid) + len(data.batches))
+        stopwatch.count(forward=along.passes + len(data.batches))
     with stopwatch:
         bands, read_as, status = _bands(subject, data, outputs, widths, seed)
     rows = tuple(each.row(cutoff) for each in along.layers.values())
@@ -194,113 +179,6 @@ def _check(samples: int, lines: int, points: int, directions: str, length: float
         raise UsageError(
             f"cutoff is {cutoff}", where="frequency", todo=f"Give 0 to below {points // 2}, half the points."
         )
-
-
-class _Along:
-    """The network on all lines."""
-
-    def __init__(self, subject: Subject, target: Callable[[Any], Tensor] | None, seed: int) -> None:
-        self._subject, self._target, self._seed = subject, target, seed
-        self.layers: dict[str, LinePower] = {}
-        self._modules = dict(subject.model.named_modules()) if subject.model is not None else {}
-        self._kept: dict[str, Tensor] = {}
-        self._whole: dict[str, LinePower] = {}
-        self._units: list[LinePower] = []
-        self._ledger: dict[LeftOut, None] = {}
-        self._widths: dict[str, int] = {}
-        self._points = 0
-        self.left_out: tuple[LeftOut, ...] = ()
-
-    def measure(self, laid: Lines, points: int) -> None:
-        """Run the network on all lines, several at a time where samples are small."""
-        self._points = points
-        together = max(1, min(_ROWS, _VALUES // max(1, laid.n_features)) // points)
-        with collecting(self._subject, reduce=self._reduced) as collector:
-            for start in range(0, len(laid), together):
-                count = min(together, len(laid) - start)
-                inputs = laid.inputs(start, count, points)
-                try:
-                    found = collector.run(inputs, count * points)
-                except DeepscopeError:
-                    raise
-                except Exception as error:
-                    raise refusal(error, start, self._subject, ran=False) from error
-                for name, sums in found.items():
-                    self._row(name).add(sums)
-                # The inputs anew: the network may have written into its own.
-                self._see_output(collector.output, laid.inputs(start, count, points), count * points)
-            self.left_out = (*collector.left_out, *self._ledger)
-        if not self.layers:
-            raise MeasurementError(
-                "none of the model's layers can be seen",
-                where=self._subject.name,
-                todo="Give a model of torch.nn modules that run on this data, not TorchScript.",
-            )
-
-    def _reduced(self, name: str, rows: Tensor) -> LineSums:
-        self._widths[name] = rows.shape[1]
-        return LineSums.of(self._by_line(self._chosen(name, rows)))
-
-    def _row(self, name: str) -> LinePower:
-        if name not in self.layers:
-            kind = type(self._modules.get(name.partition("#")[0])).__name__
-            self.layers[name] = LinePower(name, kind, self._widths[name])
-        return self.layers[name]
-
-    def _by_line(self, rows: Tensor) -> Tensor:
-        return rows.reshape(-1, self._points, rows.shape[1])
-
-    def _chosen(self, name: str, rows: Tensor) -> Tensor:
-        width = rows.shape[1]
-        if width <= _FEATURES:
-            return rows
-        if name not in self._kept:
-            generator = torch.Generator().manual_seed(derive_seed(self._seed, name))
-            self._kept[name] = torch.randperm(width, generator=generator)[:_FEATURES].sort().values.to(rows.device)
-            self._ledger[LeftOut(name or "output", f"all but {_FEATURES:,} of its {width:,} features, by chance")] = (
-                None
-            )
-        return rows[:, self._kept[name]]
-
-    def _see_output(self, output: Any, inputs: Any, n: int) -> None:
-        if not has_rows(output, n):
-            self._ledger[LeftOut("output", "the network's output is not one tensor with a row per sample")] = None
-            return
-        values = output.detach().reshape(n, -1)
-        values = values.float() if values.dtype.itemsize < 4 else values
-        units = values.shape[1]
-        for name, part in [("output", values), *self._errors(values, inputs, n)]:
-            sums = LineSums.of(self._by_line(self._chosen("", part)))
-            self._whole.setdefault(name, LinePower(name, "", units)).add(sums)
-        if units > _OUTPUTS:
-            self._ledger[LeftOut("output", f"rows of the outputs after the first {_OUTPUTS}")] = None
-        for place, sums in enumerate(LineSums.of_each(self._by_line(values[:, :_OUTPUTS]))):
-            if len(self._units) <= place:
-                self._units.append(LinePower(str(place), "output", 1))
-            self._units[place].add(sums)
-
-    def _errors(self, values: Tensor, inputs: Any, n: int) -> list[tuple[str, Tensor]]:
-        if self._target is None:
-            return []
-        wanted = self._target(inputs)
-        if not has_rows(wanted, n) or wanted[0].numel() != values.shape[1]:
-            shape = list(wanted.shape) if isinstance(wanted, Tensor) else type(wanted).__name__
-            raise UsageError(
-                f"the target function gives {shape} for {n} points",
-                where="target",
-                todo=f"Give one that returns [{n}, {values.shape[1]}].",
-            )
-        wanted = wanted.detach().reshape(n, -1).to(values.device, torch.float64)
-        return [("target", wanted), ("error", values.double() - wanted)]
-
-    def rows(
-        self, cutoff: float
-    ) -> tuple[LineFrequencies | None, tuple[LineFrequencies, ...], LineFrequencies | None, LineFrequencies | None]:
-        """Return the rows of the output, its units, the target function and the error."""
-        whole, wanted, missed = (
-            self._whole[name].row(cutoff) if name in self._whole else None for name in ("output", "target", "error")
-        )
-        return whole, tuple(each.row(cutoff) for each in self._units), wanted, missed
 
 
 def _bands(
