@@ -45,8 +45,8 @@ def only(reading: Any) -> Any:
 
 def test_layers_of_a_network_whose_information_is_known() -> None:
     """A chain of correlation 0.9 from X to T₁ = X, and T₂ = T₁ with noise that is an input of its own."""
-    x, noise = draw(1000, 1, seed=3), draw(1000, 1, seed=4)
-    y = 0.9 * x + math.sqrt(0.19) * draw(1000, 1, seed=5)
+    x, noise = draw(400, 1, seed=3), draw(400, 1, seed=4)
+    y = 0.9 * x + math.sqrt(0.19) * draw(400, 1, seed=5)
     first, second = nn.Linear(2, 2), nn.Linear(2, 1)
     with torch.no_grad():
         first.weight.copy_(torch.eye(2))
@@ -197,8 +197,8 @@ def test_a_part_has_the_numbers_of_the_whole() -> None:
 
 
 def test_the_output_that_keeps_little_of_the_labels_is_a_warning() -> None:
-    y = torch.arange(400) % 2
-    x = draw(400, 2)
+    y = torch.arange(200) % 2
+    x = draw(200, 2)
     x[:, 0] = 0.2 * x[:, 0] + y
     mixed = nn.Linear(2, 1)
     with torch.no_grad():

@@ -57,16 +57,11 @@ def test_it_is_that_of_scikit_learn(k: int) -> None:
     assert bits(x, y, k) == pytest.approx(reference, abs=1e-10)
 
 
-@pytest.mark.parametrize(
-    ("d", "rho", "bias"),
-    [
-        (1, 0.0, 0.0), (1, 0.5, 0.01), (1, 0.9, 0.02), (1, 0.99, 0.02), (2, 0.9, -0.04), (2, 0.99, -0.43),
-        (3, 0.5, -0.05), (5, 0.0, 0.0), (5, 0.5, -0.26), (10, 0.5, -1.07), (20, 0.5, -2.99),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("d", "rho", "bias"), [(1, 0.5, 0.01), (1, 0.99, 0.02), (2, 0.99, -0.43), (20, 0.5, -2.99)])
 def test_the_bias_is_as_the_docstring_says(d: int, rho: float, bias: float) -> None:
+    """Some rows of its table; all of them in tests/verify/test_information_calibration.py."""
     rng = np.random.default_rng(7)
-    draws = 20 if d == 1 else 6
+    draws = 10 if d == 1 else 3
     found = [_estimate(*gaussian(rng, 1000, d, rho)) for _ in range(draws)]
     # A standard deviation of at most 0.06, and the docstring's own error of 0.01: four standard errors.
     assert np.mean(found) - truth(d, rho) == pytest.approx(bias, abs=4 * 0.06 / math.sqrt(draws) + 0.01)
@@ -146,7 +141,7 @@ def test_what_is_not_to_be_trusted_says_so() -> None:
     assert many.status.startswith("beyond reach: too low, as d ≈ 1")
     assert many.bits < truth(20, 0.5) / 3
     # Seen through twenty coordinates, two dimensions are two.
-    x, y = gaussian(rng, 1000, 2, 0.5)
+    x, y = gaussian(rng, 500, 2, 0.3)
     seen = ksg_information(x @ rng.normal(size=(2, 20)), y @ rng.normal(size=(2, 30)), permutations=19)
     assert seen.status == "ok"
 

@@ -71,9 +71,9 @@ def test_it_is_the_formula_with_a_kernel_of_that_width() -> None:
 @pytest.mark.parametrize(("rho", "bits"), [(0.0, 0.34), (0.9, 1.25), (0.99, 2.18)])
 def test_of_gaussian_pairs_it_is_as_the_docstring_says(rho: float, bits: float) -> None:
     rng = np.random.default_rng(3)
-    found = [renyi_information(*gaussian(rng, 256, rho), permutations=19) for _ in range(6)]
-    # A standard deviation of 0.05 over 6 draws, four times.
-    assert np.mean([each.bits for each in found]) == pytest.approx(bits, abs=0.085)
+    found = [renyi_information(*gaussian(rng, 256, rho), permutations=19) for _ in range(3)]
+    # A standard deviation of 0.05 over 3 draws, four times.
+    assert np.mean([each.bits for each in found]) == pytest.approx(bits, abs=0.12)
     assert np.mean([each.null_mean for each in found]) == pytest.approx(0.34, abs=0.05)
     assert all(each.beats_null for each in found) or rho == 0
 

@@ -154,22 +154,22 @@ def _infinite(reading: Information) -> Iterator[Finding]:
 
 
 def _saturated(reading: Information) -> Iterator[Finding]:
-    saturated = [
-        each
-        for each in reading.layers
-        if each.inputs_binned is not None and each.inputs_binned.status.startswith("saturated")
-    ]
+    saturated = [each for each in reading.layers if _is_saturated(each)]
     if saturated:
         yield _finding(
             "note",
             "",
             f"In {len(saturated)} of {len(reading.layers)} layers no two samples share their bins: counting says how "
             "many samples there are, and no more.",
-            f"{saturated[0].inputs_binned.bits:.3g} bits of log₂ {reading.n_samples} = "  # type: ignore[union-attr]
-            f"{saturated[0].inputs_binned.ceiling:.3g} with {reading.bins} bins ({_names(saturated)})",  # type: ignore[union-attr]
+            f"log₂ {reading.n_samples} = {math.log2(reading.n_samples):.3g} bits with {reading.bins} bins "
+            f"({_names(saturated)})",
             "goldfeld2019estimating",
             "Look at the nearest neighbours and at the local rank there.",
         )
+
+
+def _is_saturated(layer: LayerInformation) -> bool:
+    return layer.inputs_binned is not None and layer.inputs_binned.status.startswith("saturated")
 
 
 def _names(layers: Sequence[LayerInformation]) -> str:

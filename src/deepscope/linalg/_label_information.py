@@ -66,9 +66,9 @@ def label_information(
     Not biased where there is nothing to find; too low otherwise where x has many dimensions, as the kth neighbour of a
     label is far away and others lie between. Two Gaussian classes at ±1 in one of d coordinates share 0.486 bits; 1,000
     samples and k = 3 give 0.50 for d = 1, 0.46 for d = 10, 0.40 for d = 20 and 0.34 for d = 50
-    (``tests/linalg/test_label_information.py``). The status says: saturated, where all that labels hold is found; not
-    converged, where half of the samples give another number; beyond reach, where it beats its null and x has more than
-    twelve dimensions (``intrinsic_dimension``).
+    (``tests/verify/test_information_calibration.py``). The status says: saturated, where all that labels hold is found;
+    not converged, where half of the samples give another number; beyond reach, where it beats its null and x has more
+    than twelve dimensions (``intrinsic_dimension``).
 
     Cost: n²·d operations, n² log n, and some 5·n² for each permutation.
 

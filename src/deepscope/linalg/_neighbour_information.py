@@ -74,7 +74,7 @@ def ksg_information(
     Not biased where there is nothing to find, in any dimension, and too low otherwise, the more so the more there is
     and the more dimensions it is spread over, as neighbours then lie beyond what the density keeps constant
     (``gao2015efficient``). Measured for Gaussian pairs, n = 1,000 and k = 3, each of d coordinates correlated with its
-    own by ρ (``tests/linalg/test_neighbour_information.py``):
+    own by ρ (``tests/verify/test_information_calibration.py``):
 
     ====  ====  ==========  =========
     d     ρ     truth       bias
