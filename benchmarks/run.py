@@ -20,6 +20,7 @@ import kernel
 import landscape
 import large
 import overhead
+import regions
 import representation
 import scale
 import spectrum
@@ -34,6 +35,7 @@ BENCHES: dict[str, Any] = {
     "kernel": kernel,
     "landscape": landscape,
     "representation": representation,
+    "regions": regions,
     "large": large,
     "scale": scale,
     "store": store,

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
-NAMES = ("spectrum", "curvature", "kernel", "landscape", "large", "scale", "store", "overhead")
+NAMES = ("spectrum", "curvature", "kernel", "landscape", "regions", "large", "scale", "store", "overhead")
 
 
 @pytest.fixture
@@ -94,6 +94,13 @@ def test_a_landscape_that_breaks_a_promise_is_told(bench, results) -> None:
     kept = results["landscape"]
     slower, wrong = changed(kept, 0.61, "to_loss_landscapes", "mlp"), changed(kept, 2e-4, "deviation")
     assert [len(bench.landscape.broken_promises(each)) for each in (kept, slower, wrong)] == [0, 1, 1]
+
+
+def test_regions_that_break_a_promise_are_told(bench, results) -> None:
+    kept = results["regions"]
+    slower = changed(kept, 20, "compared", "mlp", "grid 1024", "times_faster")
+    missed = changed(kept, 1.1, "compared", "cnn", "grid 256", "share_seen")
+    assert [len(bench.regions.broken_promises(each)) for each in (kept, slower, missed)] == [0, 1, 1]
 
 
 LARGE = {

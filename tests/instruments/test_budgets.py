@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from deepscope import examine
 from deepscope.core import BUDGETS, OPERATIONS
-from deepscope.instruments import CURVATURE, HEALTH, INSTRUMENTS, KERNEL, LANDSCAPE, NOISE, REPRESENTATION
+from deepscope.instruments import CURVATURE, HEALTH, INSTRUMENTS, KERNEL, LANDSCAPE, NOISE, REGIONS, REPRESENTATION
 from deepscope.subject import Subject
 
-FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, REPRESENTATION)
-SAMPLES = {"health": "max_samples", "kernel": "samples", "representation": "samples"}
+FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE, REPRESENTATION, REGIONS)
+SAMPLES = {"health": "max_samples", "kernel": "samples", "representation": "samples", "regions": "max_regions"}
 
 
 class Sized:

@@ -9,6 +9,7 @@ from deepscope.instruments._kernel import KERNEL, Kernel, KernelDrift, kernel
 from deepscope.instruments._landscape import LANDSCAPE, Landscape, landscape
 from deepscope.instruments._mode_connectivity import ModeConnectivity, mode_connectivity
 from deepscope.instruments._noise import NOISE, Noise, noise
+from deepscope.instruments._regions import REGIONS, Regions, regions
 from deepscope.instruments._representation import REPRESENTATION, Representation, representation
 from deepscope.instruments._spectrum import SPECTRUM, Spectrum, spectrum
 from deepscope.instruments._spike_directions import SpikeDirections, spike_directions
@@ -24,6 +25,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     KERNEL,
     LANDSCAPE,
     REPRESENTATION,
+    REGIONS,
 )
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "KERNEL",
     "LANDSCAPE",
     "NOISE",
+    "REGIONS",
     "REPRESENTATION",
     "SPECTRUM",
     "Anatomy",
@@ -45,6 +48,7 @@ __all__ = [
     "Landscape",
     "ModeConnectivity",
     "Noise",
+    "Regions",
     "Representation",
     "Spectrum",
     "SpikeDirections",
@@ -58,6 +62,7 @@ __all__ = [
     "match_weights",
     "mode_connectivity",
     "noise",
+    "regions",
     "representation",
     "spectrum",
     "spike_directions",
