@@ -227,9 +227,8 @@ def _all_undecided(cells: Cells, vertices: Vertices, windows: Integers) -> _Pair
     for start in range(0, len(windows), block):
         some = windows[start : start + block]
         largest = vertices.near_largest(np.arange(vertices.count)[:, None], some)
-        left = np.flatnonzero(~largest.all(axis=0).any(axis=1))
-        always = np.logical_and.reduceat(largest[:, left][cells.corners], cells.starts)
-        owners, items = np.nonzero(np.logical_not(np.any(always, axis=2)))
+        left = np.flatnonzero(np.logical_not(np.any(np.all(largest, axis=0), axis=1)))
+        owners, items = np.nonzero(_have_no_winner(largest[:, left][cells.corners], cells.starts))
         found.append((owners, left[items] + start))
     owners, items = (np.concatenate(each) for each in zip(*found, strict=True))
     order = np.argsort(owners, kind="stable")
@@ -252,8 +251,13 @@ def _is_undecided(cells: Cells, vertices: Vertices, windows: Integers, pairs: _P
     counts = cells.counts[pairs.owners]
     corners = cells.corners[ranges(cells.starts[pairs.owners], counts)]
     largest = vertices.near_largest(corners, windows[np.repeat(pairs.items, counts)])
-    always = np.logical_and.reduceat(largest, np.cumsum(counts) - counts)
-    return np.logical_not(np.any(always, axis=1))
+    return _have_no_winner(largest, np.cumsum(counts) - counts)
+
+
+def _have_no_winner(largest: NDArray[np.bool_], starts: Integers) -> NDArray[np.bool_]:
+    """Whether no candidate, along the last dimension, is the largest at all corners of a cell, along the first."""
+    found: NDArray[np.bool_] = np.logical_not(np.any(np.logical_and.reduceat(largest, starts), axis=-1))
+    return found
 
 
 def _clipped(
