@@ -167,6 +167,8 @@ def test_each_cell_has_a_pattern_of_its_own_and_all_patterns_seen_are_cells(
     assert set(at(grid)) <= set(of_cells)
     assert found.sizes.sum() == pytest.approx(1)
     assert found.count == 1 + sum(each.added for each in found.layers)
+    # The cut and its proof, or one pass for each call with kinks beside these.
+    assert (found.cost.forward_passes == 2) is grows
 
 
 class Functional(nn.Module):
@@ -217,6 +219,7 @@ RECTIFIERS: dict[str, Callable[[Tensor], Tensor]] = {
     "by max": lambda x: torch.stack([torch.zeros_like(x), x], dim=1).max(dim=1).values,
     "by min": lambda x: -torch.stack([torch.zeros_like(x), -x], dim=1).min(1)[0],
     "threshold": lambda x: functional.threshold(x, 0.0, 0.0),
+    "by sign": lambda x: x * (1 + x.sign()) / 2,
     "in a function of autograd": Hidden.apply,
 }
 
@@ -238,6 +241,28 @@ def test_a_forward_pass_whose_batch_cannot_grow_is_run_anew(kind: type[Functiona
     # Both have the units of the plain network, and no others.
     assert found.count == regions(Subject(Functional(functional.relu)), plane=plane_of(6)).count
     assert found.cost.forward_passes > 2
+
+
+def test_samples_need_not_come_first_inside() -> None:
+    class TimeFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.out = stack(3, 6, 5, 2)[::2]
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = torch.relu(self.one(x.transpose(0, 1)))
+            return self.out(torch.relu(self.two(x))).mean(0)
+
+    model = TimeFirst()
+    other = nn.Sequential(model.one, nn.ReLU(), model.two, nn.ReLU(), model.out)
+    plane = noise(3, 7, 3).double().unbind()
+    assert regions(Subject(model), plane=plane).count == regions(Subject(other), plane=plane).count > 20
+
+
+def test_numbers_that_are_not_finite_are_an_error() -> None:
+    for function in (lambda x: x / 0, lambda x: torch.relu(x) / 0):
+        with pytest.raises(MeasurementError, match="not finite"):
+            regions(Subject(Functional(function)), plane=plane_of(6))
 
 
 def test_maxout_has_a_cell_for_every_winner() -> None:
@@ -447,7 +472,13 @@ def test_counting_stops_and_says_at_least() -> None:
     assert "at least" in part.summary()
     assert [each.name for each in part.left_out] == ["regions"]
     assert part.sizes.sum() == pytest.approx(1)
+    assert set(part.table()["status"]) == {"counting stopped: there may be more"}
+    assert part.glance() == ()
     part.plot()
+    of_line = regions(model, line=(plane[0], plane[1]), max_regions=9)
+    assert not of_line.complete
+    assert (np.diff(of_line.cuts) > 0).all()
+    of_line.plot()
     assert regions(model, plane=plane, extent=3.0, max_regions=whole.count).complete
 
 

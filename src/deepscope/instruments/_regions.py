@@ -62,7 +62,7 @@ def regions(
         through three of the first 256 samples, chosen by the generator: around their mean, with orthogonal directions
         as long as the farthest of the three is far.
     extent
-        Half the square's side, in units of u and v.
+        Half the square's side, in units of u and v; of the data's plane too.
     max_regions
         Where there are more, counting stops: the count is then a lower bound, and ``complete`` is False.
     generator
@@ -90,9 +90,9 @@ def regions(
     cuts nothing, nor does the second of two equal ones; a unit cuts a cell where its values at corners are beyond
     2⁻⁴² of its largest on both sides of 0: thinner cells are not seen. Inside cells of every pass the network is run as
     it is and has to be affine there. A network without kinks has one region.
-    Cost: about one forward pass in double precision for a region (four for three layers of a network whose batch may
-    not grow in the middle of a forward pass), and some ten microseconds of geometry. Memory: 256 MiB for a layer's
-    values at the vertices of cells, a few times over; more are taken in chunks.
+    Cost: about one forward pass in double precision for a region, and some ten microseconds of geometry; where a batch
+    may not grow in the middle of a forward pass, one for each activation function that is behind. Memory: 256 MiB for
+    a layer's values at the vertices of cells, a few times over; more are taken in chunks.
     Sources: ``montufar2014number``, ``hanin2019complexity``.
 
     Examples
@@ -184,8 +184,14 @@ def _layers(found: Counted, order: list[str]) -> Iterator[LayerRegions]:
             cutting_fraction=cutting / units,
             added=sum(each.added for each in calls.values()),
             boundary_length=boundary,
-            status="ok" if cutting else "no unit changes its linear piece on the slice",
+            status=_status(found.complete, cutting),
         )
+
+
+def _status(complete: bool, cutting: int) -> str:
+    if not complete:
+        return "counting stopped: there may be more"
+    return "ok" if cutting else "no unit changes its linear piece on the slice"
 
 
 def _is_selected(subject: Subject, name: str) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deepscope.core import DeepscopeError, DoesNotApplyError, MeasurementError
 from deepscope.instruments._regions_bend import refuse_bent, refuse_between
-from deepscope.instruments._regions_cells import Cells, Floats, chunks, joined
+from deepscope.instruments._regions_cells import Cells, Floats, Integers, chunks, joined
 from deepscope.instruments._regions_maps import distinct, maps_of
 from deepscope.instruments._regions_network import Network, rows_of
 from deepscope.instruments._regions_pass import Call, CellPass, Met, Passed, vertices_within
@@ -150,8 +150,13 @@ class _Counting:
             raise MeasurementError(
                 "the regions do not fill the slice: rounding has lost some", todo="Give a smaller extent."
             )
+        # Along a line, cells are in order.
+        order = np.arange(len(found.cells))
+        if len(self._slice.directions) == 1:
+            order = np.argsort(found.cells.means(found.cells.points)[:, 0], kind="stable")
+            found.cells = found.cells.take(order)
         if found.complete:
-            self._conclude()
+            self._conclude(order)
         return found
 
     def _note(self, met: dict[int, Met]) -> None:
@@ -168,6 +173,10 @@ class _Counting:
 
     def _finish(self, passed: Passed, outputs: Tensor) -> None:
         cells, values = passed.cells, outputs.cpu().numpy()
+        if not np.isfinite(values).all():
+            raise MeasurementError(
+                "the outputs are not finite somewhere on the slice", todo="Look at anatomy's and health's findings."
+            )
         self._prove(cells, values)
         slopes, marks = maps_of(cells, values, self._slice.extent)
         self._done.append(cells)
@@ -194,12 +203,10 @@ class _Counting:
         if not off[worst] <= _ROUNDING * max(float(np.abs(values).max()), np.finfo(float).tiny):
             raise _MismatchError(inside[worst], some.points[corner[worst]])
 
-    def _conclude(self) -> None:
-        found, cells = self._found, self._found.cells
-        found.slopes = np.concatenate(self._slopes)
+    def _conclude(self, order: Integers) -> None:
+        found = self._found
+        found.slopes = np.concatenate(self._slopes)[order]
         found.maps, found.thin = distinct(np.concatenate(self._marks))
-        if cells.points.shape[1] == 1:
-            order = np.argsort(cells.means(cells.points)[:, 0], kind="stable")
-            found.cells, found.slopes = cells.take(order), found.slopes[order]
+        if len(self._slice.directions) == 1:
             ends = np.append(found.cells.corners[::2], found.cells.corners[-1])
             found.outputs = np.concatenate(self._outputs)[ends]

@@ -46,8 +46,8 @@ def kinks_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], rows: int
     """Return the kinks of a call of a torch function, or None where it has none that are known.
 
     Rectifiers (ReLU, leaky, parametric, randomised, thresholded, ReLU6), ``hardtanh``, ``hardsigmoid``,
-    ``softshrink``, ``abs``, ``clamp``, comparisons, ``maximum`` and ``minimum`` of two tensors, the maximum or minimum
-    over dimensions, and max pooling of all kinds; as modules, functions and methods.
+    ``softshrink``, ``abs``, ``sign``, ``clamp``, comparisons, ``maximum`` and ``minimum`` of two tensors, the maximum or
+    minimum over dimensions, and max pooling of all kinds; as modules, functions and methods.
 
     Parameters
     ----------
@@ -81,7 +81,14 @@ def kinks_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], rows: int
 def _signs(name: str, values: Sequence[Tensor], rows: int) -> Kinks | None:
     if values[0].dtype == torch.bool or not values[0].ndim or values[0].numel() % rows:
         return None
-    return Kinks(name, values[0].numel() // rows, torch.stack([each.reshape(rows, -1) for each in values], dim=1))
+    return Kinks(name, values[0].numel() // rows, torch.stack([_by_row(each, rows) for each in values], dim=1))
+
+
+def _by_row(values: Tensor, rows: int) -> Tensor:
+    """Return values as [rows, …]; their rows come first, or each in several, or else along another dimension."""
+    if values.shape[0] != rows and rows in values.shape:
+        values = values.movedim(values.shape.index(rows), 0)
+    return values.reshape(rows, -1)
 
 
 def _argument(rest: tuple[Any, ...], kwargs: Mapping[str, Any], index: int, name: str, default: Any = None) -> Any:
@@ -109,7 +116,7 @@ def _both_sides(rest: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
 
 _CLAMP = _from_call(("min", None), ("max", None))
 _THRESHOLDS = {
-    **dict.fromkeys(("relu", "leaky_relu", "prelu", "rrelu", "abs", "absolute"), _at(0.0)),
+    **dict.fromkeys(("relu", "leaky_relu", "prelu", "rrelu", "abs", "absolute", "sign", "sgn"), _at(0.0)),
     "relu6": _at(0.0, 6.0),
     "hardsigmoid": _at(-3.0, 3.0),
     "hardtanh": _from_call(("min_val", -1.0), ("max_val", 1.0)),

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from deepscope.core import DoesNotApplyError
+from deepscope.core import MeasurementError
 from deepscope.instruments._regions_cells import Cells, Integers
 from deepscope.instruments._regions_cut import Cut, cut_by_maxima, cut_by_signs
 from deepscope.instruments._regions_functions import Kinks, kinks_of
@@ -197,7 +197,7 @@ class CellPass(TorchFunctionMode):
 def _cut(cells: Cells, kinks: Kinks, call: int, most: int) -> Cut:
     values = kinks.values.flatten(1).double().cpu().numpy()
     if not np.isfinite(values).all():
-        raise DoesNotApplyError(
+        raise MeasurementError(
             f"the argument of {kinks.function} is not finite somewhere on the slice",
             todo="Look at anatomy's and health's findings, or give a smaller extent.",
         )

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: More edges than these are drawn as an image: a picture's size stays bounded.
 _MOST_LINES = 3000
+#: What an image does not show of a square with a side of 2.
+_DOT = 1e-3
 #: More layers than these are not listed; those that add most are.
 _MOST_LAYERS = 14
 #: Outputs along a line that are drawn: those that vary most.
@@ -59,7 +61,9 @@ def _plane(ax: Axes, regions: Regions, colors: Sequence[str]) -> None:
     for layer, color in enumerate(colors):
         mine = segments[layers == layer]
         if len(mine):
-            lines = LineCollection(list(mine), colors=color, linewidths=width, rasterized=len(segments) > _MOST_LINES)
+            lines = LineCollection(
+                list(mine), colors=color, linewidths=width, rasterized=regions.count > _MOST_LINES / 2
+            )
             ax.add_collection(lines)
     ax.set_xlim(-regions.extent, regions.extent)
     ax.set_ylim(-regions.extent, regions.extent)
@@ -91,9 +95,14 @@ def _borders(regions: Regions) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     following = np.arange(1, len(regions.corners) + 1)
     following[ends - 1] = ends - regions.corner_counts
     edges = np.sort(np.stack([regions.corners, regions.corners[following]], axis=1), axis=1)
-    inner = regions.boundary_layers >= 0
-    edges, first = np.unique(edges[inner], axis=0, return_index=True)
-    return regions.points[edges], regions.boundary_layers[inner][first]
+    inner = np.flatnonzero(regions.boundary_layers >= 0)
+    _, first = np.unique(edges[inner, 0] * len(regions.points) + edges[inner, 1], return_index=True)
+    segments, layers = regions.points[edges[inner[first]]], regions.boundary_layers[inner[first]]
+    if len(segments) > _MOST_LINES:
+        # Of a great many most are shorter than a dot of the image.
+        seen = np.abs(segments[:, 1] - segments[:, 0]).max(axis=1) > _DOT * regions.extent
+        segments, layers = segments[seen], layers[seen]
+    return segments, layers
 
 
 def _line(ax: Axes, regions: Regions, colors: Sequence[str]) -> None:

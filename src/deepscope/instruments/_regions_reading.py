@@ -41,7 +41,7 @@ class LayerRegions:
     boundary_length
         Length of the borders that they make, in units of the directions; None on a line.
     status
-        ``"ok"``, or that none cuts.
+        ``"ok"``; that none cuts; or that counting stopped before all could be seen.
     """
 
     name: str
@@ -133,7 +133,9 @@ class Regions(Reading):
         return plot_regions(self)
 
     def glance(self) -> tuple[Track, ...]:
-        """Cells that each layer adds, and the share of its units that cut."""
+        """Cells that each layer adds, and the share of its units that cut; nothing where counting stopped."""
+        if not self.complete:
+            return ()
         added: Mapping[str, float] = {each.name: each.added for each in self.layers if each.added}
         cutting: Mapping[str, float] = {each.name: each.cutting_fraction for each in self.layers}
         tracks = (Track("linear regions added", added, scale="log"), Track("share of units that switch", cutting))
