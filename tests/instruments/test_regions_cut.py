@@ -90,6 +90,15 @@ def test_units_that_cut_are_told_from_those_that_do_not() -> None:
     assert set(found.cells.made_by) == {BORDER, 7}
 
 
+def test_units_that_differ_by_rounding_cut_once() -> None:
+    """Sums of hundreds of terms err by some 1e-14 of the largest: lines that far apart are one, a thousand times not."""
+    square = Cells.whole(2, 1.0)
+    x, y = square.points.T
+    for off, count in ((5e-14, 2), (5e-11, 4)):
+        values = np.stack([x, -1.7 * (x + off * y)], axis=1)
+        assert len(cut_by_signs(square, values, 0, EVERYTHING).cells) == count
+
+
 def test_maxima_of_affine_functions_are_power_diagrams() -> None:
     """Max over k of 2 c·x − |c|² is where c is the nearest of the centres: cells are Voronoi's, and their areas."""
     rng = np.random.default_rng(1)

@@ -46,8 +46,8 @@ def kinks_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], rows: int
     """Return the kinks of a call of a torch function, or None where it has none that are known.
 
     Rectifiers (ReLU, leaky, parametric, randomised, thresholded, ReLU6), ``hardtanh``, ``hardsigmoid``,
-    ``softshrink``, ``abs``, ``sign``, ``clamp``, comparisons, ``maximum`` and ``minimum`` of two tensors, the maximum or
-    minimum over dimensions, and max pooling of all kinds; as modules, functions and methods.
+    ``softshrink``, ``abs``, ``sign``, ``clamp``, comparisons, ``maximum`` and ``minimum`` of two tensors, the maximum
+    or minimum over dimensions, and max pooling of all kinds; as modules, functions and methods.
 
     Parameters
     ----------
