@@ -91,7 +91,7 @@ def test_units_that_cut_are_told_from_those_that_do_not() -> None:
 
 
 def test_units_that_differ_by_rounding_cut_once() -> None:
-    """Sums of hundreds of terms err by some 1e-14 of the largest: lines that far apart are one, a thousand times not."""
+    """Sums of hundreds of terms err by 1e-14 of the largest: lines that far apart are one, a thousand times not."""
     square = Cells.whole(2, 1.0)
     x, y = square.points.T
     for off, count in ((5e-14, 2), (5e-11, 4)):
