@@ -318,7 +318,7 @@ def test_the_seed_reaches_the_factory_and_the_recorded_command_repeats_it(
 
 
 def test_a_model_that_exits_costs_only_the_instruments_that_run_it(deepscope: Callable, here: Path) -> None:
-    done = deepscope("examine", f"{here}:leaving", "--data", f"{here}:batches", "--json")
+    done = deepscope("examine", f"{here}:leaving", "--data", f"{here}:batches", "--json", lines=len(INSTRUMENTS))
     assert done.code == 3
     assert set(json.loads(done.out)["readings"]) == {"anatomy", "spectrum"}
 
