@@ -31,7 +31,8 @@ Criteria, and what doing nothing would score:
   rate at which singular values at the cut differ) and 1e-3 for L-BFGS (whose gradients end at 1e-8 of the loss), and
   predictions of the closed form, within 1e-8 and 1e-4. A solver that stands still: about 1. Two starts in the same
   place would agree too: they are the starts that differ for the product's norm.
-* Separate norms: precision exceeds chance by more than 0.05, in the worst case: most matrices have 1. Unique cosines could be meaningless.
+* Separate norms: precision exceeds chance by more than 0.05, in the worst case, as most matrices have 1. Unique cosines
+  could be meaningless.
 
 Controls: a random rotation, and a D that is a constant, leave predictions and cosines as they are, within 1e-10.
 
