@@ -149,6 +149,13 @@ def test_features_are_unit_vectors_with_a_nearly_flat_kernel():
     assert np.abs(linear[[0, *range(11, 33)]]).max() < 1e-12
 
 
+def test_mirrored_networks_begin_with_the_output_0():
+    inputs = fourier_features(angles(16), 3)
+    model, _ = module(mirrored(inputs, random_directions(generator(), 10, 6), scale=50.0, bias=True))
+    # Ten pairs of numbers below 1 times 50/√20 cancel but for rounding.
+    assert model(torch.from_numpy(inputs)).abs().max() < 1e-12
+
+
 def test_directions_are_unit_vectors_and_none_is_on_the_edge():
     for directions in (even_directions(64, 0.4), random_directions(generator(), 64, 5)):
         np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, rtol=1e-12)

@@ -249,7 +249,7 @@ STUDY = Study(
     scales={
         "smoke": _grid(1, 1, rank=6, **_SMALLEST),
         "quick": _grid(20, 10),
-        "full": _grid(20, 10, "mnist", n_users=20_000, n_items=1000, n_images=2000, rank=50),
+        "full": _grid(20, 10, "mnist", n_users=20_000, n_items=1000, n_images=1000, rank=50),
     },
     defaults={
         "n_users": 2000,
