@@ -39,7 +39,12 @@ def examined(model: nn.Module) -> Examination:
 
 
 def found(examination: Examination, severity: str) -> dict[str, str]:
-    return {f.where: f.message for f in examination.findings if f.severity == severity}
+    """Return by place what is said of it, by all instruments."""
+    messages: dict[str, str] = {}
+    for finding in examination.findings:
+        if finding.severity == severity:
+            messages[finding.where] = f"{messages.get(finding.where, '')} {finding.message}".strip()
+    return messages
 
 
 def test_the_trained_network_that_faults_are_planted_in_is_healthy() -> None:
