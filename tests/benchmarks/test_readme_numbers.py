@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
-NAMES = ("spectrum", "curvature", "kernel", "landscape", "large", "scale", "store", "overhead")
+NAMES = ("spectrum", "curvature", "kernel", "jacobian", "landscape", "large", "scale", "store", "overhead")
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from torch.nn import functional
 
 from deepscope import examine
 from deepscope.core import BUDGETS, OPERATIONS
-from deepscope.instruments import CURVATURE, HEALTH, INSTRUMENTS, KERNEL, LANDSCAPE, NOISE
+from deepscope.instruments import CURVATURE, HEALTH, INSTRUMENTS, JACOBIAN, KERNEL, LANDSCAPE, NOISE
 from deepscope.subject import Subject
 
-FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, LANDSCAPE)
-SAMPLES = {"health": "max_samples", "kernel": "samples"}
+FITTED = (HEALTH, CURVATURE, NOISE, KERNEL, JACOBIAN, LANDSCAPE)
+SAMPLES = {"health": "max_samples", "kernel": "samples", "jacobian": "samples"}
 
 
 class Sized:

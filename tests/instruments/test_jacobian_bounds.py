@@ -34,7 +34,7 @@ def test_slopes_of_activations(activation: nn.Module) -> None:
     x = torch.linspace(-12, 12, 240_001, dtype=torch.float64, requires_grad=True)
     slopes = torch.autograd.grad(activation.double().eval()(x).sum(), x)[0].abs()
     constant = lipschitz_constant(activation, None).value
-    # The grid's points lie 1e-4 apart: near a maximum of the slope nothing is lost beyond 1e-8. Softplus nears 1 slowly.
+    # The grid has points 1e-4 apart: near a maximum of the slope nothing is lost beyond 1e-8. Softplus nears 1 slowly.
     assert float(slopes.max()) <= constant * (1 + 1e-9) + 1e-9
     assert float(slopes.max()) >= constant * (1 - 5e-5)
 
