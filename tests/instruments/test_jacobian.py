@@ -171,7 +171,7 @@ def test_a_branch_has_its_own_chi_and_the_sum_its_gain() -> None:
     found = {each.name: each for each in jacobian(Subject(model, [(x, None)])).layers}
     W = model.blocks[0][0].weight
     # Through the layer alone: what the residual connection carries past it is not its own.
-    assert found["blocks.0.0"].chi == pytest.approx(float(W.square().sum()) / 6, rel=1e-9)
+    assert found["blocks.0.0"].chi == pytest.approx(float(W.detach().square().sum()) / 6, rel=1e-9)
     inner = noise(0)
     for i in range(len(x)):
         a = model.blocks[0](x[i])
