@@ -178,7 +178,7 @@ def test_a_branch_has_its_own_chi_and_the_sum_its_gain() -> None:
         J = torch.eye(6, dtype=torch.float64) + (1 - a.square())[:, None] * W
         first = model.blocks[1][0].weight @ J
         inner = torch.cat([inner, first.square().sum()[None] / 6])
-    assert found["blocks.1.0"].gain == pytest.approx(float(inner.mean()), rel=1e-9)
+    assert found["blocks.1.0"].gain == pytest.approx(float(inner.detach().mean()), rel=1e-9)
 
 
 def test_what_goes_past_a_layer_is_not_its_chi() -> None:
