@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import curvature
+import jacobian
 import kernel
 import landscape
 import large
@@ -33,6 +34,7 @@ BENCHES: dict[str, Any] = {
     "spectrum": spectrum,
     "curvature": curvature,
     "kernel": kernel,
+    "jacobian": jacobian,
     "landscape": landscape,
     "representation": representation,
     "regions": regions,

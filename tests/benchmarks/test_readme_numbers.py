@@ -12,7 +12,19 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
-NAMES = ("spectrum", "curvature", "kernel", "landscape", "regions", "large", "scale", "store", "overhead")
+NAMES = (
+    "spectrum",
+    "curvature",
+    "kernel",
+    "landscape",
+    "representation",
+    "regions",
+    "jacobian",
+    "large",
+    "scale",
+    "store",
+    "overhead",
+)
 
 
 @pytest.fixture

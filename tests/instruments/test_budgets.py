@@ -18,6 +18,7 @@ from deepscope.instruments import (
     HEALTH,
     INFORMATION,
     INSTRUMENTS,
+    JACOBIAN,
     KERNEL,
     LANDSCAPE,
     NOISE,
@@ -40,6 +41,7 @@ FITTED = (
     REGIONS,
     INFORMATION,
     TOPOLOGY,
+    JACOBIAN,
 )
 SAMPLES = {
     "health": "max_samples",
@@ -49,6 +51,7 @@ SAMPLES = {
     "regions": "max_regions",
     "information": "samples",
     "topology": "samples",
+    "jacobian": "samples",
 }
 
 

@@ -171,14 +171,50 @@ def test_a_branch_has_its_own_chi_and_the_sum_its_gain() -> None:
     found = {each.name: each for each in jacobian(Subject(model, [(x, None)])).layers}
     W = model.blocks[0][0].weight
     # Through the layer alone: what the residual connection carries past it is not its own.
-    assert found["blocks.0.0"].chi == pytest.approx(float(W.square().sum()) / 6, rel=1e-9)
+    assert found["blocks.0.0"].chi == pytest.approx(float(W.detach().square().sum()) / 6, rel=1e-9)
     inner = noise(0)
     for i in range(len(x)):
         a = model.blocks[0](x[i])
         J = torch.eye(6, dtype=torch.float64) + (1 - a.square())[:, None] * W
         first = model.blocks[1][0].weight @ J
         inner = torch.cat([inner, first.square().sum()[None] / 6])
-    assert found["blocks.1.0"].gain == pytest.approx(float(inner.mean()), rel=1e-9)
+    assert found["blocks.1.0"].gain == pytest.approx(float(inner.detach().mean()), rel=1e-9)
+
+
+def test_what_goes_past_a_layer_is_not_its_chi() -> None:
+    torch.manual_seed(0)
+
+    class Skip(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(x + self.a(x))
+
+    model = Skip().double()
+    found = {each.name: each for each in jacobian(Subject(model, [(noise(5, 4), None)])).layers}
+    W = model.a.weight.detach()
+    assert found["a"].chi == pytest.approx(float(W.square().sum()) / 4, rel=1e-12)
+    whole = model.b.weight.detach() @ (W + torch.eye(4, dtype=torch.float64))
+    assert found["b"].gain == pytest.approx(float(whole.square().sum()) / 3, rel=1e-12)
+
+
+def test_the_layer_at_which_changes_vanish_is_named() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    with torch.no_grad():
+        model[2].weight.mul_(1e-6)
+        model[2].bias.fill_(1.0)
+    (found,) = jacobian(Subject(model, [(noise(6, 5), None)])).findings()
+    assert (found.severity, found.where) == ("warning", "2")
+    assert "die out" in found.message
+    assert "at 2 alone" in found.evidence
+    # Without the bias the same small weights are no fault: the next layer may make up for them.
+    with torch.no_grad():
+        model[2].bias.zero_()
+        model[4].bias.zero_()
+    assert jacobian(Subject(model, [(noise(6, 5), None)])).findings() == ()
 
 
 @pytest.mark.parametrize("variance", [1.0, 2.0, 3.0])

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _DASHES: Any = (0, (2, 1.5))
 #: Singular values below this share of the largest are rounding.
 _ROUNDING = 1e-6
+#: Levels nearer than this factor would have their names on top of each other.
+_APART = 1.1
 
 
 def plot_jacobian(reading: Jacobian) -> Figure:
@@ -35,11 +37,11 @@ def plot_jacobian(reading: Jacobian) -> Figure:
 def _layers(ax: Axes, reading: Jacobian) -> None:
     figures.layer_axis(ax, [layer.name for layer in reading.layers])
     ax.set_ylabel("factor on a change")
-    ax.set_title("by layer: of a relative change of the input, and χ of the layer alone")
+    ax.set_title("what becomes of a small change of the input, layer by layer")
     drawn = False
     for column, color, shift, label in (
-        ("sensitivity", figures.COLORS.accent, -0.12, "relative change of the input, so far"),
-        ("chi", figures.COLORS.second, 0.12, "χ: squared, by the layer itself"),
+        ("sensitivity", figures.COLORS.accent, -0.12, "relative change, from the input to here"),
+        ("chi", figures.COLORS.second, 0.12, "χ of the layer alone: mean squared singular value"),
     ):
         seen = [(x, each) for x, each in enumerate(reading.layers) if (getattr(each, column) or 0) > 0]
         if not seen:
@@ -55,23 +57,30 @@ def _layers(ax: Axes, reading: Jacobian) -> None:
         places = np.array([x for x, _ in seen], dtype=float) + shift
         figures.interval(ax, places, middle, low, high, color=color)
         ax.plot(places, middle, color=color, linewidth=0.7, alpha=0.6)
-        _named(ax, places, middle, label, color, above=column == "sensitivity")
+        _corner(ax, label, color, 0.96 if column == "sensitivity" else 0.04)
     if not drawn:
         ax.set_yticks([])
         ax.text(0.5, 0.5, "no layer's Jacobian could be had", ha="center", va="center", transform=ax.transAxes)
         return
-    ax.axhline(1, color=figures.COLORS.muted, linewidth=0.9, linestyle=_DASHES)
+    _line(ax, 1, "1: proportions are kept", figures.COLORS.muted)
     # Room for the names above and below everything.
     bottom, top = ax.get_ylim()
     span = (top / bottom) ** 0.28
     ax.set_ylim(bottom / span, top * span)
 
 
-def _named(ax: Axes, places: Any, values: Any, text: str, color: str, *, above: bool) -> None:
-    del places, values
-    ax.text(
-        0.01, 0.96 if above else 0.04, text, color=color, fontsize=8, transform=ax.transAxes,
-        va="top" if above else "bottom",
+def _corner(ax: Axes, text: str, color: str, height: float) -> None:
+    """Name a series at the left, where there is room above or below everything."""
+    va = "top" if height > 0.5 else "bottom"
+    ax.text(0.01, height, text, color=color, fontsize=8, transform=ax.transAxes, va=va)
+
+
+def _line(ax: Axes, value: float, text: str, color: str, *, above: bool = True) -> None:
+    """Draw a level with its name at the right, above or below it."""
+    ax.axhline(value, color=color, linewidth=0.9, linestyle=_DASHES)
+    ax.annotate(
+        text, xy=(1, value), xycoords=("axes fraction", "data"), xytext=(-2, 2 if above else -2),
+        textcoords="offset points", ha="right", va="bottom" if above else "top", color=color, fontsize=8,
     )  # fmt: skip
 
 
@@ -97,19 +106,13 @@ def _values(ax: Axes, reading: Jacobian) -> None:
         figures.interval(ax, places, middle, low, high)
     right = float(places[-1])
     ax.set_xlim(min(0.9, 1 - 0.04 * right), right * 1.04 + 0.1)
-    half = len(places) // 2
-    figures.direct_label(ax, float(places[half]), float(middle[half]) / 1.5, "median and 90 % of samples")
-    lines = [(reading.lipschitz_at_samples, "largest at a sample", figures.COLORS.accent)]
-    if reading.lipschitz_nearby is not None and reading.lipschitz_nearby > 1.15 * reading.lipschitz_at_samples:
-        lines.append((reading.lipschitz_nearby, "largest found nearby", figures.COLORS.second))
-    if reading.lipschitz_bound is not None:
-        lines.append((reading.lipschitz_bound, "certified bound", figures.COLORS.muted))
-    for value, text, color in lines:
-        ax.axhline(on_log_axis(value), color=color, linewidth=0.9, linestyle=_DASHES)
-        ax.annotate(
-            text, xy=(1, on_log_axis(value)), xycoords=("axes fraction", "data"), xytext=(-2, 2),
-            textcoords="offset points", ha="right", va="bottom", color=color, fontsize=8,
-        )  # fmt: skip
+    _corner(ax, "median and 90 % of samples", figures.COLORS.accent, 0.04)
+    at_samples = reading.lipschitz_at_samples
+    _line(ax, on_log_axis(at_samples), "largest at a sample", figures.COLORS.accent, above=False)
+    if reading.lipschitz_nearby is not None and reading.lipschitz_nearby > _APART * at_samples:
+        _line(ax, on_log_axis(reading.lipschitz_nearby), "largest found nearby", figures.COLORS.second)
+    if reading.lipschitz_bound is not None and reading.lipschitz_bound > _APART * at_samples:
+        _line(ax, on_log_axis(reading.lipschitz_bound), "certified bound", figures.COLORS.muted)
 
 
 def _exponents(ax: Axes, reading: Jacobian) -> None:
@@ -128,8 +131,4 @@ def _exponents(ax: Axes, reading: Jacobian) -> None:
         figures.direct_label(ax, float(places[-1]), float(values[seen][-1]), name, color)
     left, right = ax.get_xlim()
     ax.set_xlim(left, right + 0.12 * (right - left))
-    ax.axhline(0, color=figures.COLORS.muted, linewidth=0.9, linestyle=_DASHES)
-    ax.annotate(
-        "above: chaos, below: forgetting", xy=(1, 0), xycoords=("axes fraction", "data"), xytext=(-2, 2),
-        textcoords="offset points", ha="right", va="bottom", color=figures.COLORS.muted, fontsize=8,
-    )  # fmt: skip
+    _line(ax, 0, "above: chaos, below: forgetting", figures.COLORS.muted)

@@ -83,7 +83,7 @@ class JacobianRun:
         self._note(probe.calls)
         widest = max((each.output.size for each in probe.calls if each.output is not None), default=0)
         written = self.n_inputs * min(self.n_outputs, 4 * MOST_PRODUCTS)
-        basis = MOST_PRODUCTS * (self.n_inputs + widest)
+        basis = MOST_PRODUCTS * self.n_inputs + 8 * widest
         for n, numbers, run in (
             (piece.n, layout.numbers + 3 * written, self._outputs),
             (min(self._left, piece.n), 3 * layout.numbers + basis, self._layers),

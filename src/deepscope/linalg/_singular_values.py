@@ -35,7 +35,7 @@ class LeadingSingularValues:
     converged
         Whether all errors are within the tolerance.
     n_products
-        How many times the batch was multiplied with A, and as many times with Aᵀ.
+        How many times the batch was multiplied with A; with Aᵀ once less.
     """
 
     values: Tensor
@@ -101,7 +101,7 @@ def leading_singular_values(
     Notes
     -----
     Where products bring nothing new a fresh random vector goes on in the complement; a repeated singular value of a
-    space that is not exhausted is found once. Memory: (m + n)·steps numbers in float64 for each matrix.
+    space that is not exhausted is found once. Memory: min(m, n)·steps numbers in float64 for each matrix.
 
     Examples
     --------
@@ -147,17 +147,26 @@ def leading_singular_values(
             found = run.judged(count, whole=step == least)
             if last or found.is_within(tolerance):
                 break
-    return run.result(found, tolerance)
+    right = run.right.combined(found.right)
+    return LeadingSingularValues(
+        values=found.values,
+        residuals=found.residuals,
+        errors=found.errors,
+        # Instead of a basis of the longer side.
+        left=_normed(_finite(product(right)))[0],
+        right=right,
+        converged=found.is_within(tolerance),
+        n_products=step + 1,
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Judged:
-    """What the bidiagonal matrices tell of the values; and their leading singular vectors, [batch, steps]."""
+    """What the bidiagonal matrices tell of the values; and their leading right singular vectors, [batch, steps]."""
 
     values: Tensor
     residuals: Tensor
     errors: Tensor
-    left: Tensor
     right: Tensor
 
     def is_within(self, tolerance: float) -> bool:
@@ -165,11 +174,12 @@ class _Judged:
 
 
 class _Bidiagonal:
-    """The two orthonormal bases of a batch, and what is bidiagonal between them."""
+    """The orthonormal basis of the shorter side, the last vector of the other, and what is bidiagonal between them."""
 
     def __init__(self, drawn: Callable[[], Tensor], epsilon: float) -> None:
         self._drawn, self._epsilon = drawn, epsilon
-        self.left, self.right = _Basis(), _Basis()
+        self.right = _Basis()
+        self._left = torch.zeros(())
         self.alphas: list[Tensor] = []
         self.betas: list[Tensor] = []
         #: Whether some matrix's products brought nothing new in the last step.
@@ -179,9 +189,9 @@ class _Bidiagonal:
         """Take in v and A·v; return the new left vector."""
         self.right.append(v)
         if self.betas:
-            image = image - self.betas[-1][:, None] * self.left.last
+            image = image - self.betas[-1][:, None] * self._left
         u, alpha = _normed(_finite(image))
-        self.left.append(u)
+        self._left = u
         self.alphas.append(alpha)
         return u
 
@@ -211,18 +221,7 @@ class _Bidiagonal:
         apart.diagonal(dim1=1, dim2=2).fill_(torch.inf)
         gaps = apart.amin(2).clamp_min(0.0) if size > 1 else torch.zeros_like(values)
         errors = torch.where(gaps > raw, raw**2 / gaps.clamp_min(torch.finfo(torch.float64).tiny), raw) + rounding
-        return _Judged(values[:, :count], (raw + rounding)[:, :count], errors[:, :count], P[:, :, 0], Qt[:, 0])
-
-    def result(self, found: _Judged, tolerance: float) -> LeadingSingularValues:
-        return LeadingSingularValues(
-            values=found.values,
-            residuals=found.residuals,
-            errors=found.errors,
-            left=self.left.combined(found.left),
-            right=self.right.combined(found.right),
-            converged=found.is_within(tolerance),
-            n_products=len(self.alphas),
-        )
+        return _Judged(values[:, :count], (raw + rounding)[:, :count], errors[:, :count], Qt[:, 0])
 
 
 class _Basis:
