@@ -56,7 +56,7 @@ def train(model: nn.Sequential, points: Tensor, classes: Tensor, case: Case, run
         callbacks=[course],
         seed=run.seed,
     )
-    return {"steps": course.steps, "loss": course.loss, "accuracy": course.accuracy}
+    return {"steps_taken": course.steps, "final_loss": course.loss, "accuracy": course.accuracy}
 
 
 class _UntilFitted(Callback):

@@ -50,4 +50,4 @@ def _bars(ax: Axes, trials: pd.DataFrame, cloud: str, activation: str) -> None:
         figures.interval(ax, layers, middle, low, high, color=color)
         ax.text(0.03, 0.2 - 0.08 * place, name, color=color, fontsize=8, transform=ax.transAxes)
     if len(disc):
-        ax.text(0.97, 0.03, "a disc's", color=COLORS.muted, fontsize=8, ha="right", transform=ax.transAxes)
+        ax.text(0.03, 0.03, "a disc without a loop", color=COLORS.muted, fontsize=8, transform=ax.transAxes)

@@ -114,7 +114,7 @@ def judge(trials: pd.DataFrame) -> list[Criterion]:
     """Judge what trained networks do to the enclosed class, what untrained ones do not, and the instrument."""
     tanh, relu = ({"activation": name} for name in ("tanh", "relu"))
     return [
-        Criterion.exact("training loss, in the worst trial", _both(trials, "loss"), below=ENOUGH),
+        Criterion.exact("training loss, in the worst trial", _both(trials, "final_loss"), below=ENOUGH),
         Criterion.exact("training accuracy, in the worst trial", _both(trials, "accuracy"), above=1.0),
         Criterion.effect(
             f"tanh, {LAST}: {BAR}, trained over untrained", per_seed(trials, "inner_ratio", **tanh), below=HALFWAY
