@@ -20,6 +20,7 @@ import kernel
 import landscape
 import large
 import overhead
+import representation
 import scale
 import spectrum
 import store
@@ -32,6 +33,7 @@ BENCHES: dict[str, Any] = {
     "curvature": curvature,
     "kernel": kernel,
     "landscape": landscape,
+    "representation": representation,
     "large": large,
     "scale": scale,
     "store": store,

@@ -15,7 +15,7 @@ from deepscope.core import Instrument, LeftOut, Needs, Stopwatch, UsageError, de
 from deepscope.instruments._affordable import Keywords, affordable
 from deepscope.instruments._kernel_labels import Labels, labels_of
 from deepscope.instruments._representation_known import KNOWN
-from deepscope.instruments._representation_pairs import compare_pairs
+from deepscope.instruments._representation_pairs import SHAPES, compare_pairs
 from deepscope.instruments._representation_pass import Head, Seen, look
 from deepscope.instruments._representation_reading import Representation
 from deepscope.instruments._representation_row import measure_layer
@@ -81,11 +81,11 @@ def representation(
     Centred kernel alignment is unbiased (``nguyen2021wide``): independent representations have 0, however many features
     they have; it is averaged over batches of the data as they come, cut into parts of at most 256 samples; batches of
     fewer than four samples have none. Its standard error is the jackknife's over batches. Procrustes distances are of
-    the first 256 samples.
+    the first 128 samples.
     Intrinsic dimensions are too low where samples are few for the dimension: 20-dimensional spheres look like 16.5
     dimensions to 1,000 samples (``deepscope.linalg.intrinsic_dimension``).
     Cost: a forward pass over the samples; for each layer some n²·d operations and 20·min(n, d)³; for each pair
-    n²/256·256 for each kind of alignment, 256³ for the distance and n² for neighbours. Memory: the kept samples'
+    256·n for each kind of alignment, some 8·128³ for the distance and n² for neighbours. Memory: the kept samples'
     representations, 512 MiB at most or 256 features a layer, of wide layers as many features as fit, drawn at random;
     a batch's kernels.
     Sources: ``kornblith2019similarity``, ``facco2017estimating``, ``alain2017understanding``,
@@ -196,7 +196,7 @@ def _fit(subject: Subject, effort: Keywords, operations: float) -> Keywords:
 
     def work(n: float) -> float:
         cubes = 20 * sum(min(n, width) ** 3 for width in widths)
-        return n * forward + 8 * n**2 * total + cubes + layers**2 * (2 * n * 256 + min(n, 256) ** 3)
+        return n * forward + 8 * n**2 * total + cubes + layers**2 * (256 * n + n**2 + 4 * min(n, SHAPES) ** 3)
 
     asked = {**effort}
     low, high = 1.0, float(asked["samples"])

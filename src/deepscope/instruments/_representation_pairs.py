@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 #: Samples whose kernels are compared at a time.
 BATCH = 256
 #: Samples whose shapes are compared: what a pair takes grows as their third power.
-SHAPES = 256
+SHAPES = 128
 #: Nearest neighbours of a sample.
 NEIGHBOURS = 10
 
@@ -102,7 +102,7 @@ def _shape(X: Tensor) -> Tensor | None:
 def _distance(one: Tensor, other: Tensor) -> float:
     """Return √(2 − 2‖XᵀY‖_*), the nuclear norm from the eigenvalues of a product: three times as fast as a SVD.
 
-    Singular values below 1e-8 of the largest are lost to rounding, which for 256 of them is 3e-6 of the norm.
+    Singular values below 1e-8 of the largest are lost to rounding, which for 128 of them is 1e-6 of the norm.
     """
     product = one.T @ other
     product = product if product.shape[0] <= product.shape[1] else product.T

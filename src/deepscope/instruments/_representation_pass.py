@@ -164,9 +164,12 @@ class _Network:
             self._store.add({name: rows for name, (_, rows) in found.items()}, self.output, batch)
         # A layer that does not run for every batch is left out in the end: what stands for it here does not matter.
         return [
-            [found[name][0][index] if name in found else torch.zeros(len(part) ** 2) for name in self.names]
+            [found[name][0][index] if name in found else self._blank(len(part)) for name in self.names]
             for index, part in enumerate(_parts(batch.n_samples))
         ]
+
+    def _blank(self, n: int) -> Tensor:
+        return self._matrix.kernel(torch.zeros(n, 1), (id(self), ""))
 
     def collected(self, *, more: bool) -> Collected:
         """Return the kept samples' representations."""

@@ -19,7 +19,10 @@ Floats = NDArray[np.float64]
 FEWEST = 4
 #: Groups of batches of which each is left out once.
 _GROUPS = 32
-#: In single precision, a kernel of which less than this is left without its diagonal and its means has none.
+#: Features up to so far from 1 in either direction have squares in range.
+_MODERATE = 1e9
+#: In single precision, a kernel of which less than this share of its trace is left without its diagonal and its
+#: means has none.
 _ROUNDING = 1e-6
 
 
@@ -48,7 +51,8 @@ class CKAMatrix:
 
     HSIC of each pair is estimated without bias in every batch (see ``cka``) and averaged over batches, weighed by their
     samples; so the average is that of all samples but for pairs of samples from different batches, which it does not
-    look at (``nguyen2021wide``). Memory: one batch's kernels, n²·(l + m) numbers in single precision.
+    look at (``nguyen2021wide``). Memory: one batch's kernels, n²·(l + m)/2 numbers in
+    single precision, twice while they are compared.
 
     Parameters
     ----------
@@ -58,7 +62,7 @@ class CKAMatrix:
 
     Notes
     -----
-    Cost: n²·d a representation and batch, and 2·n²·l·m for the pairs, one product of matrices.
+    Cost: n²·d a representation and batch, and n²·l·m for the pairs, one product of matrices.
 
     Examples
     --------
@@ -78,6 +82,7 @@ class CKAMatrix:
         # By representation: the unit in which its kernels are computed, the same in all batches, and its width.
         self._units: dict[Hashable, float] = {}
         self._widths: dict[Hashable, float] = {}
+        self._places: dict[tuple[int, torch.device], Tensor] = {}
         self._batches: list[tuple[int, Floats, Floats, Floats]] = []
 
     def add(self, xs: Sequence[Tensor], ys: Sequence[Tensor] | None = None) -> None:
@@ -120,7 +125,7 @@ class CKAMatrix:
         Returns
         -------
         Tensor
-            [n²], in single precision, for ``add_kernels``.
+            [n(n − 1)/2], in single precision, for ``add_kernels``.
 
         Raises
         ------
@@ -133,14 +138,28 @@ class CKAMatrix:
             )
         X = x.detach().reshape(len(x), -1)
         X = X.float() if X.dtype not in (torch.float32, torch.float64) else X
-        if not bool(torch.isfinite(X).all()):
-            raise UsageError("a representation holds values that are not finite", where=f"{key}")
         X = X - X.mean(dim=0)
-        largest = float(X.abs().max()) if X.numel() else 0.0
-        if largest > 0:
-            X /= self._units.setdefault(key, largest)
-        kernel = X @ X.T if self._bandwidth is None else self._gaussian(X, self._bandwidth, key)
-        return _centred(kernel).flatten().float()
+        if key not in self._units:
+            largest = float(torch.linalg.vector_norm(X, torch.inf)) if X.numel() else 0.0
+            if largest > 0:
+                # Squares neither overflow nor vanish; a scale that does neither is not worth a pass.
+                self._units[key] = 1.0 if 1 / _MODERATE < largest < _MODERATE else largest
+        if self._units.get(key, 1.0) != 1.0:
+            X = X / self._units[key]
+        K = X @ X.T if self._bandwidth is None else self._gaussian(X, self._bandwidth, key)
+        diagonal = K.diagonal().clone()
+        size = float(diagonal.sum())
+        if not math.isfinite(size):
+            raise UsageError("a representation holds values that are not finite", where=f"{key}")
+        upper = _centred(K, diagonal).flatten().take(self._upper(len(x), K.device)).float()
+        return upper if float(torch.linalg.vector_norm(upper)) > _ROUNDING * size else torch.zeros_like(upper)
+
+    def _upper(self, n: int, device: torch.device) -> Tensor:
+        """Return where the entries above the diagonal lie in a matrix, flattened."""
+        if (n, device) not in self._places:
+            rows, columns = torch.triu_indices(n, n, 1, device=device)
+            self._places = {(n, device): rows * n + columns}
+        return self._places[n, device]
 
     def add_kernels(self, xs: Sequence[Tensor], ys: Sequence[Tensor] | None = None) -> None:
         """Add a batch by what ``kernel`` made of its representations.
@@ -153,7 +172,8 @@ class CKAMatrix:
         lengths = {len(each) for each in (*xs, *(ys or ()))}
         if len(lengths) != 1:
             raise UsageError("kernels of different samples cannot be compared", where=f"{sorted(lengths)} entries")
-        n = math.isqrt(lengths.pop())
+        # Entries above the diagonal, n(n − 1)/2.
+        n = (1 + math.isqrt(1 + 8 * lengths.pop())) // 2
         mine = torch.stack(list(xs))
         theirs = mine if ys is None else torch.stack(list(ys))
         shape = (len(mine), len(theirs))
@@ -162,9 +182,11 @@ class CKAMatrix:
                 "a batch has other representations than the ones before",
                 where=f"{shape[0]} × {shape[1]} instead of {' × '.join(map(str, self._batches[0][1].shape))}",
             )
-        scale = n * (n - 3)
+        scale = n * (n - 3) / 2
         both = (mine @ theirs.T.to(mine.device)).double().cpu().numpy() / scale
-        own, other = (each.square().sum(dim=1, dtype=torch.float64).cpu().numpy() / scale for each in (mine, theirs))
+        own, other = (
+            torch.linalg.vector_norm(each, dim=1).double().cpu().numpy() ** 2 / scale for each in (mine, theirs)
+        )
         self._batches.append((n, both, own, other))
 
     def result(self) -> CKAEstimate:
@@ -206,17 +228,14 @@ def _alignment(weights: Floats, both: Floats, own: Floats, other: Floats) -> Flo
         return np.where(norms > 0, np.minimum(across / norms, 1.0), np.nan)
 
 
-def _centred(K: Tensor) -> Tensor:
-    """Return the kernel without its diagonal, centred so that inner products are n(n − 3) times unbiased HSIC.
+def _centred(K: Tensor, diagonal: Tensor) -> Tensor:
+    """Centre a kernel in place, so that inner products of entries off the diagonal are n(n − 3) times unbiased HSIC.
 
-    Ũᵢⱼ = K̃ᵢⱼ − (K̃1)ᵢ/(n − 2) − (K̃1)ⱼ/(n − 2) + 1ᵀK̃1/((n − 1)(n − 2)) off the diagonal, 0 on it
+    Ũᵢⱼ = K̃ᵢⱼ − (K̃1)ᵢ/(n − 2) − (K̃1)ⱼ/(n − 2) + 1ᵀK̃1/((n − 1)(n − 2)), K̃ the kernel without its diagonal
     (``szekely2014partial``).
     """
     n = len(K)
-    K = K.clone()
-    size = float(torch.linalg.vector_norm(K))
-    K.fill_diagonal_(0)
-    sums = K.sum(dim=1) / (n - 2)
-    U = K - sums[:, None] - sums + sums.sum() / (n - 1)
-    U.fill_diagonal_(0)
-    return U if float(torch.linalg.vector_norm(U)) > _ROUNDING * size else torch.zeros_like(U)
+    sums = (K.sum(dim=1) - diagonal) / (n - 2)
+    K -= sums[:, None]
+    K -= sums - sums.sum() / (n - 1)
+    return K
