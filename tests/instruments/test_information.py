@@ -227,6 +227,7 @@ def test_a_table_that_is_the_same_for_all_samples_is_no_fault() -> None:
     reading = information(Subject(Positions(), data=[classes(60, 4)]), **FEW)
     (found,) = [each for each in reading.findings() if each.where == "table"]
     assert found.severity == "note"
+    assert "problem" not in {each.severity for each in reading.findings()}
     assert reading.layers[0].inputs_truth.startswith("0")
     assert not reading.output_constant
 

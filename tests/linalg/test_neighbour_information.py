@@ -84,6 +84,14 @@ def test_trees_and_distances_agree_for_every_order() -> None:
     assert other.permuted(orders) == pytest.approx(naive, abs=1e-12)
 
 
+def test_orders_of_copies_are_those_of_the_samples_so_ordered() -> None:
+    rng = np.random.default_rng(10)
+    x, y = (torch.from_numpy(rng.integers(0, 2, (90, 2)).astype(float)) for _ in range(2))
+    orders = np.array([rng.permutation(90) for _ in range(3)])
+    naive = [_Distances(x, y[torch.from_numpy(order)], 3).on(np.arange(90)) for order in orders]
+    assert _Distances(x, y, 3).permuted(orders) == pytest.approx(naive, abs=1e-12)
+
+
 @pytest.mark.parametrize("d", [1, 2])
 def test_copies_count_as_values_of_a_discrete_variable(d: int) -> None:
     """Of two discrete variables it is the plug-in estimate with ψ for ln, which differ by 1/2c for a count of c."""
