@@ -45,6 +45,7 @@ from deepscope.linalg._marchenko_pastur import (
     tracy_widom_scale,
     tracy_widom_threshold,
 )
+from deepscope.linalg._mean_field import MeanField, mean_field
 from deepscope.linalg._neural_collapse import NeuralCollapse, neural_collapse
 from deepscope.linalg._null_alpha import NullBand, null_alpha_band
 from deepscope.linalg._power_law import MIN_VALUES, PowerLawFit, fit_power_law
@@ -85,6 +86,7 @@ __all__ = [
     "LeadingDirections",
     "LeaveOneOut",
     "LinearOperator",
+    "MeanField",
     "MomentAlpha",
     "NeuralCollapse",
     "NullBand",
@@ -130,6 +132,7 @@ __all__ = [
     "leave_one_out",
     "log_alpha_norm",
     "matrix_entropy",
+    "mean_field",
     "moment_alpha",
     "mp_cdf",
     "mp_distance",
