@@ -77,23 +77,43 @@ class MeanField:
         """ξ_q: the same for q."""
         return _layers(self.variance_slope)
 
+    def next_variance(self, variance: float) -> float:
+        """Return q′ of q."""
+        return _next_variance(variance, self.activation, self.weight_variance, self.bias_variance)
+
     def next_correlation(self, correlation: float) -> float:
         """Return c′ of c, from −1 to 1, at q = q*."""
         return _next_correlation(correlation, self.variance, self.activation, self.weight_variance, self.bias_variance)
 
-    def correlations(self, start: float, depth: int) -> Floats:
-        """Return c of each layer from c = start on, at q = q*: [depth + 1].
+    def correlations(self, start: float, depth: int, variance: float | None = None) -> Floats:
+        """Return c of each layer from c = start on, [depth + 1], for two inputs of one q.
+
+        Parameters
+        ----------
+        start
+            c in the first layer, −1 to 1.
+        depth
+            Number of layers that follow.
+        variance
+            q in the first layer; q* unless given.
 
         Raises
         ------
         UsageError
-            The start is not between −1 and 1.
+            The start is not between −1 and 1, or the variance not above 0.
         """
         if not -1 <= start <= 1:
             raise UsageError(f"this is {start}", where="start", todo="Give a correlation, -1 to 1.")
+        q = self.variance if variance is None else variance
+        if not q > 0:
+            raise UsageError(f"this is {q}", where="variance", todo="Give a number above 0.")
         found = [start]
         for _ in range(depth):
-            found.append(self.next_correlation(found[-1]))
+            # The settled q reproduces itself but for rounding, which would add up where it is not stable.
+            following = q if variance is None else self.next_variance(q)
+            product = self.weight_variance * _expect_product(_ACTIVATIONS[self.activation][0], q, found[-1])
+            found.append(min(1.0, (product + self.bias_variance) / following))
+            q = following
         return np.array(found)
 
 
@@ -154,10 +174,9 @@ def mean_field(activation: str, weight_variance: float, bias_variance: float = 0
 
 def _settled(activation: str, weight_variance: float, bias_variance: float) -> float:
     """Return what q tends to from 1."""
-    phi, _ = _ACTIVATIONS[activation]
     q = 1.0
     for _ in range(_MOST_LAYERS):
-        before, q = q, weight_variance * _expect_square(phi, q) + bias_variance
+        before, q = q, _next_variance(q, activation, weight_variance, bias_variance)
         if not 1e-12 < q < 1e12:
             limit = "0" if q < 1 else "infinity"
             raise MeasurementError(
@@ -188,6 +207,10 @@ def _below_one(variance: float, activation: str, weight_variance: float, bias_va
     return float(brentq(rise, 0.0, 1 - _NEAR_ONE, xtol=1e-15))
 
 
+def _next_variance(variance: float, activation: str, weight_variance: float, bias_variance: float) -> float:
+    return weight_variance * _expect_square(_ACTIVATIONS[activation][0], variance) + bias_variance
+
+
 def _next_correlation(
     correlation: float, variance: float, activation: str, weight_variance: float, bias_variance: float
 ) -> float:
@@ -208,7 +231,7 @@ def _expect_product(function: Callable[[Floats], Floats], variance: float, corre
     apart = math.acos(correlation)
     # Where u or v changes sign.
     ends = np.array([-math.pi / 2, apart - math.pi / 2, math.pi / 2, apart + math.pi / 2, 1.5 * math.pi])
-    nodes, weights = np.polynomial.legendre.leggauss(_ANGULAR)
+    nodes, weights = _legendre(_ANGULAR)
     half = np.diff(ends)[:, None] / 2
     angle = (ends[:-1, None] + half * (nodes + 1)).ravel()
     r, radial = _radii()
@@ -218,9 +241,14 @@ def _expect_product(function: Callable[[Floats], Floats], variance: float, corre
 
 
 @functools.cache
+def _legendre(count: int) -> tuple[Floats, Floats]:
+    return np.polynomial.legendre.leggauss(count)
+
+
+@functools.cache
 def _line() -> tuple[Floats, Floats]:
     """Return nodes and weights for the standard normal law, with a kink allowed at 0."""
-    nodes, weights = np.polynomial.legendre.leggauss(_RADIAL)
+    nodes, weights = _legendre(_RADIAL)
     r = _RADIUS * (nodes + 1) / 2
     density = weights * _RADIUS / 2 * np.exp(-(r**2) / 2) / math.sqrt(2 * math.pi)
     return np.concatenate([-r, r]), np.concatenate([density, density])
@@ -229,7 +257,7 @@ def _line() -> tuple[Floats, Floats]:
 @functools.cache
 def _radii() -> tuple[Floats, Floats]:
     """Return nodes and weights for the radius of two standard normal numbers, of density r exp(−r²/2)."""
-    nodes, weights = np.polynomial.legendre.leggauss(_RADIAL)
+    nodes, weights = _legendre(_RADIAL)
     r = _RADIUS * (nodes + 1) / 2
     return r, weights * _RADIUS / 2 * r * np.exp(-(r**2) / 2)
 

@@ -29,6 +29,22 @@ LINES = {
     2.5: (COLORS.second, (0, (4, 1.5))),
     4.0: (COLORS.second, "-"),
 }
+#: Where a line is named by the number of layers, and by ξ_c: depth, shift in points, side.
+NAMED: dict[bool, dict[float, tuple[int, tuple[int, int], str]]] = {
+    False: {
+        1.0: (30, (-5, -3), "right"),
+        1.3: (60, (-6, -8), "right"),
+        1.75: (60, (4, 5), "left"),
+        2.5: (60, (5, 3), "left"),
+        4.0: (40, (-3, -10), "right"),
+    },
+    True: {
+        1.0: (30, (5, 4), "left"),
+        1.3: (60, (-4, 6), "right"),
+        2.5: (80, (5, -2), "left"),
+        4.0: (80, (5, 0), "left"),
+    },
+}
 #: σ_w² whose correlations are shown by layer, and at which layer they are named.
 SHOWN = {1.0: 16, 1.75: 34, 4.0: 40}
 CURVE = tuple(np.concatenate([np.linspace(0.95, 1.7, 16), np.linspace(1.82, 4.05, 24)]))
@@ -47,10 +63,11 @@ def draw(trials: pd.DataFrame) -> Figure:
         _correlations(axes[1, 0], trials)
         _depths(axes[1, 1], trials)
         accuracies = accuracy_table(trials)
-        _accuracies(axes[2, 0], accuracies, TRAINED, lambda weight_variance: 1.0)
+        _accuracies(axes[2, 0], accuracies, TRAINED, in_units=False)
         axes[2, 0].set(title="Training accuracy after equally many steps", xlabel="hidden layers", ylabel="%")
-        _accuracies(axes[2, 1], accuracies, bounded(), lambda w: theory(w).correlation_depth)
+        _accuracies(axes[2, 1], accuracies, bounded(), in_units=True)
         axes[2, 1].set(title="The same, in units of ξ_c", xlabel="hidden layers / ξ_c of theory", ylabel="%")
+        axes[2, 1].set_xlim(0, max(2 * REPORTED, axes[2, 1].get_xlim()[1]))
         axes[2, 1].axvline(REPORTED, color=COLORS.muted, linewidth=0.8, linestyle=":")
         axes[2, 1].text(REPORTED + 0.3, 97, "6 ξ_c, reported", color=COLORS.muted, fontsize=8, va="top")
     return figure
@@ -95,7 +112,7 @@ def _correlations(ax: Axes, trials: pd.DataFrame) -> None:
             layers = np.arange(len(middle))
             ax.fill_between(layers, low, high, color=color, alpha=0.25, linewidth=0)
             ax.plot(layers, middle, color=color)
-            ax.plot(layers, theory(w).correlations(start, len(layers) - 1), ":", color=COLORS.ink, linewidth=1.0)
+            ax.plot(layers, theory(w).correlations(start, len(layers) - 1, 1.0), ":", color=COLORS.ink, linewidth=1.0)
             if column == "apart":
                 at = min(named, len(middle) - 1)
                 ax.annotate(
@@ -145,16 +162,22 @@ def theory_edge() -> float:
     return float(brentq(lambda w: theory(w).chi1 - 1, 1.7, 1.82, xtol=1e-4))
 
 
-def _accuracies(ax: Axes, accuracies: pd.DataFrame, points: tuple[float, ...], unit: Callable[[float], float]) -> None:
+def _accuracies(ax: Axes, accuracies: pd.DataFrame, points: tuple[float, ...], *, in_units: bool) -> None:
     for w in points:
         if w not in accuracies.columns.get_level_values(0):
             continue
         table = accuracies[w]
         color, line = LINES[w]
-        depths = table.columns.to_numpy(float) / unit(w)
+        unit = theory(w).correlation_depth if in_units else 1.0
+        depths = table.columns.to_numpy(float) / unit
         found = np.array([100 * figures.over_seeds(table[depth].dropna()) for depth in table.columns]).T
         ax.plot(depths, found[0], color=color, linestyle=line)
         figures.interval(ax, depths, *found, color=color)
+        depth, shift, side = NAMED[in_units][w]
+        if depth in table.columns:
+            place = (depth / unit, found[0][list(table.columns).index(depth)])
+            name = f"σ_w² = {w:g}" if w == 1 else f"{w:g}"
+            ax.annotate(name, place, xytext=shift, textcoords="offset points", color=color, fontsize=8, ha=side)
     ax.axhline(100 * TRAINABLE, color=COLORS.muted, linewidth=0.8, linestyle=":")
     ax.set(ylim=(0, 104))
     ax.set_xlim(left=0)
