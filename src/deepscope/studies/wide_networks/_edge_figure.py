@@ -41,7 +41,7 @@ NAMED: dict[bool, dict[float, tuple[int, tuple[int, int], str]]] = {
     True: {
         1.0: (30, (5, 4), "left"),
         1.3: (60, (-4, 6), "right"),
-        2.5: (80, (5, -2), "left"),
+        2.5: (80, (3, 7), "left"),
         4.0: (80, (5, 0), "left"),
     },
 }
