@@ -57,6 +57,7 @@ from deepscope.linalg._marchenko_pastur import (
     tracy_widom_scale,
     tracy_widom_threshold,
 )
+from deepscope.linalg._mean_field import MeanField, mean_field
 from deepscope.linalg._neighbour_information import ksg_information
 from deepscope.linalg._neural_collapse import NeuralCollapse, neural_collapse
 from deepscope.linalg._null_alpha import NullBand, null_alpha_band
@@ -116,6 +117,7 @@ __all__ = [
     "LinearOperator",
     "LowShare",
     "LyapunovSpectrum",
+    "MeanField",
     "MomentAlpha",
     "NeuralCollapse",
     "NullBand",
@@ -181,6 +183,7 @@ __all__ = [
     "log_alpha_norm",
     "lyapunov_spectrum",
     "matrix_entropy",
+    "mean_field",
     "moment_alpha",
     "mp_cdf",
     "mp_distance",
