@@ -26,7 +26,7 @@ def test_no_problem_fresh_or_trained(name: str) -> None:
     torch.manual_seed(0)
     model = NETWORKS[name]()
     subject = Subject(model, digits.test.batches(128), functional.cross_entropy)
-    assert [f.message for f in deepscope.examine(subject).problems] == []
+    assert [f.message for f in deepscope.examine(subject, budget="quick").problems] == []
     data = digits.train.epochs(64, seed=0)
     fit(
         model,
@@ -38,7 +38,7 @@ def test_no_problem_fresh_or_trained(name: str) -> None:
     )
     # Well trained: a linear classifier reaches about 95 % on these digits, and no network here should do worse.
     assert evaluate(model, digits.test.batches(256), functional.cross_entropy).accuracy > 0.93
-    examination = deepscope.examine(subject)
+    examination = deepscope.examine(subject, budget="quick")
     assert examination.failed == ()
     assert [f.message for f in examination.problems] == []
     untrained = [f for f in examination.findings if "untrained" in f.message]

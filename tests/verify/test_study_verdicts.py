@@ -29,8 +29,8 @@ TWELVE = (
 )
 #: A study takes ten CPU-minutes at most; the one that takes more says in its file why it needs 564 networks.
 LONGEST, LONGER = 600, {"alpha-hat-quality": 900}
-#: A study that takes more is costly, and its turn comes every fourth day.
-CHEAP, TURNS = 120, 4
+#: A study that takes more is costly, and its turn comes every sixth day.
+CHEAP, TURNS = 120, 6
 
 
 def due(day: int) -> list[str]:

@@ -285,7 +285,7 @@ INFORMATION = Instrument(
     fit=_fit,
     efforts={
         "quick": {"samples": 256, "permutations": 39, "directions": 16},
-        "standard": {"samples": 1000, "permutations": 99, "directions": 32},
+        "standard": {"samples": 1000, "permutations": 39, "directions": 32},
         "deep": {"samples": 2000, "permutations": 199, "directions": 64},
     },
     pinned_by="tests/instruments/test_information.py::test_layers_of_a_network_whose_information_is_known",
