@@ -1,7 +1,7 @@
 """Every study, run at quick, gives the verdict that the repository records and the README states.
 
 All of them anew would take longer than ``make verify`` may, and longer with each study: the cheap ones are run every
-time, of the costly ones a quarter, by turn of the day. ``make verdicts`` runs all.
+time, of the costly ones a sixth, by turn of the day. ``make verdicts`` runs all.
 """
 
 from __future__ import annotations
