@@ -60,7 +60,7 @@ def measures(subject: Subject) -> dict[str, float]:
     return {name: float(table.set_index("name").loc[LAYER, COLUMNS[name]]) for name, table in rows.items()}
 
 
-COLUMNS = {"representation": "probe_accuracy", "information": "labels_ksg", "topology": "over_groups"}
+COLUMNS = {"representation": "probe_accuracy", "information": "labels_ksg", "topology": "over_groups_0"}
 
 
 def compared(true: list[float], shuffled: list[float]) -> dict[str, Any]:
