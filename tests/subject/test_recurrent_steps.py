@@ -11,9 +11,11 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from deepscope.subject import recurrent_runs
 
 
-@pytest.mark.parametrize(
-    "kind", [nn.RNN, nn.GRU, nn.LSTM, lambda *a, **k: nn.RNN(*a, nonlinearity="relu", **k)], ids=str
-)
+def rectified(*sizes: int, **options: object) -> nn.RNN:
+    return nn.RNN(*sizes, nonlinearity="relu", **options)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM, rectified], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("kwargs", [{}, {"num_layers": 2, "bidirectional": True}, {"batch_first": True}])
 def test_states_are_those_of_the_layer(kind: type[nn.RNNBase], kwargs: dict) -> None:
     torch.manual_seed(0)
