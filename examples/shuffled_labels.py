@@ -21,7 +21,7 @@ from scipy.stats import t as student
 from deepscope import Subject, data
 from deepscope.instruments import information, representation, topology
 from deepscope.models import LeNet
-from deepscope.training import fit
+from deepscope.training import cosine, fit
 
 IMAGES, EPOCHS, SEEDS = 1000, 40, 5
 #: The last hidden layer of LeNet-5.
@@ -38,7 +38,9 @@ def train(mnist: data.Dataset, seed: int, *, shuffled: bool, epochs: int) -> tup
     model = LeNet(activation="relu")
     batches = list(zip(images.split(50), labels.split(50), strict=True))
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    fit(model, lambda _: batches, mnist.loss, optimizer=optimizer, epochs=epochs, seed=seed)
+    steps = epochs * len(batches)
+    schedule = cosine(steps, warmup=steps // 20)
+    fit(model, lambda _: batches, mnist.loss, optimizer=optimizer, epochs=epochs, schedule=schedule, seed=seed)
     with torch.no_grad():
         right = (model.eval()(images).argmax(1) == labels).float().mean()
     return model, float(right)
