@@ -66,7 +66,7 @@ def _epochs(ax: Axes, trials: pd.DataFrame, arm: str) -> NDArray[Any]:
 
 def _bits(ax: Axes, trials: pd.DataFrame, arm: str) -> None:
     epochs = _epochs(ax, trials, arm)
-    ax.set(title=f"{_NETWORKS[arm][0]}: bits about the input", ylabel="I(X; T), bits", ylim=(0, 17))
+    ax.set(title=f"{_NETWORKS[arm][0]}: bits about the input", ylabel="I(X; T), bits", ylim=(0, 19))
     for place, (column, label, color) in enumerate(_ESTIMATES):
         curves = _curves(trials, column, arm)
         if len(curves):
@@ -85,6 +85,8 @@ def _by_bins(ax: Axes, trials: pd.DataFrame) -> None:
         rows = np.array([per_seed(trials, f"compression_bins_{bins}", arm=arm).to_numpy(float) for bins in places]).T
         if not len(rows):
             continue
+        # One network that compresses is no spread of all: each seed is seen.
+        ax.plot(range(len(places)), rows.T, color=color, linewidth=0.6, alpha=0.4)
         middle, low, high = figures.over_seeds(rows)
         ax.plot(range(len(places)), middle, color=color, linewidth=0.9)
         figures.interval(ax, range(len(places)), middle, low, high, color=color)

@@ -56,6 +56,11 @@ largest activation, which training makes grow, so that early snapshots fill few 
 the range redrawn has no such drift, and is no truer. Where tanh saturates, a unit goes into an end bin and out of the
 Jacobian at once: bits and local rank then fall for one reason. Left out: noise added to the layers, which would make
 I(X; T) of a continuous input finite, and estimators other than bins.
+
+Seen, on five seeds: an open verdict, by the ReLU networks alone. Four of them compress by less than 0.01 bits, the
+fifth by 0.63: of its last hidden layer, three units wide, 30 bins see 3.1 bits go, and without bins it falls from 12
+bits to 3.5. On 15 exploratory seeds the mean was 0.03 and the largest 0.21, which does not count. All else holds.
+Without bins ReLU networks lose 1.1 bits in the mean over layers, and up to 2.7, and tanh networks none.
 """
 
 from __future__ import annotations
@@ -207,10 +212,10 @@ STUDY = Study(
     caption=(
         "Top: bits of the input in the hidden layers of narrow networks, mean over layers. Points with bars: means "
         "over seeds, geometric ones of ranks, with 95 % intervals. Middle left: compression, the largest value minus "
-        "the last, against the number of fixed bins; shaded: less than 0.1 bits. Middle right: the information plane "
-        "of the tanh networks by 30 fixed bins, a line per layer, from the dot to the arrow; means over seeds. "
-        "Bottom left: local rank of the third hidden layer of wide tanh networks on digits. Bottom right: local rank "
-        "with weight decay, or on random labels, over that without, by three definitions; the first is judged, "
-        "shaded: less than 15 % lower."
+        "the last, against the number of fixed bins; thin: each seed; shaded: less than 0.1 bits. Middle right: the "
+        "information plane of the tanh networks by 30 fixed bins, a line per layer, from the dot to the arrow; means "
+        "over seeds. Bottom left: local rank of the third hidden layer of wide tanh networks on digits. Bottom "
+        "right: local rank with weight decay, or on random labels, over that without, by three definitions; the "
+        "first is judged, shaded: less than 15 % lower."
     ),
 )
