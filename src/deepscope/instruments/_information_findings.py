@@ -86,7 +86,7 @@ def _lost(reading: Information) -> Iterator[Finding]:
         "in random order, and no more than its null by any estimator; in the inputs "
         f"{data.bits:.2g} ± {1.96 * data.stderr:.2g} bits",
         "ross2014mutual",
-        "Expected of few units before training; otherwise look at its weights: what is lost there no later layer finds.",
+        "Expected of few units before training; otherwise look at its weights: no later layer finds it again.",
     )
 
 
