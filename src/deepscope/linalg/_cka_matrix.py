@@ -139,9 +139,13 @@ class CKAMatrix:
         X = x.detach().reshape(len(x), -1)
         X = X.float() if X.dtype not in (torch.float32, torch.float64) else X
         given, X = X, X - X.mean(dim=0)
+        # Sums and squares of the largest numbers overflow in single precision.
+        if given.dtype == torch.float32 and not bool(torch.isfinite(X.sum())) and bool(torch.isfinite(given).all()):
+            X = given.double()
+            X = X - X.mean(dim=0)
         if key not in self._units:
             largest = float(torch.linalg.vector_norm(X, torch.inf)) if X.numel() else 0.0
-            if 0 < largest < math.inf:
+            if largest > 0:
                 # Squares neither overflow nor vanish; a scale that does neither is not worth a pass.
                 self._units[key] = 1.0 if 1 / _MODERATE < largest < _MODERATE else largest
         if self._units.get(key, 1.0) != 1.0:
@@ -150,9 +154,6 @@ class CKAMatrix:
         diagonal = K.diagonal().clone()
         size = float(diagonal.sum())
         if not math.isfinite(size):
-            if given.dtype == torch.float32 and bool(torch.isfinite(given).all()):
-                # Sums and squares of the largest numbers overflow in single precision.
-                return self.kernel(given.double(), key)
             raise UsageError("a representation holds values that are not finite", where=f"{key}")
         upper = _centred(K, diagonal).flatten().take(self._upper(len(x), K.device)).float()
         return upper if float(torch.linalg.vector_norm(upper)) > _ROUNDING * size else torch.zeros_like(upper)
