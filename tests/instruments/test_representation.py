@@ -481,3 +481,32 @@ def test_the_most_similar_other_layer_is_named() -> None:
         assert table.loc[name, "most_like"] != name
     gone = measure(*odd("constant activations"), other=network()).counterparts()
     assert gone["most_like"].isna().tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_weights_that_let_little_pass_are_no_problem(seed: int) -> None:
+    """One of 200 directions tells of the classes, weakly: few random units may see nothing of it."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.randint(0, 2, (600,), generator=generator)
+    x = torch.randn(600, 200, generator=generator)
+    x[:, 0] += 1.8 * y
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Identity(), nn.Linear(200, 8), nn.ReLU(), nn.Linear(8, 2))
+    with torch.no_grad():
+        model[1].weight[:, 0] = 0
+    found = measure(model, [(x, y)])
+    # The direction itself is closed, so that a probe reads it before and not behind.
+    assert found.layers[0].probe_low > found.layers[0].probe_null_high
+    assert not [finding for finding in found.findings() if finding.severity != "note"]
+
+
+def test_what_random_weights_would_leave_is_what_a_probe_reads_behind_them() -> None:
+    data = batches(n=200, size=100)
+    model = network(1)
+    with torch.no_grad():
+        model[3].weight.zero_()
+    found = measure(model, data)
+    assert found.random_weights is not None
+    assert found.layers[1].probe_null_high < found.random_weights < found.layers[1].probe_high
+    assert measure(network(1), data).random_weights is None

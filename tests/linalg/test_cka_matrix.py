@@ -110,6 +110,17 @@ def test_scale_and_shift_change_nothing_and_constants_have_no_alignment() -> Non
     assert np.isnan(constant.values).tolist() == [[False, True], [True, True]]
 
 
+@pytest.mark.parametrize("bandwidth", [None, 1.0])
+def test_numbers_whose_sums_overflow_in_single_precision_are_compared(bandwidth: float | None) -> None:
+    x = torch.rand(64, 5, generator=torch.Generator().manual_seed(0))
+    # 64 numbers of up to 3e38 add up to more than the greatest number there is, 3.4e38.
+    pairs, plain = CKAMatrix(bandwidth=bandwidth), CKAMatrix(bandwidth=bandwidth)
+    pairs.add([x, 3e38 * x])
+    plain.add([x, x])
+    # Single precision rounds each of the kernels' entries by 6e-8 of the largest.
+    assert pairs.result().values == pytest.approx(plain.result().values, abs=1e-5)
+
+
 def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(UsageError, match="no samples"):
         CKAMatrix().result()

@@ -234,9 +234,9 @@ FREQUENCY = Instrument(
         "frequency Σ k P_k / (S + Σ P_k) in cycles per line, sums over units and lines; standard error by leaving "
         "lines out in turn. On the data: y_low(x_i) = Σ_j G_ij y_j / Σ_j G_ij, G = exp(−|x_i − x_j|²/(2δ²)), "
         "y_high = y − y_low; e_low = ‖(h − y)_low‖ / ‖y_low‖, e_high likewise, means taken off; low share "
-        "‖y_low‖²/‖y‖², null (tr SᵀS − 1)/(n − 1) and its 95 % quantile over random orders. A warning where the whole "
-        "interval of e_low is above 0.9 though the targets' low share beats the null, or where over a tenth of the "
-        "output's power lies near the highest frequency; a problem where outputs between samples are not finite."
+        "‖y_low‖²/‖y‖², null (tr SᵀS − 1)/(n − 1) and its 95 % quantile over random orders. A warning where the "
+        "network has one answer for all samples though the targets' low share beats the null, or where over a tenth of "
+        "the output's power lies near the highest frequency; a problem where outputs between samples are not finite."
     ),
     how_to_read=(
         "Above, how fast each layer's output varies along lines between samples, with its 95 % interval, and how the "

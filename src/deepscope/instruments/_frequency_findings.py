@@ -121,15 +121,21 @@ def _errors(reading: Frequency, band: FilteredErrors) -> Iterator[Finding]:
         return
     low = band.e_low - _Z * (band.e_low_stderr or 0.0)
     if low > MISSED:
+        # A network that has not been trained misses it as well; one answer for all samples is none.
+        same = band.output is None
         yield _finding(
-            "warning",
+            "warning" if same else "note",
             "",
-            "The network misses the smooth part of the targets, which is the easiest to learn.",
+            "The network gives one answer to all samples, though the targets vary smoothly over the inputs."
+            if same
+            else "The network misses the smooth part of the targets, which is the easiest to learn.",
             f"relative error {band.e_low:.3g}{_error(band.e_low_stderr)} of the part left by averaging over about "
             f"{band.neighbours:.3g} samples (δ = {band.width:.3g}), {reading.read_as}; the same answer for all samples "
             "has 1",
-            "Expected before training; otherwise look at the loss, the learning rate, and whether labels and outputs "
-            "have one order.",
+            "Look for dead units, and for weights of zero or of great size (health, anatomy)."
+            if same
+            else "Expected before training; otherwise look at the loss, the learning rate, and whether labels and "
+            "outputs have one order.",
             "xu2020frequency",
         )
     elif band.error is not None:

@@ -270,9 +270,9 @@ INFORMATION = Instrument(
         "S = log₂ Σ λ^α / (1 − α), kernels as wide as the median distance times n^(−1/(d + 4)). Intervals: 1.96 "
         "standard errors, from halves of the samples; null: the 95 % quantile over random orders. Local rank: the mean "
         "over 64 samples of (Σσ²)² / Σσ⁴, σ the singular values of ∂T/∂x, with Student's interval; along 32 random "
-        "directions where inputs have more values. A problem where a layer is the same for all samples; a warning "
-        "where from a layer to the last no estimator beats its null about the labels although the inputs do, by three "
-        "standard errors."
+        "directions where inputs have more values. A problem where the network puts out the same for all samples; "
+        "notes where from a layer to the last no estimator beats its null about the labels although the inputs do, by "
+        "three standard errors, and where the output keeps less than half: a network not yet trained does so."
     ),
     how_to_read=(
         "A point above its short line is more than chance: above, what a layer holds about the labels; in the middle, "

@@ -61,7 +61,7 @@ def _constant(reading: Information) -> Iterator[Finding]:
 
 
 def _lost(reading: Information) -> Iterator[Finding]:
-    """Say where what the data tells of the labels is gone, up to the output."""
+    """Say where what the data tells of the labels is gone, up to the output: random weights may lose it, too."""
     data, output = reading.data, reading.output
     if data is None or reading.partial or reading.output_constant or reading.n_samples < FEWEST:
         return
@@ -79,14 +79,14 @@ def _lost(reading: Information) -> Iterator[Finding]:
         return
     ksg = first.labels_ksg
     yield _finding(
-        "warning",
+        "note",
         _place(first),
         f"From {_called(first)} on nothing is found of the labels, although the inputs tell of them.",
         f"{ksg.bits:.2g} ± {1.96 * ksg.stderr:.2g} bits there by nearest neighbours, {ksg.null_high:.2g} with labels "
         "in random order, and no more than its null by any estimator; in the inputs "
         f"{data.bits:.2g} ± {1.96 * data.stderr:.2g} bits",
         "ross2014mutual",
-        "Train it, or look at its weights: what is lost there no later layer can find.",
+        "Expected of few units before training; otherwise look at its weights: no later layer finds it again.",
     )
 
 
@@ -102,7 +102,7 @@ def _half_lost(reading: Information) -> Iterator[Finding]:
     if short < _BEYOND_DOUBT * math.hypot(data.stderr / 2, output.stderr):
         return
     yield _finding(
-        "warning",
+        "note",
         "",
         "The network's output keeps less than half of what its inputs tell of the labels of these samples.",
         f"{output.bits:.3g} ± {1.96 * output.stderr:.2g} bits by nearest neighbours, of {data.bits:.3g} ± "

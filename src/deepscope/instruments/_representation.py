@@ -14,9 +14,11 @@ from torch import nn
 from deepscope.core import Instrument, LeftOut, Needs, Stopwatch, UsageError, derive_seed
 from deepscope.instruments._affordable import Keywords, affordable
 from deepscope.instruments._kernel_labels import Labels, labels_of
+from deepscope.instruments._representation_findings import first_lost
 from deepscope.instruments._representation_known import KNOWN
 from deepscope.instruments._representation_pairs import SHAPES, compare_pairs
 from deepscope.instruments._representation_pass import Head, Seen, look
+from deepscope.instruments._representation_probe import through_random_weights
 from deepscope.instruments._representation_reading import Representation
 from deepscope.instruments._representation_row import measure_layer
 from deepscope.linalg import NeuralCollapse, neural_collapse
@@ -28,6 +30,8 @@ __all__ = ["REPRESENTATION", "Representation", "representation"]
 _FEWEST = 4
 #: Features of a layer that are kept at most.
 _KEPT = 4096
+#: Random units at most in the place of a layer that tells nothing.
+_UNITS = 256
 
 
 def representation(
@@ -74,7 +78,7 @@ def representation(
     UsageError
         Fewer than four samples are asked for, or a layer that there is not.
     MeasurementError
-        There is no model or no data, or the data has fewer than four samples.
+        There is no model or no data.
 
     Notes
     -----
@@ -139,6 +143,12 @@ def _reading(subject: Subject, seen: Seen, seed: int) -> dict[str, Any]:
         row = measure_layer(name, _kind(subject, name), mine.widths[name], each, labels, rng)
         shared = float(pairs.neighbours[index, -1]) if pairs is not None else math.nan
         layers.append(replace(row, mutual_neighbours=None if math.isnan(shared) else shared))
+    lost = first_lost(layers)
+    random = None
+    if lost is not None and labels is not None:
+        points = rows[lost - 1].detach().double().cpu().numpy()
+        width = min(layers[lost].features, _UNITS)
+        random = through_random_weights(points, width, labels, np.random.default_rng(derive_seed(seed, "random")))
     collapse, collapse_status = _collapse(seen.head, labels)
     empty = np.zeros((0, 0))
     return {
@@ -155,6 +165,7 @@ def _reading(subject: Subject, seen: Seen, seed: int) -> dict[str, Any]:
         "n_classes": len(np.unique(labels.classes)) if labels is not None and labels.classes is not None else None,
         "labels_status": labels_status or "ok",
         "head": seen.head.name if seen.head is not None else None,
+        "random_weights": random,
         "collapse": collapse,
         "collapse_status": collapse_status,
     }
@@ -227,7 +238,8 @@ REPRESENTATION = Instrument(
         "tr Σ_B/tr Σ_T. Neural collapse: NC1 tr(Σ_W Σ_B†)/C; NC2 spread of the lengths of class means and of their "
         "angles about −1/(C − 1); NC3, NC4 with the last layer's weights. Alignment: unbiased HSIC(K, L)/√(HSIC(K, K) "
         "HSIC(L, L)), K = XXᵀ or exp(−‖x − x′‖²/(2σ²)). Procrustes: min over rotations Q of ‖X/‖X‖ − YQ/‖Y‖‖. A "
-        "problem where a probe reads the classes before a layer and no longer behind it."
+        "problem where a probe reads the classes before a layer, none does from there on, and one would behind each of "
+        "19 layers of as many units with random weights."
     ),
     how_to_read=(
         "Above, how alike layers are: a dark square along the diagonal is a run of layers that represent the data "

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from deepscope.instruments._representation_reading import Representation
     from deepscope.instruments._representation_row import LayerRepresentation
 
-#: Fewest samples from which a layer is said to have lost the classes, and fewest features of such a layer: through
-#: fewer, weights that have not been trained may well let nothing pass.
-_FEWEST, _WIDE = 64, 8
+#: Fewest samples from which a layer is said to have lost the classes.
+_FEWEST = 64
 #: Layers whose alignment is at least this represent the data alike.
 _ALIKE = 0.95
 #: Variance within classes over that between them below which they are called gathered.
@@ -56,31 +55,38 @@ def _is_blind(layer: LayerRepresentation) -> bool:
     return layer.probe_accuracy <= layer.probe_null_high
 
 
-def _lost(found: Representation) -> Iterator[Finding]:
-    """Find the layer from which on no layer tells of the classes, though one before it does."""
-    layers = found.layers
-    if found.n_classes is None or found.n_samples < _FEWEST:
-        return
+def first_lost(layers: Sequence[LayerRepresentation]) -> int | None:
+    """Return which layer is the first from which on none tells of the classes, though the one before it does."""
     first = len(layers)
     while first and _is_blind(layers[first - 1]):
         first -= 1
-    if first in (0, len(layers)) or layers[first].features < _WIDE:
+    return first if 0 < first < len(layers) and _reads(layers[first - 1]) else None
+
+
+def _lost(found: Representation) -> Iterator[Finding]:
+    layers = found.layers
+    first = first_lost(layers)
+    if first is None or found.n_samples < _FEWEST:
         return
-    before = max(layers[:first], key=lambda each: each.probe_low or 0.0)
-    if not _reads(before):
-        return
-    lost = layers[first]
+    before, lost = layers[first - 1], layers[first]
+    assert before.probe_null_high is not None
+    # Through few units even weights that were never trained let nothing pass.
+    random = found.random_weights
+    more = random is not None and random > before.probe_null_high
     reached = f"from {lost.name} {lost.probe_accuracy:.1%}" if lost.probe_accuracy is not None else lost.status
     yield _finding(
-        "problem",
+        "problem" if more else "note",
         lost.name.partition("#")[0],
         f"A linear readout tells the classes from what {_called(before)} puts out, and no better than chance from "
-        f"{_called(lost)} and all behind it: they are lost there.",
+        f"{_called(lost)} and all behind it: they are lost there"
+        + ("." if more else ", as random weights might lose them."),
         f"held-out accuracy from {before.name} {before.probe_accuracy:.1%} ({before.probe_low:.1%} to "
         f"{before.probe_high:.1%}), {reached}; labels in random order reach {before.probe_null_high:.1%} in one of "
-        f"twenty",
+        "twenty" + (f", and {random:.1%} is left by the worst of 19 layers of random weights" if random else ""),
         "alain2017understanding",
-        "Look for dead units or weights of zero in that layer (health, anatomy), or initialise it anew.",
+        "Look for dead units or weights of zero in that layer (health, anatomy), or initialise it anew."
+        if more
+        else "Expected of few units before training.",
     )
 
 

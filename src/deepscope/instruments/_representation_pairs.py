@@ -118,7 +118,11 @@ def _neighbours(xs: Sequence[Tensor], ys: Sequence[Tensor]) -> Floats:
     values = np.full((len(left), len(right)), np.nan)
     for i, one in enumerate(left):
         for j, other in enumerate(right):
-            if one is not None and other is not None:
+            if one is None or other is None:
+                continue
+            if right is left and j < i:
+                values[i, j] = values[j, i]
+            else:
                 values[i, j] = float(torch.count_nonzero(one & other)) / (n * k)
     return values
 

@@ -50,6 +50,9 @@ class Representation(Reading):
         ``"ok"``, or why there are no labels.
     head
         The linear layer that puts out what the network does; None where there is none.
+    random_weights
+        Where a layer and all behind it tell nothing of the classes though the one before it does: the accuracy of a
+        probe behind the worst of 19 layers of as many random units in its place, or 256. None elsewhere.
     collapse
         Neural collapse of what the head is given, with its weights: NC1 to NC4; None where there are no classes.
     collapse_status
@@ -70,6 +73,7 @@ class Representation(Reading):
     n_classes: int | None
     labels_status: str
     head: str | None
+    random_weights: float | None
     collapse: NeuralCollapse | None
     collapse_status: str
 

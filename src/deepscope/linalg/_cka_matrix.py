@@ -138,7 +138,11 @@ class CKAMatrix:
             )
         X = x.detach().reshape(len(x), -1)
         X = X.float() if X.dtype not in (torch.float32, torch.float64) else X
-        X = X - X.mean(dim=0)
+        given, X = X, X - X.mean(dim=0)
+        # Sums and squares of the largest numbers overflow in single precision.
+        if given.dtype == torch.float32 and not bool(torch.isfinite(X.sum())) and bool(torch.isfinite(given).all()):
+            X = given.double()
+            X = X - X.mean(dim=0)
         if key not in self._units:
             largest = float(torch.linalg.vector_norm(X, torch.inf)) if X.numel() else 0.0
             if largest > 0:
