@@ -160,7 +160,7 @@ def frequency_order(
             f"errors are {list(values.shape)}", where="errors", todo=f"Give [{len(at)}, {len(frequencies)}]."
         )
     if names is not None and len(names) != len(frequencies):
-        raise UsageError("there is not one name for each frequency", where="names")
+        raise UsageError("there is not one name for each frequency", where="frequency_order")
     if np.any(np.diff(at) <= 0):
         raise UsageError("steps must ascend", where="steps")
     if not np.all(values >= 0):
