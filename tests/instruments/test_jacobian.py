@@ -217,6 +217,35 @@ def test_the_layer_at_which_changes_vanish_is_named() -> None:
     assert jacobian(Subject(model, [(noise(6, 5), None)])).findings() == ()
 
 
+@pytest.mark.parametrize("layers", [True, False])
+@pytest.mark.parametrize("depth", [12, 80])
+def test_a_deep_network_in_which_signals_die_out_layer_by_layer_is_noted(depth: int, layers: bool) -> None:
+    """As torch initialises it: eighty sigmoids leave less than float32's smallest number, and the Jacobian is 0."""
+    torch.manual_seed(0)
+    hidden = [part for _ in range(depth) for part in (nn.Linear(8, 8), nn.Sigmoid())]
+    found = jacobian(Subject(nn.Sequential(*hidden, nn.Linear(8, 3)), [(noise(6, 8).float(), None)]), layers=layers)
+    assert bool(found.frobenius.any()) == (depth == 12)
+    expected = [] if depth == 12 and not layers else ["note"]
+    assert [each.severity for each in found.findings()] == expected
+
+
+class _Branch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch, self.out = nn.Linear(5, 5), nn.Linear(5, 3)
+        nn.init.zeros_(self.branch.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.out(x + self.branch(x))
+        return made
+
+
+def test_a_branch_that_begins_at_zero_is_no_fault() -> None:
+    torch.manual_seed(0)
+    found = jacobian(Subject(_Branch().double(), [(noise(6, 5), None)])).findings()
+    assert [(each.severity, each.where) for each in found] == [("note", "branch")]
+
+
 @pytest.mark.parametrize("variance", [1.0, 2.0, 3.0])
 def test_chi_of_wide_random_networks_is_that_of_mean_field_theory(variance: float) -> None:
     """χ₁ = σ_w² E φ′(√q z)² at the fixed point q = σ_w² E φ(√q z)² + σ_b² (``poole2016exponential``)."""

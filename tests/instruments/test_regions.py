@@ -488,12 +488,31 @@ def test_little_memory_changes_nothing(name: str, extent: float, monkeypatch: py
     plane = noise(3, *shape).unbind()
     expected = regions(Subject(model), plane=plane, extent=extent)
     monkeypatch.setattr(_regions_pass, "_MEMORY", 2**12)
-    monkeypatch.setattr(_regions_pass, "_FEWEST_VERTICES", 32)
+    # Cells of more corners than that are cut all the same.
+    monkeypatch.setattr(_regions_pass, "_FEWEST_VERTICES", 4)
     found = regions(Subject(model), plane=plane, extent=extent)
     assert found.cost.forward_passes > 5 * expected.cost.forward_passes
     assert found.count == expected.count
     assert [each.added for each in found.layers] == [each.added for each in expected.layers]
     assert [each.cutting for each in found.layers] == [each.cutting for each in expected.layers]
+
+
+def test_layers_of_many_units_are_cut_at_few_vertices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The values at all vertices are what takes the memory: a layer of 400 may have them at 16."""
+    seen: list[int] = []
+    monkeypatch.setattr(_regions_pass, "_MEMORY", 16 * 8 * 400)
+    whole = _regions_pass.CellPass._cut
+
+    def watched(self: Any, kinks: Any) -> None:
+        try:
+            whole(self, kinks)
+        finally:
+            seen.append(len(self._passed.cells.points))
+
+    monkeypatch.setattr(_regions_pass.CellPass, "_cut", watched)
+    assert not regions(Subject(stack(4, 400, 2)), plane=plane_of(4), extent=3.0, max_regions=100).complete
+    # Rounds go on up to 16 vertices; the last gives each cell two more at most, and has fewer cells than vertices.
+    assert 16 < max(seen) <= 3 * 16
 
 
 class Alternating(Functional):
@@ -636,6 +655,21 @@ def test_a_trained_or_fresh_network_is_not_warned_about() -> None:
         x = noise(40, 8, seed=seed)
         found = regions(Subject(model, [(x, x)]), generator=torch.Generator().manual_seed(seed))
         assert {each.severity for each in found.findings()} == {"note"}
+
+
+def test_a_deep_fresh_network_whose_signals_die_out_has_one_note_of_it() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        hidden = [part for _ in range(24) for part in (nn.Linear(32, 32), nn.ReLU())]
+        model = nn.Sequential(*hidden, nn.Linear(32, 3))
+    x = noise(30, 32)
+    found = regions(Subject(model, [(x, x)])).findings()
+    assert {each.severity for each in found} == {"note"}
+    assert sum("No unit of" in each.message for each in found) == 1
+    # One of its layers shut is a fault all the same.
+    with torch.no_grad():
+        model[2].bias.fill_(-100.0)
+    assert [each.where for each in regions(Subject(model, [(x, x)])).findings() if each.severity == "warning"] == ["2"]
 
 
 def test_pictures_of_lines_planes_and_many_layers() -> None:

@@ -70,3 +70,15 @@ def test_a_network_that_ignores_its_input_does_not_pass_for_symmetric() -> None:
     reading = symmetry(subject, group, networks=0)
     assert reading.error is None
     assert [finding.severity for finding in reading.findings()] == ["problem"]
+
+
+def test_a_network_that_ignores_its_input_as_random_ones_do_is_noted() -> None:
+    def sigmoids() -> nn.Module:
+        return nn.Sequential(*[part for _ in range(24) for part in (nn.Linear(6, 6), nn.Sigmoid())])
+
+    x = torch.randn(12, 6, generator=torch.Generator().manual_seed(0))
+    subject, _ = groups(broken=False)
+    subject.model, subject.data = seeded(sigmoids), [(x, None)]
+    assert [finding.severity for finding in symmetry(subject, networks=2).findings()] == ["note"]
+    # Without random networks there is nothing to tell the one from the other.
+    assert [finding.severity for finding in symmetry(subject, networks=0).findings()] == ["problem"]

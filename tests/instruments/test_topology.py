@@ -356,3 +356,36 @@ def test_the_glance_and_the_announcement_say_what_is_there() -> None:
     assert TOPOLOGY.expected_cost is not None
     announced = TOPOLOGY.expected_cost(subject(identity(), x, y), **TOPOLOGY.efforts["quick"])
     assert announced == "a forward pass over up to 512 samples, persistence of 32 landmarks in up to 16 layers"
+
+
+class Branch(nn.Module):
+    """A branch that begins at zero, beside one that does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.zero, self.out = nn.Linear(2, 2), nn.Linear(2, 2)
+        with torch.no_grad():
+            for each in self.zero.parameters():
+                each.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(x + self.zero(x))
+
+
+def test_what_fades_goes_round_or_was_never_there_is_no_warning() -> None:
+    torch.manual_seed(0)
+    x, y = clusters(40, classes=2, d=2)
+    # Each sigmoid of slope 1/4 at most makes differences a tenth or so of what they were: float32 holds seven.
+    deep = nn.Sequential(*[layer for _ in range(16) for layer in (nn.Linear(2, 2), nn.Sigmoid())])
+    for model, data, words in (
+        (deep, x, "dies out"),
+        (Branch(), x, "tell them apart all the same"),
+        (identity(), torch.ones(40, 2), "All samples are the same"),
+    ):
+        found = topology(subject(model, data, y), permutations=5, subsamples=2).findings()
+        assert {each.severity for each in found} == {"note"}
+        assert any(words in each.message for each in found)
+    # The warning stays where a layer does it at once, and where only layers behind it are measured.
+    cut = nn.Sequential(identity(), nn.Threshold(99.0, 1.0), nn.Tanh(), nn.Tanh())
+    seen = topology(subject(cut, x, y), permutations=5, subsamples=2, max_layers=2)
+    assert [each.severity for each in seen.findings()][:1] == ["warning"]

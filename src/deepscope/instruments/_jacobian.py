@@ -198,8 +198,9 @@ JACOBIAN = Instrument(
         "√(‖J‖_F² / dim x)·‖x‖/‖h‖, the largest σ, isometry = (Σσ²)² / (k Σσ⁴). Intervals: Student's t over samples. "
         "Bound: the product of the layers' Lipschitz constants along the network's graph, sums of branches added. "
         "Lyapunov exponents: means of ln R_ii, Q R = J_t Q, J_t = ∂s_t/∂s_{t−1}. A problem where J is 0 at every "
-        "sample; a warning where the sensitivity at the last layer with weights, with its interval, is below 1e-3 or "
-        "above 100: 1 keeps proportions."
+        "sample and had not died out before; a warning where the sensitivity at the last layer with weights, with its "
+        "interval, is below 1e-3 or above 100 and most of that is one layer's, a note where it is all layers': 1 keeps "
+        "proportions."
     ),
     how_to_read=(
         "Above, what becomes of a small relative change of the input on its way: 1 keeps proportions, a steady fall or "

@@ -20,6 +20,7 @@ VANISHED, EXPLODED = 1e-3, 1e2
 FEWEST, DEPTH = 2, 2
 #: Share of the whole change, on a logarithmic scale, from which one layer is named for it.
 _ALONE = 0.5
+_LARGER = "Initialise with larger weights or smaller biases (χ near 1), add residual connections or normalisation."
 
 
 def jacobian_findings(reading: Jacobian) -> tuple[Finding, ...]:
@@ -33,7 +34,20 @@ def _finding(severity: Severity, where: str, message: str, evidence: str, source
 
 def _all(reading: Jacobian) -> Iterator[Finding]:
     cut = next((each for each in reading.layers if each.gain == 0), None)
-    if cut is not None:
+    if reading.frobenius.any():
+        if cut is not None:
+            yield _round_it(reading, cut)
+        yield from _growth(reading)
+    elif _faded(reading, cut):
+        yield _finding(
+            "note",
+            "",
+            "Changes of the input die out on their way through the layers, until float numbers hold nothing of them.",
+            f"the Jacobian is 0 at all {reading.n_samples} samples, and layer by layer it had all but gone before",
+            "schoenholz2017deep",
+            _LARGER,
+        )
+    elif cut is not None:
         yield _finding(
             "problem",
             cut.name,
@@ -42,7 +56,7 @@ def _all(reading: Jacobian) -> Iterator[Finding]:
             "saxe2014exact",
             "Look for dead or saturated units and for weights of zero there (health, anatomy).",
         )
-    elif not reading.frobenius.any():
+    else:
         yield _finding(
             "problem",
             "",
@@ -51,9 +65,30 @@ def _all(reading: Jacobian) -> Iterator[Finding]:
             "saxe2014exact",
             "Look for dead or saturated units (health) and for detach or rounding in the forward pass.",
         )
-    else:
-        yield from _growth(reading)
     yield from _chaos(reading)
+
+
+def _round_it(reading: Jacobian, cut: LayerJacobian) -> Finding:
+    """Note a branch that is shut, as one is that begins at zero: others carry what comes through."""
+    return _finding(
+        "note",
+        cut.name,
+        f"Nothing of a change of the input comes through {_called(cut)}: what reaches the outputs goes round it, or "
+        "comes with other samples.",
+        f"the Jacobian from the input to its {cut.outputs:,} outputs is 0 at all {reading.n_layer_samples} samples, "
+        "that to the network's outputs is not",
+        "saxe2014exact",
+        "Nothing to do where a branch begins with weights of zero; else look at its units (health, anatomy).",
+    )
+
+
+def _faded(reading: Jacobian, cut: LayerJacobian | None) -> bool:
+    """Whether changes had all but gone before the layer behind which nothing is left of them."""
+    if all(each.gain is None for each in reading.layers):
+        chis = [each.chi for each in reading.layers if each.has_weights and each.chi is not None]
+        return bool(chis) and min(chis) > 0 and sum(map(math.log, chis)) < 2 * math.log(VANISHED)
+    before = itertools.takewhile(lambda each: each is not cut, reading.layers)
+    return any(each.sensitivity is not None and each.sensitivity < VANISHED for each in before)
 
 
 def _growth(reading: Jacobian) -> Iterator[Finding]:
@@ -69,6 +104,8 @@ def _growth(reading: Jacobian) -> Iterator[Finding]:
     if not (high < VANISHED or low > EXPLODED):
         return
     where, told = _steepest(chain)
+    # All layers together is how a deep network begins that is initialised so; one alone is a fault.
+    severity: Severity = "warning" if where else "note"
     rate = last.sensitivity ** (1 / len(chain))
     evidence = (
         f"a relative change of the input is multiplied by {last.sensitivity:.2g} ({low:.2g} to {high:.2g}) at "
@@ -76,16 +113,16 @@ def _growth(reading: Jacobian) -> Iterator[Finding]:
     )
     if high < VANISHED:
         yield _finding(
-            "warning",
+            severity,
             where,
             "Changes of the input die out on their way through the layers: the outputs hardly depend on it.",
             evidence,
             "schoenholz2017deep",
-            "Initialise with larger weights or smaller biases (χ near 1), add residual connections or normalisation.",
+            _LARGER,
         )
     else:
         yield _finding(
-            "warning",
+            severity,
             where,
             "Small changes of the input grow on their way through the layers: the outputs are nearly chaotic in it.",
             evidence,

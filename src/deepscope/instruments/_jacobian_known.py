@@ -92,6 +92,15 @@ def _ordered() -> nn.Module:
     return nn.Sequential(*layers, _linear(_noise(3, 32, seed=99) / 6))
 
 
+def _drowned() -> nn.Module:
+    """Make a layer whose bias is a million times what its weights make of the input."""
+    layer = nn.Linear(8, 8, device="meta").to_empty(device="cpu")
+    with torch.no_grad():
+        layer.weight.copy_(_noise(8, 8, seed=1) * 1e-6)
+        layer.bias.fill_(1.0)
+    return nn.Sequential(_linear(_noise(8, 6) / 6**0.5), nn.Tanh(), layer, nn.Tanh(), _linear(_noise(3, 8, seed=2)))
+
+
 def _cut_off() -> nn.Module:
     return nn.Sequential(
         _linear(_noise(8, 6, seed=1)), nn.ReLU(), _linear(torch.zeros(8, 8)), nn.Tanh(), _linear(_noise(3, 8, seed=2))
@@ -113,13 +122,17 @@ KNOWN = (
         name="sixteen layers of tanh on the chaotic side: changes explode",
         make=lambda: _subject(_chaotic()),
         holds=lambda reading: reading.layers[-1].sensitivity_low > 1e2,
-        fault="",
     ),
     Known(
         name="sixteen layers of tanh on the ordered side: changes vanish",
         make=lambda: _subject(_ordered()),
         holds=lambda reading: reading.layers[-1].sensitivity_high < 1e-3,
-        fault="",
+    ),
+    Known(
+        name="a layer whose bias drowns its small weights: changes vanish there",
+        make=lambda: _subject(_drowned()),
+        holds=lambda reading: reading.layers[0].sensitivity > 0.1 and reading.layers[2].sensitivity < 1e-5,
+        fault="2",
     ),
     Known(
         name="a layer of zeros: nothing comes through",

@@ -184,6 +184,7 @@ def _layers(found: Counted, order: list[str]) -> Iterator[LayerRegions]:
             cutting_fraction=cutting / units,
             added=sum(each.added for each in calls.values()),
             boundary_length=boundary,
+            on_one_side=not (any(each.below for each in calls.values()) and any(each.above for each in calls.values())),
             status=_status(found.complete, cutting),
         )
 
@@ -234,7 +235,8 @@ REGIONS = Instrument(
         "number, exact. Added by a layer: how many more there are for its units. Cutting: units that change their "
         "linear piece somewhere on the plane. Boundary length: of the borders that a layer makes, in units of u and v. "
         "Slope: the Frobenius norm of the affine map's derivative by s and t. Distinct maps: affine maps that differ "
-        "by 1e-7. A warning for a layer of 16 units or more of which none cuts the plane."
+        "by 1e-7. A warning where no unit of a layer of 16 or more cuts the plane and all are on one side of their "
+        "kinks, dead or open; a note where some are on one side and some on the other, as where signals have died out."
     ),
     how_to_read=(
         "Left, the plane through three samples of the data: inside each cell the network is one linear map, and each "

@@ -40,11 +40,15 @@ class CallCount:
         Cells that there are more for it.
     cutting
         [units], which units cut some cell.
+    below, above
+        Whether some unit is somewhere below one of its kinks, and above one.
     """
 
     call: Call
     added: int
     cutting: NDArray[np.bool_]
+    below: bool = False
+    above: bool = False
 
 
 @dataclass(eq=False)
@@ -170,6 +174,7 @@ class _Counting:
                 )
             known.added += each.after - each.before
             known.cutting[each.cutting] = True
+            known.below, known.above = known.below or each.below, known.above or each.above
 
     def _finish(self, passed: Passed, outputs: Tensor) -> None:
         cells, values = passed.cells, outputs.cpu().numpy()

@@ -71,7 +71,9 @@ def cut_by_signs(cells: Cells, values: Floats, call: int, most_vertices: int) ->
     cutting = both[np.unique(pairs.items)]
     active = np.flatnonzero(pairs.counts)
     work, pairs = cells.take(active), pairs.take(active)
-    while len(work) and vertices.count <= most_vertices:
+    # However many there are, one round is made: where none was, the next pass would begin as this one did.
+    most = max(most_vertices, vertices.count)
+    while len(work) and vertices.count <= most:
         chosen = pairs.items[pairs.starts]
         parts, parents = _split(work, vertices, chosen, np.full(len(work), units), call, both=True)
         pairs = pairs.less_first().take(parents)
@@ -111,7 +113,9 @@ def cut_by_maxima(cells: Cells, values: Floats, windows: Integers, call: int, mo
     done = [cells.take(np.flatnonzero(pairs.counts == 0))]
     active = np.flatnonzero(pairs.counts)
     work, pairs = cells.take(active), pairs.take(active)
-    while len(work) and vertices.count <= most_vertices:
+    # However many there are, one round is made: where none was, the next pass would begin as this one did.
+    most = max(most_vertices, vertices.count)
+    while len(work) and vertices.count <= most:
         chosen = pairs.items[pairs.starts]
         parts, parents = _clipped(work, vertices, windows[chosen], valid[chosen], call)
         pairs = pairs.less_first().take(parents)

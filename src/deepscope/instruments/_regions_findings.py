@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import comb
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 #: A unit that is open for one sample in ten, or for nine in ten, has one state on all of three samples with probability
 #: 0.1³ + 0.9³ = 0.73; that none of so many independent ones tells them apart has 0.73¹⁶ = 0.7 %.
 FEWEST_UNITS = 16
+_NAMED = 3
 
 
 def regions_findings(regions: Regions) -> tuple[Finding, ...]:
@@ -22,9 +23,14 @@ def regions_findings(regions: Regions) -> tuple[Finding, ...]:
 
 
 def _all(regions: Regions) -> Iterator[Finding]:
-    for layer in regions.layers:
-        if _holds_samples(regions) and regions.complete and layer.cutting == 0 and layer.units >= FEWEST_UNITS:
-            yield _linear(regions, layer)
+    if _holds_samples(regions) and regions.complete:
+        still = [each for each in regions.layers if each.cutting == 0 and each.units >= FEWEST_UNITS]
+        stuck = [each for each in still if each.on_one_side]
+        # What lies behind a layer on one side may be still because of it.
+        if stuck:
+            yield _stuck(regions, stuck)
+        elif still:
+            yield _still(regions, still)
     dimensions = 1 if regions.kind == "line" else 2
     most = sum(comb(regions.n_kinks, i) for i in range(dimensions + 1))
     if not regions.complete:
@@ -76,15 +82,36 @@ def _holds_samples(regions: Regions) -> bool:
     return bool(regions.samples) and regions.extent >= 1
 
 
-def _linear(regions: Regions, layer: LayerRegions) -> Finding:
+def _stuck(regions: Regions, layers: Sequence[LayerRegions]) -> Finding:
+    layer = layers[0]
     return Finding(
         "warning",
         "regions",
         layer.name,
-        f"No unit of {layer.name} ({layer.kind}) switches on {regions.slice}: there the layer is a linear map.",
-        f"0 of {layer.units:,} units; were each of them open for one sample in ten, or in nine of ten, all would miss "
-        f"these three with a probability of {max((0.1**3 + 0.9**3) ** layer.units, 1e-9):.1g}",
+        f"No unit of {layer.name} ({layer.kind}) switches on {regions.slice}, and all are on one side: there the layer "
+        "is a linear map.",
+        f"0 of {layer.units:,} units{_also(layers)}; were each of them open for one sample in ten, or in nine of ten, "
+        f"all would miss these three with a probability of {max((0.1**3 + 0.9**3) ** layer.units, 1e-9):.1g}",
         "hanin2019complexity",
         "Look whether its units are dead or always open (health); lower the learning rate, or start anew with "
         "normalised inputs and biases of zero.",
     )
+
+
+def _still(regions: Regions, layers: Sequence[LayerRegions]) -> Finding:
+    layer = layers[0]
+    return Finding(
+        "note",
+        "regions",
+        layer.name,
+        f"No unit of {layer.name} ({layer.kind}) switches on {regions.slice}: there the layer is a linear map.",
+        f"0 of {layer.units:,} units, some of them open and some closed{_also(layers)}",
+        "hanin2019complexity",
+        "Look whether signals die out before it (jacobian): deep networks begin so without residual connections or "
+        "normalisation.",
+    )
+
+
+def _also(layers: Sequence[LayerRegions]) -> str:
+    others = [each.name for each in layers[1:]]
+    return f"; likewise {', '.join(others[:_NAMED])}{' …' if len(others) > _NAMED else ''}" if others else ""

@@ -23,7 +23,7 @@ from deepscope.subject import tensors_in
 #: Bytes that the values of one layer at all vertices may take.
 _MEMORY = 2**28
 #: However large the layers are, so many vertices are taken at once.
-_FEWEST_VERTICES = 256
+_FEWEST_VERTICES = 16
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,26 @@ class Call:
 
 @dataclass(frozen=True, eq=False)
 class Met:
-    """What a pass did at a call: cells before and after, and which units cut some of them."""
+    """What a pass did at a call.
+
+    Attributes
+    ----------
+    call
+        What was called.
+    before, after
+        Cells before and after.
+    cutting
+        Which units cut some of them.
+    below, above
+        Whether some unit is somewhere below one of its kinks, and above one; of a maximum both.
+    """
 
     call: Call
     before: int
     after: int
     cutting: Integers
+    below: bool = False
+    above: bool = False
 
 
 @dataclass(eq=False)
@@ -172,7 +186,8 @@ class CellPass(TorchFunctionMode):
         most = vertices_within(kinks.values[0].numel())
         found = _cut(cells, kinks, index, min(most, 2 * self._most + _FEWEST_VERTICES))
         cutting = found.cutting if kinks.windows is not None else np.unique(found.cutting % kinks.units)
-        passed.met[index] = Met(call, len(cells), len(found.cells), cutting)
+        below, above = (kinks.windows is not None or bool(each.any()) for each in (kinks.values < 0, kinks.values > 0))
+        passed.met[index] = Met(call, len(cells), len(found.cells), cutting, below, above)
         passed.cells = found.cells
         new = found.growth.after > found.growth.before
         if not found.complete or len(found.cells) > self._most or (new and not self._grows):

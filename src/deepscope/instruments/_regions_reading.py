@@ -40,6 +40,8 @@ class LayerRegions:
         How many more cells there are for them.
     boundary_length
         Length of the borders that they make, in units of the directions; None on a line.
+    on_one_side
+        Whether all units are on the same side of all of their kinks, all over the slice: closed, or open.
     status
         ``"ok"``; that none cuts; or that counting stopped before all could be seen.
     """
@@ -52,6 +54,7 @@ class LayerRegions:
     cutting_fraction: float
     added: int
     boundary_length: float | None
+    on_one_side: bool
     status: str
 
 

@@ -310,8 +310,8 @@ SYMMETRY = Instrument(
         "g moves the input, by the shift over the stride, and multiplies outputs as g multiplies inputs; invariance: "
         "ρ = 1. Baseline: networks of the same architecture with random weights, with the 95 % interval of one more of "
         "them. To float accuracy: at most 2 (32 ε L)² E(‖f(gx)‖² + ‖ρ f(x)‖²) over the same denominator, L layers "
-        "deep. A problem where outputs of different samples are equal to rounding; a warning where random weights are "
-        "symmetric to float accuracy and these are not."
+        "deep. A problem where outputs of different samples are equal to rounding, and with random weights are not; a "
+        "warning where random weights are symmetric to float accuracy and these are not."
     ),
     how_to_read=(
         "For each family of transformations, how far each layer, and at the right the whole network, is from following "

@@ -26,16 +26,30 @@ def _finding(severity: Severity, where: str, message: str, evidence: str, action
 
 
 def _all(symmetry: Symmetry) -> Iterator[Finding]:
-    collapsed = [family.name for family in symmetry.families if family.invariance.status == ALIKE]
+    alike = [family for family in symmetry.families if family.invariance.status == ALIKE]
+    collapsed = [family.name for family in alike]
     if collapsed and symmetry.inputs_differ and symmetry.n_samples >= FEWEST:
         constant = [layer for layer in symmetry.layers if layer.invariance.status == ALIKE]
         where = f"; the first such layer is {_called(constant[0])}" if constant else ""
+        evidence = (
+            f"outputs of {symmetry.n_samples} different samples agree to rounding, plain and under "
+            f"{', '.join(collapsed)}{where}"
+        )
+        # Deep networks whose signals die out begin so: what random weights do as well is no fault of these.
+        if symmetry.n_networks and all(family.invariance.baseline is None for family in alike):
+            yield _finding(
+                "note",
+                "",
+                "The network puts out the same for all samples, and so it does with random weights.",
+                f"{evidence}; the same of {symmetry.n_networks} networks with random weights",
+                "Add residual connections or normalisation, or initialise with larger weights, if it does not train.",
+            )
+            return
         yield _finding(
             "problem",
             "",
             "The network puts out the same for all samples: it is symmetric because it ignores its input.",
-            f"outputs of {symmetry.n_samples} different samples agree to rounding, plain and under "
-            f"{', '.join(collapsed)}{where}",
+            evidence,
             "Look for dead or saturated layers (health), and for weights of zeros (anatomy).",
         )
         return

@@ -134,20 +134,18 @@ class SymmetryError:
 
 
 def symmetry_error(own: Score | str, others: Sequence[Score | str]) -> SymmetryError:
-    """Put a network's score beside those of networks with random weights."""
-    if isinstance(own, str):
-        return SymmetryError(
-            value=None, stderr=None, rounding=None, baseline=None, baseline_low=None, baseline_high=None, status=own
-        )
+    """Put a network's score beside those of networks with random weights, which may have one where it has none."""
     values = [each.value for each in others if isinstance(each, Score)]
     low, high = prediction_interval(values) if len(values) >= FEWEST_NETWORKS else (None, None)
+    known = own if isinstance(own, Score) else None
     return SymmetryError(
-        value=own.value,
-        stderr=own.stderr,
-        rounding=own.bound,
+        value=known.value if known is not None else None,
+        stderr=known.stderr if known is not None else None,
+        rounding=known.bound if known is not None else None,
         baseline=float(np.mean(values)) if values else None,
         baseline_low=low,
         baseline_high=high,
+        status=own if isinstance(own, str) else "ok",
     )
 
 

@@ -23,12 +23,12 @@ from deepscope.core import (
 )
 from deepscope.instruments._affordable import Keywords, affordable
 from deepscope.instruments._topology_clouds import Draws, LayerShape, ShapeOf, draw, layer_shape
-from deepscope.instruments._topology_findings import ONE_POINT
+from deepscope.instruments._topology_findings import CLOSE, FADED, ONE_POINT, SAME_INPUTS
 from deepscope.instruments._topology_groups import groups_of
 from deepscope.instruments._topology_known import KNOWN
 from deepscope.instruments._topology_reading import LayerTopology, Topology
 from deepscope.linalg import point_distances
-from deepscope.subject import Collected, Subject, collect, forward_work
+from deepscope.subject import Collected, Subject, collect, forward_work, tensors_in
 
 __all__ = ["TOPOLOGY", "Topology", "topology"]
 
@@ -133,10 +133,7 @@ def topology(
         draws = draw(groups.members, subsamples, permutations, _LARGEST, derive_seed(seed, "subsamples"))
         chosen = _evenly(list(collected.layers), max_layers)
         shape_of = ShapeOf(landmarks, max_dimension, neighbours)
-        layers = tuple(
-            _layer(name, _kind(subject, name), collected.widths[name], collected.layers[name], draws, shape_of)
-            for name in chosen
-        )
+        layers = tuple(_layer(subject, collected, name, draws, shape_of) for name in chosen)
     return Topology(
         subject=subject.name,
         left_out=(
@@ -216,14 +213,14 @@ def _evenly(names: list[str], most: int | None) -> list[str]:
     return [names[int(place)] for place in np.linspace(0, len(names) - 1, most).round()] if most > 1 else names[-1:]
 
 
-def _layer(name: str, kind: str, features: int, rows: Tensor, draws: Draws, shape_of: ShapeOf) -> LayerTopology:
+def _layer(subject: Subject, collected: Collected, name: str, draws: Draws, shape_of: ShapeOf) -> LayerTopology:
+    rows, features, kind = collected.layers[name], collected.widths[name], _kind(subject, name)
     if not bool(torch.isfinite(rows).all()):
         return LayerTopology(name=name, kind=kind, features=features, shape=None, status="values are not finite")
     distances = point_distances(rows)
-    longest = float(torch.linalg.vector_norm(rows.double(), dim=1).max())
     status = "ok"
-    if distances.max() <= _ROUNDING * torch.finfo(rows.dtype).eps * longest:
-        distances, status = np.zeros_like(distances), ONE_POINT
+    if distances.max() <= _rounding(rows):
+        distances, status = np.zeros_like(distances), _why_one_point(subject, collected, name)
     try:
         shape = layer_shape(distances, draws, shape_of)
     except DoesNotApplyError as error:
@@ -231,6 +228,39 @@ def _layer(name: str, kind: str, features: int, rows: Tensor, draws: Draws, shap
     return LayerTopology(
         name=name, kind=kind, features=features, shape=shape, status=status if status != "ok" else _status(shape)
     )
+
+
+def _why_one_point(subject: Subject, collected: Collected, name: str) -> str:
+    """Tell a layer that makes one point of its samples from one behind it, and from the end of a slow decline."""
+    names = list(collected.layers)
+    for before in reversed(names[: names.index(name)]):
+        rows = collected.layers[before]
+        # The farthest from one of them is at least half as far as the farthest two.
+        spread = _longest(rows - rows[:1])
+        if spread > _rounding(rows):
+            return FADED if spread <= CLOSE * _longest(rows) else ONE_POINT
+    return ONE_POINT if _inputs_differ(subject, collected.n_samples) else SAME_INPUTS
+
+
+def _inputs_differ(subject: Subject, samples: int) -> bool:
+    first: list[Tensor] = []
+    for batch in subject.batches(samples):
+        tensors = list(tensors_in(batch.inputs))
+        first = first or [each[:1] for each in tensors]
+        if len(first) != len(tensors) or any(
+            one.shape[1:] != each.shape[1:] or bool((each != one).any())
+            for one, each in zip(first, tensors, strict=True)
+        ):
+            return True
+    return False
+
+
+def _rounding(rows: Tensor) -> float:
+    return _ROUNDING * torch.finfo(rows.dtype).eps * _longest(rows)
+
+
+def _longest(rows: Tensor) -> float:
+    return float(torch.linalg.vector_norm(rows.double(), dim=1).max())
 
 
 def _status(shape: LayerShape) -> str:
@@ -269,8 +299,9 @@ TOPOLOGY = Instrument(
         "% of the samples or more that join at a scale 3 times the next smaller; noise passes these in at most one "
         "cloud of twenty. Over random clouds: Σ (death − birth) of classes over that of clouds of as many samples of "
         "any class; p by the t-distribution of random divisions. Interval of a mean over b subsamples of m of n "
-        "samples: t·s·√(m/(n − m) + 1/b). A warning where all samples are one point, and where classes that are told "
-        "apart in an earlier layer (ratio below 0.95, p < 0.05 over the number of layers) are not at the last."
+        "samples: t·s·√(m/(n − m) + 1/b). A warning where all samples become one point at once; a note where they came "
+        "near to it layer by layer, and where classes that are told apart in an earlier layer (ratio below 0.95, "
+        "p < 0.05 over the number of layers) are not at the last."
     ),
     how_to_read=(
         "Above, how far apart samples of one class are, beside samples of any class: below the grey band the layer "

@@ -19,6 +19,9 @@ _AGREE = 0.75
 _CLOSER = 0.95
 _NAMED = 3
 ONE_POINT = "all samples are one point"
+FADED, SAME_INPUTS = f"{ONE_POINT}, as they nearly were before", f"{ONE_POINT}: so are the inputs"
+#: Samples are nearly one point where they lie closer than this to one of them, as a share of the longest.
+CLOSE = 1e-3
 
 
 def topology_findings(topology: Topology) -> tuple[Finding, ...]:
@@ -41,15 +44,47 @@ def _finding(severity: Severity, where: str, message: str, evidence: str, source
 
 
 def _one_point(topology: Topology) -> Iterator[Finding]:
-    silent = [layer for layer in topology.layers if layer.status == ONE_POINT]
-    if silent:
-        first, others = silent[0], [layer.name for layer in silent[1:]]
-        also = f"; likewise {', '.join(others[:_NAMED])}{' …' if len(others) > _NAMED else ''}" if others else ""
+    silent = [layer for layer in topology.layers if layer.status in (ONE_POINT, FADED, SAME_INPUTS)]
+    if not silent:
+        return
+    first, others = silent[0], [layer.name for layer in silent[1:]]
+    also = f"; likewise {', '.join(others[:_NAMED])}{' …' if len(others) > _NAMED else ''}" if others else ""
+    evidence = f"the diameter of {topology.n_samples:,} samples is 0 but for rounding{also}"
+    behind = topology.layers[topology.layers.index(first) + 1 :]
+    apart = next((layer for layer in behind if layer not in silent and layer.shape is not None), None)
+    if apart is not None:
+        yield _finding(
+            "note",
+            first.name,
+            f"{_called(first)} puts out the same for all samples, and layers behind it tell them apart all the same.",
+            f"{evidence}; not {apart.name}",
+            "",
+            "Nothing to do for an embedding of what samples share, or a branch that begins at zero.",
+        )
+    elif first.status == SAME_INPUTS:
+        yield _finding(
+            "note",
+            first.name,
+            "All samples are the same: they have no shape.",
+            evidence,
+            "",
+            "Give data that differ.",
+        )
+    elif first.status == FADED:
+        yield _finding(
+            "note",
+            first.name,
+            f"What tells samples apart dies out on its way through the layers, until at {_called(first)} none is left.",
+            f"{evidence}; at the layer before it was below {CLOSE:g} of the largest sample",
+            "schoenholz2017deep",
+            "Initialise with larger weights or smaller biases, add residual connections or normalisation.",
+        )
+    else:
         yield _finding(
             "warning",
             first.name,
             f"{_called(first)} puts out the same for all samples: nothing behind it can tell them apart.",
-            f"the diameter of {topology.n_samples:,} samples is 0 but for rounding{also}",
+            evidence,
             "",
             "Look for dead or saturated units (health) and for weights of zero (anatomy).",
         )
@@ -86,7 +121,7 @@ def _separation(topology: Topology) -> Iterator[Finding]:
         lost, _ = found[apart[-1] + 1]
         name, best = min((found[index] for index in apart), key=lambda each: each[1].ratio.value)
         yield _finding(
-            "warning",
+            "note",
             lost,
             f"Classes that are told apart in earlier layers are mixed from {lost} on.",
             f"at {name} {_evidence(best)}; at {last_name} {_evidence(last)}",

@@ -88,6 +88,5 @@ KNOWN = (
             _two_clusters(), _matrix(3 * torch.eye(2)), _matrix(torch.tensor([[0.0, 1.0]])), _matrix(-torch.ones(1, 1))
         ),
         holds=lambda reading: reading.separation["0"].p_value < 1e-4 and reading.separation["2"].p_value > 0.05,
-        fault="1",
     ),
 )
