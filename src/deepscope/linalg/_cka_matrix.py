@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ Floats = NDArray[np.float64]
 
 #: Samples of a batch from which on its kernels are compared.
 FEWEST = 4
-#: Groups of batches of which each is left out once.
+#: Groups of batches of which each is left out once; batches belong to them in turn.
 _GROUPS = 32
 #: Features up to so far from 1 in either direction have squares in range.
 _MODERATE = 1e9
@@ -83,7 +84,9 @@ class CKAMatrix:
         self._units: dict[Hashable, float] = {}
         self._widths: dict[Hashable, float] = {}
         self._places: dict[tuple[int, torch.device], Tensor] = {}
-        self._batches: list[tuple[int, Floats, Floats, Floats]] = []
+        # By group of batches: samples, and sums over batches weighed by them.
+        self._groups: list[list[Any]] = []
+        self._n_batches = 0
 
     def add(self, xs: Sequence[Tensor], ys: Sequence[Tensor] | None = None) -> None:
         """Add a batch.
@@ -181,17 +184,23 @@ class CKAMatrix:
         mine = torch.stack(list(xs))
         theirs = mine if ys is None else torch.stack(list(ys))
         shape = (len(mine), len(theirs))
-        if self._batches and self._batches[0][1].shape != shape:
+        if self._groups and self._groups[0][1].shape != shape:
             raise UsageError(
                 "a batch has other representations than the ones before",
-                where=f"{shape[0]} × {shape[1]} instead of {' × '.join(map(str, self._batches[0][1].shape))}",
+                where=f"{shape[0]} × {shape[1]} instead of {' × '.join(map(str, self._groups[0][1].shape))}",
             )
         scale = n * (n - 3) / 2
         both = (mine @ theirs.T.to(mine.device)).double().cpu().numpy() / scale
         own, other = (
             torch.linalg.vector_norm(each, dim=1).double().cpu().numpy() ** 2 / scale for each in (mine, theirs)
         )
-        self._batches.append((n, both, own, other))
+        found = [n, n * both, n * own, n * other]
+        group = self._n_batches % _GROUPS
+        if group == len(self._groups):
+            self._groups.append(found)
+        else:
+            self._groups[group] = [mine + new for mine, new in zip(self._groups[group], found, strict=True)]
+        self._n_batches += 1
 
     def result(self) -> CKAEstimate:
         """Return the alignments of all that was added.
@@ -201,19 +210,22 @@ class CKAMatrix:
         UsageError
             Nothing was added.
         """
-        if not self._batches:
+        if not self._groups:
             raise UsageError("no samples were added")
-        weights = np.array([each[0] for each in self._batches], dtype=np.float64)
-        parts = [np.stack([each[index] for each in self._batches]) for index in (1, 2, 3)]
-        values = _alignment(weights, *parts)
-        groups = np.array_split(np.arange(len(weights)), min(_GROUPS, len(weights)))
+        weights, *parts = (np.array([each[index] for each in self._groups]) for index in range(4))
+        total = [each.sum(axis=0) for each in parts]
+        values = _alignment(*total)
         stderr = np.full_like(values, np.nan)
-        if len(groups) > 1:
-            left = [np.delete(np.arange(len(weights)), group) for group in groups]
-            without = np.stack([_alignment(weights[some], *(each[some] for each in parts)) for some in left])
-            count = len(groups)
+        count = len(self._groups)
+        if count > 1:
+            without = np.stack(
+                [
+                    _alignment(*(whole - each[group] for whole, each in zip(total, parts, strict=True)))
+                    for group in range(count)
+                ]
+            )
             stderr = np.sqrt((count - 1) / count * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
-        return CKAEstimate(values, stderr, int(weights.sum()), len(weights))
+        return CKAEstimate(values, stderr, int(weights.sum()), self._n_batches)
 
     def _gaussian(self, X: Tensor, bandwidth: float, key: Hashable) -> Tensor:
         squares = torch.cdist(X, X).square()
@@ -224,10 +236,9 @@ class CKAMatrix:
         return torch.exp(-squares / (2 * width**2)) if width > 0 else torch.ones_like(squares)
 
 
-def _alignment(weights: Floats, both: Floats, own: Floats, other: Floats) -> Floats:
-    share = weights / weights.sum()
-    across, left, right = (np.tensordot(share, each, axes=1) for each in (both, own, other))
-    norms = np.sqrt(np.outer(left, right))
+def _alignment(across: Floats, left: Floats, right: Floats) -> Floats:
+    # A difference of sums may leave a rounding below 0 of what is 0.
+    norms = np.sqrt(np.outer(np.maximum(left, 0), np.maximum(right, 0)))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(norms > 0, np.minimum(across / norms, 1.0), np.nan)
 
