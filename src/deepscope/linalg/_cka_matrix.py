@@ -142,23 +142,23 @@ class CKAMatrix:
         X = x.detach().reshape(len(x), -1)
         X = X.float() if X.dtype not in (torch.float32, torch.float64) else X
         given, X = X, X - X.mean(dim=0)
+        totals = X.sum(dim=0)
         # Sums and squares of the largest numbers overflow in single precision.
-        if given.dtype == torch.float32 and not bool(torch.isfinite(X.sum())) and bool(torch.isfinite(given).all()):
+        if given.dtype == torch.float32 and not bool(torch.isfinite(totals.sum())) and bool(given.isfinite().all()):
             X = given.double()
             X = X - X.mean(dim=0)
+            totals = X.sum(dim=0)
         if key not in self._units:
             largest = float(torch.linalg.vector_norm(X, torch.inf)) if X.numel() else 0.0
             if largest > 0:
                 # Squares neither overflow nor vanish; a scale that does neither is not worth a pass.
                 self._units[key] = 1.0 if 1 / _MODERATE < largest < _MODERATE else largest
         if self._units.get(key, 1.0) != 1.0:
-            X = X / self._units[key]
-        K = X @ X.T if self._bandwidth is None else self._gaussian(X, self._bandwidth, key)
-        diagonal = K.diagonal().clone()
-        size = float(diagonal.sum())
+            X, totals = X / self._units[key], totals / self._units[key]
+        centred, size = self._linear(X, totals) if self._bandwidth is None else self._gaussian(X, self._bandwidth, key)
         if not math.isfinite(size):
             raise UsageError("a representation holds values that are not finite", where=f"{key}")
-        upper = _centred(K, diagonal).flatten().take(self._upper(len(x), K.device)).float()
+        upper = centred.flatten().take(self._upper(len(x), centred.device)).float()
         return upper if float(torch.linalg.vector_norm(upper)) > _ROUNDING * size else torch.zeros_like(upper)
 
     def _upper(self, n: int, device: torch.device) -> Tensor:
@@ -227,13 +227,23 @@ class CKAMatrix:
             stderr = np.sqrt((count - 1) / count * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
         return CKAEstimate(values, stderr, int(weights.sum()), self._n_batches)
 
-    def _gaussian(self, X: Tensor, bandwidth: float, key: Hashable) -> Tensor:
+    def _linear(self, X: Tensor, totals: Tensor) -> tuple[Tensor, float]:
+        """Return the centred kernel XXᵀ and its trace; ``totals`` are the sums of X's columns.
+
+        What is taken off follows from these, so that the product itself is the only pass over n² numbers.
+        """
+        diagonal = torch.linalg.vector_norm(X, dim=1).square()
+        return _taken_off(X @ totals, diagonal).addmm_(X, X.T, beta=-1), float(diagonal.sum())
+
+    def _gaussian(self, X: Tensor, bandwidth: float, key: Hashable) -> tuple[Tensor, float]:
         squares = torch.cdist(X, X).square()
         if key in self._units and key not in self._widths:
             above = torch.triu_indices(len(X), len(X), 1, device=X.device)
             self._widths[key] = bandwidth * math.sqrt(float(squares[above[0], above[1]].median()))
         width = self._widths.get(key, 0.0)
-        return torch.exp(-squares / (2 * width**2)) if width > 0 else torch.ones_like(squares)
+        K = torch.exp(-squares / (2 * width**2)) if width > 0 else torch.ones_like(squares)
+        diagonal = K.diagonal()
+        return K - _taken_off(K.sum(dim=1), diagonal), float(diagonal.sum())
 
 
 def _alignment(across: Floats, left: Floats, right: Floats) -> Floats:
@@ -243,14 +253,12 @@ def _alignment(across: Floats, left: Floats, right: Floats) -> Floats:
         return np.where(norms > 0, np.minimum(across / norms, 1.0), np.nan)
 
 
-def _centred(K: Tensor, diagonal: Tensor) -> Tensor:
-    """Centre a kernel in place, so that inner products of entries off the diagonal are n(n − 3) times unbiased HSIC.
+def _taken_off(rows: Tensor, diagonal: Tensor) -> Tensor:
+    """Return what centring takes off a kernel, [n, n], from the sums of its rows and its diagonal.
 
-    Ũᵢⱼ = K̃ᵢⱼ − (K̃1)ᵢ/(n − 2) − (K̃1)ⱼ/(n − 2) + 1ᵀK̃1/((n − 1)(n − 2)), K̃ the kernel without its diagonal
-    (``szekely2014partial``).
+    Inner products of entries off the diagonal are then n(n − 3) times unbiased HSIC: of K̃, the kernel without its
+    diagonal, (K̃1)ᵢ/(n − 2) + (K̃1)ⱼ/(n − 2) − 1ᵀK̃1/((n − 1)(n − 2)) (``szekely2014partial``).
     """
-    n = len(K)
-    sums = (K.sum(dim=1) - diagonal) / (n - 2)
-    K -= sums[:, None]
-    K -= sums - sums.sum() / (n - 1)
-    return K
+    n = len(rows)
+    sums = (rows - diagonal) / (n - 2)
+    return sums[:, None] + (sums - sums.sum() / (n - 1))
