@@ -20,7 +20,7 @@ from deepscope.studies import catalog
 pytestmark = pytest.mark.verify
 
 README = Path(__file__).parents[2] / "README.md"
-LINE = r"^\| `([a-z-]+)` \| (.*) \| (reproduced|not reproduced|inconclusive) \|$"
+LINE = r"^\| `([a-z0-9-]+)` \| (.*) \| (reproduced|not reproduced|inconclusive) \|$"
 RECORDS = {name: found.record for name, found in read_records(records_folder()).items()}
 #: The first twelve were promised in forty minutes together.
 TWELVE = (
