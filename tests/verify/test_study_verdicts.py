@@ -1,7 +1,7 @@
 """Every study, run at quick, gives the verdict that the repository records and the README states.
 
 All of them anew would take longer than ``make verify`` may, and longer with each study: the cheap ones are run every
-time, of the costly ones a sixth, by turn of the day. ``make verdicts`` runs all.
+time, of the costly ones an eighth, by turn of the day. ``make verdicts`` runs all.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ TWELVE = (
 )
 #: A study takes ten CPU-minutes at most; the one that takes more says in its file why it needs 564 networks.
 LONGEST, LONGER = 600, {"alpha-hat-quality": 900}
-#: A study that takes more is costly, and its turn comes every sixth day.
-CHEAP, TURNS = 120, 6
+#: A study that takes more is costly, and its turn comes every eighth day.
+CHEAP, TURNS = 120, 8
 
 
 def due(day: int) -> list[str]:
