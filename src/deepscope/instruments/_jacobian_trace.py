@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -20,11 +19,11 @@ from deepscope.subject import (
     Subject,
     agrees,
     each_sampled,
+    every_layer_called,
     is_layer,
     is_opaque,
     take_samples,
     tensors_in,
-    without_fused_kernels,
 )
 
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
@@ -65,9 +64,7 @@ def traced(subject: Subject) -> Iterator[Tracer]:
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        stack.enter_context(without_fused_kernels(subject.model, products=True))
-        if "torch._dynamo" in sys.modules:
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(every_layer_called(subject.model, products=True))
         for parameter in subject.model.parameters():
             parameter.requires_grad_(False)
         for handle in tracer._hook(subject.model):

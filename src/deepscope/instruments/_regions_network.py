@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from deepscope.core import DoesNotApplyError
 from deepscope.instruments._regions_functions import Kinks
-from deepscope.subject import Subject, is_layer, own_parameters, tensors_in, without_fused_kernels
+from deepscope.subject import Subject, every_layer_called, is_layer, own_parameters, tensors_in
 
 #: Have parameters and are activation functions all the same.
 _ACTIVATIONS = (nn.PReLU,)
@@ -52,10 +51,7 @@ class Network(nn.Module):
         """Context in which it can be run, and knows its layers; the model's hooks are as before afterwards."""
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
-            stack.enter_context(without_fused_kernels(self.model))
-            if "torch._dynamo" in sys.modules:
-                # Compiled code hides the functions that it calls.
-                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(every_layer_called(self.model))
             for name, module in self.model.named_modules():
                 if is_layer(name, module):
                     stack.callback(module.register_forward_pre_hook(partial(self._enter, name)).remove)

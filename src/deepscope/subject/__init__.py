@@ -31,6 +31,7 @@ from deepscope.subject._recurrent_steps import RecurrentRun, recurrent_runs
 from deepscope.subject._samples import FirstSamples, each_sampled, is_written, joined, part_of, take_samples, tensors_in
 from deepscope.subject._subject import Subject
 from deepscope.subject._undisturbed import undisturbed
+from deepscope.subject._watched_layers import every_layer_called
 from deepscope.subject._weight import FLOAT8_DTYPES, MEASURED_DTYPES, Role, Weight, dtype_name, torch_dtype
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "device_of",
     "dtype_name",
     "each_sampled",
+    "every_layer_called",
     "forward_work",
     "generators_kept",
     "in_chunks",

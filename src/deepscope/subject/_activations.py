@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -16,7 +15,6 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from deepscope.core import LeftOut
 from deepscope.subject._activation_function import Activation, activation_of
 from deepscope.subject._batches import Inputs
-from deepscope.subject._kernels import without_fused_kernels
 from deepscope.subject._layer_output import (
     LayerOutput,
     Source,
@@ -30,6 +28,7 @@ from deepscope.subject._layer_output import (
 )
 from deepscope.subject._padding import real_positions
 from deepscope.subject._subject import Subject
+from deepscope.subject._watched_layers import Sites, every_layer_called
 
 Observer = Callable[[LayerOutput], None]
 
@@ -77,10 +76,7 @@ def watch_layers(subject: Subject, observe: Observer) -> Iterator[Watch]:
     """
     watch = Watch(subject, observe)
     with ExitStack() as stack:
-        stack.enter_context(without_fused_kernels(subject.model))
-        if "torch._dynamo" in sys.modules:
-            # Hooks that come after compilation are not seen by compiled code.
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(every_layer_called(subject.model))
         for handle in watch._hook():
             stack.callback(handle.remove)
         yield watch
@@ -101,8 +97,7 @@ class Watch:
         self._subject, self._observe = subject, observe
         self._ran: dict[str, None] = {}
         self._notes: dict[LeftOut, None] = {}
-        self._sites: dict[tuple[str, str], str] = {}
-        self._uses: dict[str, int] = {}
+        self._sites = Sites()
         self._shown = set(selected_layers(subject))
         self._active = self._busy = False
         self._reset(None)
@@ -133,7 +128,7 @@ class Watch:
     def _reset(self, mask: Tensor | None) -> None:
         self._mask = mask
         self._depth = self._order = 0
-        self._behind = ""
+        self._sites.begin()
         self._units_dims: dict[int, int | None] = {}
         # Weak: a tensor lives no longer for being known here.
         self._sources: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
@@ -180,7 +175,7 @@ class Watch:
             self._units_dims[tensor.ndim] = units_dim
             output = LayerOutput(
                 name=name,
-                site=self._site(name, module),
+                site=self._sites.of(name, module),
                 module=module,
                 tensor=tensor,
                 units_dim=units_dim,
@@ -255,16 +250,6 @@ class Watch:
             yield
         finally:
             self._busy = False
-
-    def _site(self, name: str, module: nn.Module) -> str:
-        if any(True for _ in module.parameters()):
-            self._behind = name
-            return name
-        key = (name, self._behind)
-        if key not in self._sites:
-            self._uses[name] = self._uses.get(name, 0) + 1
-            self._sites[key] = name if self._uses[name] == 1 else f"{name}#{self._uses[name]}"
-        return self._sites[key]
 
     def _real(self, name: str, module: nn.Module, tensor: Tensor, units_dim: int | None) -> Tensor | None:
         if self._mask is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -14,7 +13,6 @@ from torch.autograd import forward_ad
 
 from deepscope.core import DeepscopeError, LeftOut, MeasurementError, first_line
 from deepscope.subject._batches import Inputs
-from deepscope.subject._kernels import without_fused_kernels
 from deepscope.subject._layer_output import (
     PARAMETER_CONTAINERS,
     first_tensor,
@@ -25,6 +23,7 @@ from deepscope.subject._layer_output import (
 )
 from deepscope.subject._padding import real_positions
 from deepscope.subject._subject import Subject
+from deepscope.subject._watched_layers import Sites, every_layer_called
 
 _NO_REPRESENTATION = (
     nn.modules.dropout._DropoutNd,
@@ -86,10 +85,7 @@ def collecting(
     """
     collector = Collector(subject, layers, reduce)
     with ExitStack() as stack:
-        stack.enter_context(without_fused_kernels(subject.model))
-        if "torch._dynamo" in sys.modules:
-            # Hooks that come after compilation are not seen by compiled code.
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(every_layer_called(subject.model))
         for handle in collector._hook():
             stack.callback(handle.remove)
         yield collector
@@ -113,9 +109,7 @@ class Collector:
         self._leaves = [(name, module) for name, module in modules if _is_leaf(name, module)]
         self._chosen = set(selected_layers(subject) if layers is None else layers)
         self._notes: dict[LeftOut, None] = {}
-        # Where a module is used: its name, and the layer with parameters that ran before it.
-        self._sites: dict[tuple[str, str], str] = {}
-        self._uses: dict[str, int] = {}
+        self._sites = Sites()
         self._n_batches = 0
         self._begin(0, None)
 
@@ -162,7 +156,7 @@ class Collector:
     def _begin(self, n_samples: int, mask: Tensor | None) -> None:
         self._n, self._mask = n_samples, mask
         self._found: dict[str, Any] = {}
-        self._behind = ""
+        self._sites.begin()
         self._units_dims: dict[int, int | None] = {}
         self._active = False
 
@@ -183,7 +177,7 @@ class Collector:
         if not self._active:
             return
         tensor = first_tensor(result)
-        site = self._site(name, module)
+        site = self._sites.of(name, module)
         why_not = why_not_measured(tensor)
         if tensor is None or why_not:
             self._note(name, why_not)
@@ -220,16 +214,6 @@ class Collector:
             return tensor.movedim(1, 0).flatten(1)
         # Samples and positions may lie in one dimension, samples first.
         return tensor.reshape(n, -1) if n and len(tensor) % n == 0 else None
-
-    def _site(self, name: str, module: nn.Module) -> str:
-        if any(True for _ in module.parameters()):
-            self._behind = name
-            return name
-        key = (name, self._behind)
-        if key not in self._sites:
-            self._uses[name] = self._uses.get(name, 0) + 1
-            self._sites[key] = name if self._uses[name] == 1 else f"{name}#{self._uses[name]}"
-        return self._sites[key]
 
     def _note(self, name: str, reason: str) -> None:
         if name in self._chosen:
