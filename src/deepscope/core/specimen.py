@@ -11,8 +11,8 @@ from typing import Any
 class Specimen:
     """A reference model or training method: how to build it, its source, the rows it covers, the test that pins it.
 
-    Its file lists it in ``SPECIMENS = (Specimen(…), …)``. All but ``build`` is plain text, so that listing specimens
-    imports none of them.
+    Its file lists it in ``SPECIMENS = (Specimen(…), …)``. All but ``build`` and ``inputs`` is plain text or a number,
+    so that listing specimens imports none of them.
 
     Attributes
     ----------
@@ -21,7 +21,11 @@ class Specimen:
     title
         What it is, in a few words.
     build
-        ``build()`` makes it in its reference size; what it is made by, for a method.
+        What its package exports to make it: ``build()`` makes a model in its reference size.
+    inputs
+        ``inputs(n, generator)`` draws n samples of what a model takes, in its reference size; None for a method.
+    parameters
+        Number of parameters of ``build()``; None for a method.
     formula
         What it computes or does, and how the quantities in it are defined, in plain text.
     source
@@ -36,6 +40,8 @@ class Specimen:
     name: str
     title: str
     build: Callable[..., Any]
+    inputs: Callable[..., Any] | None = None
+    parameters: int | None = None
     formula: str
     source: str
     rows: tuple[str, ...] = ()

@@ -11,7 +11,9 @@ from deepscope.lab._repository import in_repository
 
 _SOURCE = Path(__file__).parents[1]
 _INSTRUMENT = ("name", "title", "formula", "how_to_read", "source", "pinned_by")
-_SPECIMEN = ("name", "title", "formula", "source", "pinned_by")
+_OPTIONAL = ("parameters",)
+_NAMED = ("build",)
+_SPECIMEN = ("name", "title", "build", "formula", "source", "pinned_by")
 
 
 def instruments() -> tuple[dict[str, Any], ...]:
@@ -26,7 +28,9 @@ def instruments() -> tuple[dict[str, Any], ...]:
 
 
 def specimens() -> tuple[dict[str, Any], ...]:
-    """Return what every specimen declares, and its ``family``: its file's name, or ``"training"`` for a method.
+    """Return what every specimen declares, with the name of what builds it, and its number of ``parameters``.
+
+    Its ``family`` is its file's name, or ``"training"`` for a method, which has no parameters (None).
 
     Raises
     ------
@@ -34,7 +38,7 @@ def specimens() -> tuple[dict[str, Any], ...]:
         As ``instruments``.
     """
     found = _declared("Specimen", _SPECIMEN, ["models", "training"])
-    return tuple({**each, "family": _family(Path(each["path"]))} for each in found)
+    return tuple({"parameters": None, **each, "family": _family(Path(each["path"]))} for each in found)
 
 
 def _family(path: Path) -> str:
@@ -74,7 +78,7 @@ def _declared(kind: str, wanted: Iterable[str], parts: Iterable[str]) -> tuple[d
 
 def _read(path: Path, kind: str) -> tuple[dict[str, Any], ...]:
     try:
-        return declared(path, kind)
+        return declared(path, kind, _NAMED)
     except (OSError, SyntaxError, ValueError) as error:
         raise DeepscopeError(
             f"a file cannot be read ({first_line(error)})", where=str(path), todo="Mend it."
@@ -84,10 +88,12 @@ def _read(path: Path, kind: str) -> tuple[dict[str, Any], ...]:
 def _checked(fields: Mapping[str, Any], kind: str, wanted: Iterable[str], path: Path) -> dict[str, Any]:
     for name in wanted:
         if not isinstance(fields.get(name), str):
+            is_what, example = ("the name of a function or class", "Name") if name in _NAMED else ("plain text", '"…"')
             raise DeepscopeError(
-                f"the {kind.lower()}'s {name} is not plain text",
+                f"the {kind.lower()}'s {name} is not {is_what}",
                 where=str(path),
-                todo=f'Write {kind}(…, {name}="…").',
+                todo=f"Write {kind}(…, {name}={example}).",
             )
     check_keys(path, fields["source"], fields["rows"])
-    return {**{name: fields[name] for name in wanted}, "rows": tuple(fields["rows"]), "path": in_repository(path)}
+    kept = {name: fields[name] for name in (*wanted, *_OPTIONAL) if name in fields}
+    return {**kept, "rows": tuple(fields["rows"]), "path": in_repository(path)}

@@ -184,11 +184,21 @@ def _orthogonal(count: int, rows: int, columns: int, generator: torch.Generator 
     return weights
 
 
+def hamilton_jacobi_bellman_solver() -> DeepBSDE:
+    """Return the published solver of the Hamilton–Jacobi–Bellman equation in 100 dimensions, of 20 steps.
+
+    Source: ``han2018solving``.
+    """
+    return DeepBSDE(HamiltonJacobiBellman(), 20)
+
+
 SPECIMENS = (
     Specimen(
         name="deep-bsde",
         title="Deep BSDE solver of parabolic equations in many dimensions",
-        build=lambda: DeepBSDE(HamiltonJacobiBellman(), 20),
+        build=hamilton_jacobi_bellman_solver,
+        inputs=lambda n, generator=None: math.sqrt(1 / 20) * torch.randn(20, n, 100, generator=generator),
+        parameters=654_100,
         formula="Yₙ₊₁ = Yₙ − f(tₙ, Xₙ, Yₙ, Zₙ) h + Zₙ·ΔWₙ along Xₙ₊₁ = Xₙ + σ ΔWₙ, with Y₀, Z₀ and the networks "
         "Zₙ = networkₙ(Xₙ) trained to minimise E(Y_N − g(X_N))²; then Y₀ ≈ u(0, x₀) where ∂u/∂t + ½ σ² Δu + "
         "f(t, x, u, σ∇u) = 0 and u(T, x) = g(x).",

@@ -8,6 +8,7 @@ from torch import nn
 
 from deepscope.core import Specimen
 from deepscope.models._activation import make_activation
+from deepscope.models._inputs import values
 
 
 class LeNet(nn.Sequential):
@@ -69,6 +70,8 @@ SPECIMENS = (
         name="lenet-5",
         title="convolutional network for handwritten digits",
         build=LeNet,
+        inputs=values(1, 28, 28),
+        parameters=61_706,
         formula=(
             "1×28×28 → 6 maps of 5×5 convolution, mean over 2×2 → 16 maps of 5×5 convolution, mean over 2×2 → "
             "120 → 84 → 10 logits, tanh after each hidden layer; 61,706 parameters."

@@ -9,6 +9,7 @@ from torch import nn
 
 from deepscope.core import Specimen, UsageError
 from deepscope.models._activation import make_activation
+from deepscope.models._inputs import values
 
 
 class MLP(nn.Sequential):
@@ -65,11 +66,26 @@ class MLP(nn.Sequential):
         super().__init__(layers)
 
 
+def lenet_300_100() -> MLP:
+    """Return the perceptron of 784, 300, 100 and 10 units for handwritten digits; 266,610 parameters.
+
+    Source: ``lecun1998gradient``.
+
+    Examples
+    --------
+    >>> lenet_300_100().hidden1
+    Linear(in_features=784, out_features=300, bias=True)
+    """
+    return MLP(28 * 28, (300, 100), 10, activation="tanh")
+
+
 SPECIMENS = (
     Specimen(
         name="mlp",
         title="multilayer perceptron",
-        build=MLP,
+        build=lenet_300_100,
+        inputs=values(1, 28, 28),
+        parameters=266_610,
         formula=(
             "h₀ = x, hᵢ = φ(Wᵢ hᵢ₋₁ + bᵢ), y = W h + b: linear maps with an activation φ between them, applied to each "
             "number of its own. With widths d₀, …, d_k it has Σᵢ dᵢ (dᵢ₋₁ + 1) parameters."

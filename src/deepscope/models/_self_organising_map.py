@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from deepscope.core import UsageError
 from deepscope.core.specimen import Specimen
+from deepscope.models._inputs import values
 
 #: Below this radius a neighbour's e^(−1/2σ²) is 0 in every dtype.
 _REACHES_NOBODY = 0.02
@@ -267,11 +268,18 @@ def _squared_distances(length: int, periodic: bool) -> Tensor:
     return torch.minimum(offsets, length - offsets).square() if periodic else offsets.square()
 
 
+def square_map() -> SelfOrganisingMap:
+    """Return a map of 20 × 20 units of the plane."""
+    return SelfOrganisingMap((20, 20), 2)
+
+
 SPECIMENS = (
     Specimen(
         name="self-organising-map",
         title="Self-organising map",
-        build=lambda: SelfOrganisingMap([20, 20], 2),
+        build=square_map,
+        inputs=values(2),
+        parameters=0,
         formula="w_r ← w_r + η h_rc (x − w_r), where c is the unit whose weights w_c are nearest to the input x and "
         "h_rc = exp(−|r − c|² / 2σ²) is a Gaussian of the distance of units r and c on the lattice; the learning rate "
         "η and the radius σ shrink while the map learns.",

@@ -1,0 +1,88 @@
+"""What every model that reads a sequence step by step has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from deepscope.core import UsageError
+from deepscope.models._sizes import check_sequence, positive
+
+State: TypeAlias = Tensor | tuple[Tensor, ...]
+
+
+class Recurrence(nn.Module, ABC):
+    """A model that reads a sequence step by step: (y_t, s_t) = f(x_t, s_{t−1}).
+
+    ``model(x)`` maps [batch, time, input_size] to [batch, time, …]; ``scan`` returns the last state as well, from which
+    another call goes on: two calls on the halves of a sequence compute what one computes on the whole. A subclass
+    defines ``initial_state`` and ``step``, and may define ``_scan`` where it knows a faster way than one step after
+    another.
+
+    Parameters
+    ----------
+    input_size
+        Features of the input at each step.
+
+    Raises
+    ------
+    UsageError
+        A size below 1; when called: an input that is not [batch, time, input_size] with at least one step, or a state
+        of other shapes than ``initial_state`` gives.
+    """
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.input_size = positive(input_size, "input_size", self)
+
+    @abstractmethod
+    def initial_state(self, batch: int) -> State:
+        """Return the state before the first step, [batch, …] each, on the device and in the dtype of the parameters."""
+
+    @abstractmethod
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take one step: [batch, input_size] and a state to an output and the next state."""
+
+    def forward(self, x: Tensor, state: State | None = None) -> Tensor:
+        """Return the outputs at all steps, [batch, time, …]."""
+        return self.scan(x, state)[0]
+
+    def scan(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Return the outputs at all steps, [batch, time, …], and the state after the last.
+
+        Parameters
+        ----------
+        x
+            [batch, time, input_size].
+        state
+            Where to begin; ``initial_state`` unless given.
+        """
+        check_sequence(x, self.input_size, self)
+        start = self.initial_state(len(x))
+        if state is not None:
+            _check_state(state, start, self)
+        return self._scan(x, start if state is None else state)
+
+    def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        outputs = []
+        for each in x.unbind(1):
+            output, state = self.step(each, state)
+            outputs.append(output)
+        return torch.stack(outputs, 1), state
+
+
+def _check_state(state: State, wanted: State, owner: object) -> None:
+    given, expected = _shapes(state), _shapes(wanted)
+    if given != expected:
+        raise UsageError(
+            f"the state's shapes are {given}",
+            where=type(owner).__name__,
+            todo=f"Give a state of this model and batch size: {expected}.",
+        )
+
+
+def _shapes(state: State) -> list[list[int]]:
+    return [list(each.shape) for each in ((state,) if isinstance(state, Tensor) else state)]
