@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from deepscope import models
 from deepscope.core import Specimen
+from deepscope.lab import model_sheet
 from deepscope.lab._declarations import specimens
 
 #: Above it a model is not given values: its layers compute shapes only.
@@ -43,6 +44,21 @@ def test_it_is_exported_and_of_the_size_it_says(name: str) -> None:
         assert isinstance(output, Tensor)
         assert len(output) == 2
         assert large or output.isfinite().all()
+
+
+@pytest.mark.parametrize("name", SPECIMENS)
+def test_its_layers_add_up(name: str) -> None:
+    sheet = model_sheet(name)
+    layers = sheet["layers"]
+    own = sum(each["own_parameters"] for each in layers)
+    assert own <= sheet["parameters"]
+    outermost = [each for each in layers if not each["depth"]]
+    assert sum(each["flops"] for each in outermost) <= sheet["flops"]
+    assert all(each["calls"] >= 1 for each in layers)
+    with torch.device("meta"), torch.no_grad():
+        draw = SPECIMENS[name].inputs
+        assert draw is not None
+        assert sheet["input"] == list(draw(1, None).shape[1:])
 
 
 def test_all_that_are_listed_are_found() -> None:

@@ -18,6 +18,7 @@ from deepscope.cli._atlas import atlas_app
 from deepscope.cli._data import data_app
 from deepscope.cli._doctor import doctor
 from deepscope.cli._examine import compare, examine
+from deepscope.cli._models import models_app
 from deepscope.cli._options import DONE, INTERRUPTED, USAGE
 from deepscope.cli._reading import reading
 from deepscope.cli._runs import runs_app
@@ -36,7 +37,7 @@ app = App(
     suppress_keyboard_interrupt=False,
     config=[Env("DEEPSCOPE_"), Toml(SETTINGS, search_parents=True, must_exist=False)],
 )
-for verb in (examine, compare, study_app, atlas_app, reading, runs_app, data_app, doctor):
+for verb in (examine, compare, study_app, atlas_app, models_app, reading, runs_app, data_app, doctor):
     app.command(verb)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from deepscope.lab._frequency_watch import FrequencyWatch, watch_frequencies
     from deepscope.lab._gc import collect_garbage
     from deepscope.lab._machine import hardware, versions
+    from deepscope.lab._models import model_list, model_sheet
     from deepscope.lab._probes import Probe
     from deepscope.lab._protocol import parse_settings
     from deepscope.lab._reading_list import reading_list
@@ -67,6 +68,8 @@ _HOME = {
     "find_run": "_runs",
     "hardware": "_machine",
     "keep": "_store",
+    "model_list": "_models",
+    "model_sheet": "_models",
     "open_run": "_store",
     "parse_settings": "_protocol",
     "plan_study": "_study",
@@ -120,6 +123,8 @@ __all__ = [
     "find_run",
     "hardware",
     "keep",
+    "model_list",
+    "model_sheet",
     "open_run",
     "parse_settings",
     "plan_study",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from deepscope.report._comparison_text import comparison_text
     from deepscope.report._coverage_text import coverage_text
     from deepscope.report._examination_text import examination_text
+    from deepscope.report._model_text import model_list_text, model_show_text
     from deepscope.report._reading_text import reading_text
     from deepscope.report._runs_text import compare_runs_text
     from deepscope.report._study_text import study_text
@@ -33,6 +34,8 @@ _HOME = {
     "comparison_text": "_comparison_text",
     "coverage_text": "_coverage_text",
     "examination_text": "_examination_text",
+    "model_list_text": "_model_text",
+    "model_show_text": "_model_text",
     "reading_text": "_reading_text",
     "study_list_text": "_catalog_text",
     "study_show_text": "_catalog_text",
@@ -50,6 +53,8 @@ __all__ = [
     "coverage_text",
     "examination_page",
     "examination_text",
+    "model_list_text",
+    "model_show_text",
     "reading_text",
     "sentence",
     "study_list_text",

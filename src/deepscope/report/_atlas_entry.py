@@ -56,5 +56,11 @@ def entry_page(site: Site, kind: Kind, entry: dict[str, Any]) -> str:
         entry={"how_to_read": "", **entry},
         source={"source": reference(entry["source"]), "link": address(entry["source"])},
         covered=site.covered(kind.word, name, entry["rows"]),
-        command=f"deepscope examine model.safetensors --instruments {name}" if kind is INSTRUMENTS else "",
+        command=_command(kind, entry),
     )
+
+
+def _command(kind: Kind, entry: dict[str, Any]) -> str:
+    if kind is INSTRUMENTS:
+        return f"deepscope examine model.safetensors --instruments {entry['name']}"
+    return f"deepscope models show {entry['name']}" if entry.get("parameters") is not None else ""

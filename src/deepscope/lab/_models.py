@@ -1,0 +1,61 @@
+"""The reference models: which there are, and what one of them is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deepscope.core import UsageError, nearest
+from deepscope.lab._declarations import specimens
+
+_LISTED = ("name", "family", "constructor", "parameters", "rows", "source", "pinned_by")
+
+
+def model_list() -> list[dict[str, Any]]:
+    """Return the reference models, sorted by name, without importing any.
+
+    Returns
+    -------
+    list of dict
+        ``name``; ``family``, its file; ``constructor``, what ``deepscope.models`` exports to build it without an
+        argument; ``parameters``, how many; ``rows`` of the map that its test demonstrates; ``source``, the key of its
+        reference; ``pinned_by``, the test that proves the property which defines it.
+    """
+    return [{key: each[key] for key in _LISTED} for each in _models()]
+
+
+def model_sheet(name: str) -> dict[str, Any]:
+    """Return what is known of one reference model, and its layers.
+
+    Parameters
+    ----------
+    name
+        As ``model_list`` has it.
+
+    Returns
+    -------
+    dict
+        As in ``model_list``, and ``title``, ``formula``, ``path``; ``input`` and ``output``, the shapes of one sample;
+        ``flops`` of one sample forward; ``layers``, as ``model_layers`` gives them.
+
+    Raises
+    ------
+    UsageError
+        No model has this name.
+
+    Notes
+    -----
+    Cost: the shapes are followed through one forward pass; no value is computed or stored.
+    """
+    known = {each["name"]: each for each in _models()}
+    if name not in known:
+        raise UsageError("unknown model", where=name, todo=nearest(name, known))
+    from deepscope.lab._model_layers import model_layers
+
+    entry = known[name]
+    more = {key: entry[key] for key in ("title", "formula", "path")}
+    return {**{key: entry[key] for key in _LISTED}, **more, **model_layers(entry["path"], name)}
+
+
+def _models() -> list[dict[str, Any]]:
+    found = [{**each, "constructor": each["build"]} for each in specimens() if each["family"] != "training"]
+    return [{**each, "rows": list(each["rows"])} for each in found]

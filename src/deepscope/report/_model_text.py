@@ -1,0 +1,143 @@
+"""Reference models in a terminal: which there are, and what one of them is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
+
+from deepscope.report._findings import address, reference
+from deepscope.report._numbers import how_many, in_si
+from deepscope.report._record import Record
+from deepscope.report._screen import Screen, clipped
+from deepscope.report._study_record import row_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Rows that a drawing has at most, unless the model's first level has more.
+_MOST_ROWS = 40
+_BAR = 16
+
+
+def model_list_text(models: Sequence[Record], console: Console) -> None:
+    """Write the models to a terminal, by family: name, parameters and what builds it.
+
+    Parameters
+    ----------
+    models
+        As ``lab.model_list`` gives them.
+    console
+        Where to; its width, its colours (``NO_COLOR`` too) and its character set are respected.
+    """
+    screen = Screen(console)
+    widest = max((len(each["name"]) for each in models), default=0)
+    for family, members in groupby(sorted(models, key=lambda each: (each["family"], each["name"])), _family):
+        screen.line((family, "bold"))
+        for each in members:
+            size = in_si(each["parameters"]) if each["parameters"] else "none"
+            screen.whole(f"{each['name']:<{widest}}  {size:>7}  ", (each["constructor"], "dim"), indent=2)
+    screen.blank()
+    screen.line(
+        f"{how_many(len(models), 'model')}, with the parameters of each and what deepscope.models exports to build it. "
+        '"deepscope models show NAME" draws one.'
+    )
+
+
+def model_show_text(sheet: Record, console: Console) -> None:
+    """Write what a model computes to a terminal, and draw its layers.
+
+    Parameters
+    ----------
+    sheet
+        As ``lab.model_sheet`` gives it.
+    console
+        Where to, as in ``model_list_text``.
+    """
+    screen = Screen(console)
+    screen.line(f"{sheet['name']}: ", (sheet["title"], "bold"))
+    screen.line(reference(sheet["source"]))
+    if address(sheet["source"]):
+        screen.line((address(sheet["source"]), "dim"))
+    for key in sheet["rows"]:
+        screen.line(("shows: ", "dim"), row_name(key))
+    screen.blank()
+    screen.line(sheet["formula"], indent=2)
+    screen.heading(
+        f"{in_si(sheet['parameters']) if sheet['parameters'] else 'No'} parameters, "
+        f"{in_si(sheet['flops']) if sheet['flops'] else 'no'} FLOPs per sample of {_size(sheet['input'])}"
+    )
+    _layers(screen, sheet)
+    screen.heading("Pinned by")
+    screen.whole(f"pytest {sheet['pinned_by']}", indent=2)
+    screen.heading("File")
+    screen.whole(sheet["path"], indent=2)
+    screen.heading("To use it")
+    screen.whole(f"from deepscope.models import {sheet['constructor']}", indent=2)
+    screen.whole(f"model = {sheet['constructor']}()", indent=2)
+
+
+def _family(model: Record) -> str:
+    return str(model["family"])
+
+
+def _layers(screen: Screen, sheet: Record) -> None:
+    rows = _shown(sheet["layers"])
+    if not rows:
+        return
+    cells = [["layer", "", "output", "parameters", "FLOPs", "share"]]
+    for row in rows:
+        share = row["flops"] / sheet["flops"] if sheet["flops"] else 0.0
+        cells.append(
+            [
+                clipped(row["name"], max(screen.width // 3, 8)),
+                row["kind"] + (f" × {row['calls']:,}" if row["calls"] > 1 else ""),
+                _size(row["output"]) if row["output"] is not None else "",
+                f"{row['parameters']:,}" if row["parameters"] else "",
+                in_si(row["flops"]) if row["flops"] else "",
+                "█" * max(round(_BAR * share), 1) if row["flops"] else "",
+            ]
+        )
+    cells = [[screen.shown(cell) for cell in each] for each in cells]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    kept = _fitting(widths, screen.width - 2)
+    for place, each in enumerate(cells):
+        padded = [
+            " " * (widths[column] - cell_len(each[column])) + each[column]
+            if column in (3, 4)
+            else each[column] + " " * (widths[column] - cell_len(each[column]))
+            for column in kept
+        ]
+        screen.whole(("  ".join(padded).rstrip(), "" if place else "dim"), indent=2)
+
+
+def _fitting(widths: Sequence[int], room: int) -> list[int]:
+    """Leave out columns from the right, the bars first, until a row fits; the layer's name always stays."""
+    kept = list(range(len(widths)))
+    while len(kept) > 1 and sum(widths[column] + 2 for column in kept) - 2 > room:
+        kept.pop()
+    return kept
+
+
+def _shown(layers: Sequence[Record]) -> list[dict[str, Any]]:
+    """Return the deepest level of the tree of which a drawing can hold all."""
+    levels = [_level(layers, depth) for depth in range(1 + max((each["depth"] for each in layers), default=0))]
+    fitting = [level for level in levels if len(level) <= _MOST_ROWS]
+    return fitting[-1] if fitting else levels[0]
+
+
+def _level(layers: Sequence[Record], depth: int) -> list[dict[str, Any]]:
+    """Return the modules of one depth and those above that hold no other; of the others what is theirs alone."""
+    rows = []
+    for each in layers:
+        if each["depth"] == depth or (each["depth"] < depth and not each["holds"]):
+            rows.append(dict(each))
+        elif each["depth"] < depth and each["own_parameters"]:
+            rows.append({**each, "parameters": each["own_parameters"], "flops": 0, "output": None})
+    return rows
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape)) or "1"

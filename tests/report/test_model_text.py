@@ -1,0 +1,80 @@
+"""The drawing of a model in a terminal."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from deepscope.report import model_list_text, model_show_text
+
+
+def layer(name: str, depth: int, holds: int, **fields: Any) -> dict[str, Any]:
+    empty = {"kind": "Linear", "output": [4], "calls": 1, "parameters": 20, "own_parameters": 0, "flops": 10}
+    return {"name": name, "depth": depth, "holds": holds, **empty, **fields}
+
+
+def sheet(layers: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "name": "a-model",
+        "title": "a model of ours",
+        "formula": "y = x",
+        "source": "lecun1998gradient",
+        "constructor": "AModel",
+        "parameters": 1_000,
+        "rows": ["mlp"],
+        "pinned_by": "tests/x.py::test_y",
+        "path": "src/deepscope/models/_a.py",
+        "input": [3, 8],
+        "flops": 100,
+        "layers": layers,
+    }
+
+
+def written(layers: list[dict[str, Any]], width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    model_show_text(sheet(layers), console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def blocks(count: int) -> list[dict[str, Any]]:
+    found = []
+    for place in range(count):
+        found.append(layer(f"block{place}", 0, 2, own_parameters=3))
+        found += [layer(f"block{place}.{name}", 1, 0) for name in ("in", "out")]
+    return found
+
+
+def test_layers_are_opened_as_far_as_a_drawing_can_hold_them() -> None:
+    few, many = written(blocks(13)), written(blocks(14))
+    assert "block12.out" in few
+    assert "block12.out" not in many
+    assert "block13" in many
+
+
+def test_what_an_opened_module_holds_beside_its_layers_has_a_row() -> None:
+    rows = [line.split() for line in written(blocks(1)).splitlines() if line.strip().startswith("block0")]
+    assert rows[0] == ["block0", "Linear", "3"]
+    assert [row[0] for row in rows] == ["block0", "block0.in", "block0.out"]
+
+
+def test_a_layer_that_runs_at_every_step_says_how_often() -> None:
+    assert "LSTMCell × 1,024" in written([layer("cell", 0, 0, kind="LSTMCell", calls=1024)])
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80])
+def test_no_row_is_wider_than_the_terminal_and_names_stay(width: int) -> None:
+    text = written([layer("a.very.long.name.of.a.layer", 0, 0)], width)
+    rows = text[text.index("  layer") : text.index("Pinned by")].splitlines()
+    assert all(len(row) <= width for row in rows)
+    assert "layer" in rows[1]
+
+
+def test_lists_say_how_many_there_are_and_which_have_no_parameters() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    model_list_text([{"name": "a", "family": "f", "parameters": 0, "constructor": "A"}], console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "none" in text
+    assert "1 model," in text
