@@ -1,5 +1,6 @@
 """Data: one file per dataset, found on this machine or fetched once with a checksum."""
 
+from deepscope.data._augmentation import Augmented
 from deepscope.data._catalog import catalog, find
 from deepscope.data._dataset import Batches, Dataset, Epochs, Samples
 from deepscope.data._folders import home
@@ -10,6 +11,7 @@ from deepscope.data._store import Location, locate
 
 __all__ = [
     "IGNORED",
+    "Augmented",
     "Batches",
     "Dataset",
     "Epochs",
