@@ -22,9 +22,9 @@ BATCH_SIZE, PROBE_SIZE = 64, 128
 
 
 def train(
-    mnist: data.Dataset, epochs: int, seed: int, checkpoint: Path | None, watched: Path | None
+    mnist: data.Dataset, epochs: int, shift: int, seed: int, checkpoint: Path | None, watched: Path | None
 ) -> tuple[LeNet, History]:
-    """Train on the whole training set; with ``watched``, write the course of it there."""
+    """Train on the whole training set, shifted at random; with ``watched``, write the course of it there."""
     torch.manual_seed(seed)
     model = LeNet(activation="relu")
     n_steps = epochs * len(mnist.train.batches(BATCH_SIZE))
@@ -33,7 +33,7 @@ def train(
     evaluate = Evaluate(mnist.test.batches(), mnist.loss)
     history = fit(
         model,
-        mnist.train.epochs(BATCH_SIZE, seed=seed),
+        data.Augmented(mnist.train.epochs(BATCH_SIZE, seed=seed), shift=shift),
         mnist.loss,
         optimizer=torch.optim.AdamW(model.parameters(), lr=2e-3),
         epochs=epochs,
@@ -51,6 +51,7 @@ def main() -> None:
     """Train, examine, report."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--epochs", type=int, default=3)
+    options.add_argument("--shift", type=int, default=0, help="move each image by up to so many pixels at random")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--threads", type=int, default=1, help="more threads take less time but more CPU time")
     options.add_argument("--checkpoint", type=Path, help="save here after each epoch, and go on from here")
@@ -61,7 +62,7 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     mnist = data.load("mnist")
     before = time.process_time()
-    model, history = train(mnist, chosen.epochs, chosen.seed, chosen.checkpoint, chosen.watch)
+    model, history = train(mnist, chosen.epochs, chosen.shift, chosen.seed, chosen.checkpoint, chosen.watch)
     seconds = time.process_time() - before
 
     subject = deepscope.Subject(model, data=mnist.test.batches(), loss=mnist.loss)
@@ -70,6 +71,7 @@ def main() -> None:
         "test_accuracy": history.curve("test_accuracy")[-1],
         "cpu_seconds": round(seconds, 1),
         "epochs": chosen.epochs,
+        "shift": chosen.shift,
         "report": str(chosen.report),
     }
     print(json.dumps(result))

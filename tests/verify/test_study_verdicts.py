@@ -1,7 +1,7 @@
 """Every study, run at quick, gives the verdict that the repository records and the README states.
 
-All of them anew would take longer than ``make verify`` may, and longer with each study: the cheap ones are run every
-time, of the costly ones an eighth, by turn of the day. ``make verdicts`` runs all.
+All of them anew would take longer than ``make verify`` may, and longer with each study: each day has its turn of them,
+and every study is in one. ``make verdicts`` runs all.
 """
 
 from __future__ import annotations
@@ -29,26 +29,36 @@ TWELVE = (
 )
 #: A study takes ten CPU-minutes at most; the one that takes more says in its file why it needs 564 networks.
 LONGEST, LONGER = 600, {"alpha-hat-quality": 900}
-#: A study that takes more is costly, and its turn comes every eighth day.
-CHEAP, TURNS = 120, 8
+#: CPU-seconds of the studies of one turn.
+TURN = 800
 
 
-def due(day: int) -> list[str]:
-    """Return the studies to run on a day, counted from any beginning."""
-    costly = sorted(name for name, record in RECORDS.items() if record["cost"]["cpu_seconds"] > CHEAP)
-    waiting = [name for place, name in enumerate(costly) if (place - day) % TURNS]
-    return sorted(set(RECORDS) - set(waiting))
+def turns(costs: dict[str, float]) -> list[list[str]]:
+    """Share the studies out: each, the costliest first, into the first turn that has room for it."""
+    shared: list[list[str]] = []
+    for name in sorted(costs, key=lambda name: (-costs[name], name)):
+        room = (turn for turn in shared if sum(costs[each] for each in turn) + costs[name] <= TURN)
+        turn = next(room, None)
+        if turn is None:
+            shared.append(turn := [])
+        turn.append(name)
+    return shared
 
 
 def today() -> list[str]:
-    all_of_them = os.environ.get("STUDIES") == "all"
-    return sorted(RECORDS) if all_of_them else due(datetime.datetime.now(datetime.UTC).toordinal())
+    if os.environ.get("STUDIES") == "all":
+        return sorted(RECORDS)
+    shared = turns({name: record["cost"]["cpu_seconds"] for name, record in RECORDS.items()})
+    return sorted(shared[datetime.datetime.now(datetime.UTC).toordinal() % len(shared)])
 
 
-def test_each_study_has_its_turn() -> None:
-    turns = [due(day) for day in range(TURNS)]
-    assert set().union(*turns) == set(RECORDS)
-    assert all(len(turn) < len(RECORDS) for turn in turns)
+def test_each_study_has_its_turn_and_no_turn_is_long() -> None:
+    costs = {name: record["cost"]["cpu_seconds"] for name, record in RECORDS.items()}
+    shared = turns(costs)
+    assert sorted(name for turn in shared for name in turn) == sorted(RECORDS)
+    assert all(len(turn) == 1 or sum(costs[name] for name in turn) <= TURN for turn in shared)
+    # Any two turns together would be too long: there are no more than need be, but for a factor of two.
+    assert len(shared) <= 2 * sum(costs.values()) / TURN + 1
 
 
 def test_the_readme_states_the_recorded_claims_and_verdicts() -> None:
