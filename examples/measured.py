@@ -1,0 +1,102 @@
+"""Run the examples whose results README.md shows, and write them there.
+
+python examples/measured.py [NAME ...] [--write]
+
+Without names all are run, one after the other, which takes an hour. ``--write`` measures nothing and writes the table
+anew from results.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS, README = HERE / "results.json", HERE / "README.md"
+MARKS = ("<!-- results -->", "<!-- /results -->")
+
+
+def accuracy(result: dict[str, Any]) -> str:
+    """Return the accuracy on the test part."""
+    return f"{result['test_accuracy']:.2%} of the test images right"
+
+
+def ladder(result: dict[str, Any]) -> str:
+    """Return the loss of each rung, and whether every step is twice its standard error."""
+    rungs = ", ".join(f"{name} {rung['loss']:.3f}" for name, rung in result["ladder"].items())
+    order = "each better than the one before" if result["in_order"] else "not in order"
+    return f"{rungs} nats per letter: {order}"
+
+
+def languages(result: dict[str, Any]) -> str:
+    """Return the bits per character of each model."""
+    return ", ".join(
+        f"{name} {found['bits_per_character']:.3f} ({found['parameters']:,} parameters)"
+        for name, found in result["models"].items()
+    ) + " bits per character"
+
+
+#: What is run; what it is; what was promised; how its result reads.
+EXAMPLES: dict[str, tuple[list[str], str, str, Callable[[dict[str, Any]], str]]] = {
+    "mnist": (["--epochs", "15", "--shift", "1"], "LeNet-5 on MNIST", "99.2 % within 10 CPU-minutes", accuracy),
+    "cifar10": ([], "ResNet-20 on CIFAR-10", "80 % within an hour", accuracy),
+    "tinyshakespeare": ([], "LSTM, Transformer and Mamba of one size on Shakespeare", "", languages),
+    "names": ([], "makemore's ladder on names", "in order", ladder),
+}
+
+
+def command(name: str) -> list[str]:
+    """Return what is typed after ``python``."""
+    return [f"examples/{name}.py", *EXAMPLES[name][0]]
+
+
+def seconds(result: dict[str, Any]) -> float:
+    """Return the CPU time of all that was trained."""
+    if "cpu_seconds" in result:
+        return float(result["cpu_seconds"])
+    return float(sum(found["cpu_seconds"] for found in result["models"].values()))
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """Return the results as a Markdown table."""
+    lines = ["| what, and the command | promised | measured | CPU time |", "| --- | --- | --- | ---: |"]
+    for name, (_, what, promised, words) in EXAMPLES.items():
+        if name in results:
+            result = results[name]
+            cost = f"{seconds(result) / 60:.1f} min"
+            typed = f"python {' '.join(command(name))}"
+            lines.append(f"| {what}: `{typed}` | {promised or '–'} | {words(result)} | {cost} |")
+    return "\n".join(lines)
+
+
+def with_table(text: str, results: dict[str, dict[str, Any]]) -> str:
+    """Return a page with the table between its marks replaced."""
+    before, _, rest = text.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    return f"{before}{MARKS[0]}\n\n{table(results)}\n\n{MARKS[1]}{after}"
+
+
+def main() -> None:
+    """Run, keep, write."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("names", nargs="*", choices=[*EXAMPLES, []], metavar="NAME")
+    options.add_argument("--write", action="store_true", help="measure nothing")
+    chosen = options.parse_args()
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in () if chosen.write else chosen.names or EXAMPLES:
+        done = subprocess.run(
+            [sys.executable, *command(name)], cwd=HERE.parent, check=True, stdout=subprocess.PIPE, text=True
+        )
+        results[name] = json.loads(done.stdout)
+        RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        print(name, EXAMPLES[name][3](results[name]), flush=True)
+    README.write_text(with_table(README.read_text(encoding="utf-8"), results), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
