@@ -2,18 +2,30 @@
 
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
 from deepscope.models._lenet import LeNet
+from deepscope.models._maxout import Maxout, MaxoutNetwork
 from deepscope.models._mlp import MLP, lenet_300_100
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
+from deepscope.models._perceptron import Perceptron
+from deepscope.models._self_normalising import SelfNormalisingNetwork
 from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
+from deepscope.models._threshold import Heaviside, ThresholdNetwork, boolean_network, exclusive_or
 
 __all__ = [
     "MLP",
     "AllenCahn",
     "DeepBSDE",
     "HamiltonJacobiBellman",
+    "Heaviside",
     "LeNet",
+    "Maxout",
+    "MaxoutNetwork",
     "ParabolicProblem",
+    "Perceptron",
+    "SelfNormalisingNetwork",
     "SelfOrganisingMap",
+    "ThresholdNetwork",
+    "boolean_network",
+    "exclusive_or",
     "hamilton_jacobi_bellman_solver",
     "lenet_300_100",
     "square_map",
