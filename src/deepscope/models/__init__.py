@@ -1,11 +1,19 @@
 """Reference models: one file per architecture family."""
 
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
+from deepscope.models._hypernetwork import HyperConv2d, HyperNetwork, KernelGenerator
 from deepscope.models._lenet import LeNet
 from deepscope.models._maxout import Maxout, MaxoutNetwork
 from deepscope.models._mlp import MLP, lenet_300_100
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
 from deepscope.models._perceptron import Perceptron
+from deepscope.models._random_features import (
+    RandomFeatureModel,
+    RandomFourierFeatures,
+    RandomReLUFeatures,
+    random_fourier_model,
+    random_relu_model,
+)
 from deepscope.models._self_normalising import SelfNormalisingNetwork
 from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
 from deepscope.models._threshold import Heaviside, ThresholdNetwork, boolean_network, exclusive_or
@@ -16,11 +24,17 @@ __all__ = [
     "DeepBSDE",
     "HamiltonJacobiBellman",
     "Heaviside",
+    "HyperConv2d",
+    "HyperNetwork",
+    "KernelGenerator",
     "LeNet",
     "Maxout",
     "MaxoutNetwork",
     "ParabolicProblem",
     "Perceptron",
+    "RandomFeatureModel",
+    "RandomFourierFeatures",
+    "RandomReLUFeatures",
     "SelfNormalisingNetwork",
     "SelfOrganisingMap",
     "ThresholdNetwork",
@@ -28,5 +42,7 @@ __all__ = [
     "exclusive_or",
     "hamilton_jacobi_bellman_solver",
     "lenet_300_100",
+    "random_fourier_model",
+    "random_relu_model",
     "square_map",
 ]
