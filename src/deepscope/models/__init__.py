@@ -1,6 +1,7 @@
 """Reference models: one file per architecture family."""
 
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
+from deepscope.models._gmdh import GMDH, QuadraticUnits, grow_gmdh
 from deepscope.models._hypernetwork import HyperConv2d, HyperNetwork, KernelGenerator
 from deepscope.models._lenet import LeNet
 from deepscope.models._maxout import Maxout, MaxoutNetwork
@@ -32,6 +33,7 @@ from deepscope.models._sparse_mixture import Routing, SparseMixture
 from deepscope.models._threshold import Heaviside, ThresholdNetwork, boolean_network, exclusive_or
 
 __all__ = [
+    "GMDH",
     "MLP",
     "AllenCahn",
     "DeepBSDE",
@@ -48,6 +50,7 @@ __all__ = [
     "MixtureOfExperts",
     "ParabolicProblem",
     "Perceptron",
+    "QuadraticUnits",
     "RandomFeatureModel",
     "RandomFourierFeatures",
     "RandomReLUFeatures",
@@ -58,6 +61,7 @@ __all__ = [
     "ThresholdNetwork",
     "boolean_network",
     "exclusive_or",
+    "grow_gmdh",
     "hamilton_jacobi_bellman_solver",
     "lenet_300_100",
     "mixer_b16",

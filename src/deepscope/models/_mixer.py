@@ -58,7 +58,7 @@ class MixerBlock(nn.Module):
                 where="MixerBlock",
                 todo=f"Give [batch, {self.tokens}, {self.channels}] of floating-point numbers.",
             )
-        across_tokens = x + self.token_mixing(self.norm1(x).mT).mT
+        across_tokens: Tensor = x + self.token_mixing(self.norm1(x).mT).mT
         across_channels: Tensor = self.channel_mixing(self.norm2(across_tokens))
         return across_tokens + across_channels
 
