@@ -39,6 +39,12 @@ def small_mixer() -> MLPMixer:
     return mixer
 
 
+def small_hypernetwork() -> nn.Sequential:
+    return nn.Sequential(
+        HyperConv2d(KernelGenerator(2, 1, 2, 3), in_blocks=2), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3)
+    )
+
+
 def taught() -> Perceptron:
     perceptron = Perceptron(6, 2)
     inputs = torch.randn(30, 6)
@@ -48,7 +54,7 @@ def taught() -> Perceptron:
 
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "gmdh": (lambda: GMDH(4, (((0, 1), (1, 2)), ((4, 3), (4, 5)))), (4,)),
-    "hyperconvolution": (lambda: HyperConv2d(KernelGenerator(2, 1, 2, 3), in_blocks=2), (2, 5, 5)),
+    "hyperconvolution": (small_hypernetwork, (2, 4, 4)),
     "hypernetwork": (HyperNetwork, (1, 28, 28)),
     "maxout": (lambda: Maxout(6, 4, pieces=3), (6,)),
     "maxout-network": (lambda: MaxoutNetwork(6, (8, 8), 3, pieces=3), (6,)),
