@@ -52,6 +52,12 @@ def taught() -> Perceptron:
     return perceptron
 
 
+def taught_mixture() -> SparseMixture:
+    mixture = SparseMixture(6, 8, experts=4, active=2)
+    nn.init.normal_(mixture.gate.weight)
+    return mixture
+
+
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "gmdh": (lambda: GMDH(4, (((0, 1), (1, 2)), ((4, 3), (4, 5)))), (4,)),
     "hyperconvolution": (small_hypernetwork, (2, 4, 4)),
@@ -66,6 +72,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "random-fourier-features": (lambda: RandomFeatureModel(RandomFourierFeatures(6, 20, bandwidth=2.0), 3), (6,)),
     "random-relu-features": (lambda: RandomFeatureModel(RandomReLUFeatures(6, 20), 3), (6,)),
     "self-normalising": (lambda: SelfNormalisingNetwork(6, (8,) * 3, 3, dropout=0.1), (6,)),
+    "sparse-mixture-taught": (taught_mixture, (6,)),
     "sparse-mixture": (lambda: SparseMixture(6, 8, experts=4, active=2), (6,)),
     "threshold-network": (lambda: ThresholdNetwork(6, 8, 3), (6,)),
 }
