@@ -69,3 +69,19 @@ def check_images(x: Tensor, channels: int, owner: object, *, smallest: int = 1, 
             where=type(owner).__name__,
             todo=f"Give [batch, {channels}, height, width] of floating-point numbers{size}.",
         )
+
+
+def check_vectors(x: Tensor, features: int, owner: object) -> None:
+    """Refuse an input that is not [batch, …] floating-point numbers, so many to a sample.
+
+    Raises
+    ------
+    UsageError
+        It is not.
+    """
+    if x.ndim < 2 or x[:1].numel() != features * len(x[:1]) or not x.is_floating_point():
+        raise UsageError(
+            f"the input is {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
+            where=type(owner).__name__,
+            todo=f"Give [batch, {features}] of floating-point numbers; dimensions after the first are flattened.",
+        )
