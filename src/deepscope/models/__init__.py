@@ -1,22 +1,44 @@
 """Reference models: one file per architecture family."""
 
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
+from deepscope.models._gru import GRU, GRUCell, gru_100
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._lenet import LeNet
+from deepscope.models._lstm import LSTM, LSTMCell, lstm_large, lstm_medium, lstm_small
+from deepscope.models._minimal_gated import MinimalGatedUnit, mgu, mgu1, mgu2, mgu3
 from deepscope.models._mlp import MLP, lenet_300_100
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
+from deepscope.models._rnn import RNN, RNNCell, elman_network
 from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
+from deepscope.models._stack import Stack
 
 __all__ = [
+    "GRU",
+    "LSTM",
     "MLP",
+    "RNN",
     "AllenCahn",
     "DeepBSDE",
+    "GRUCell",
     "HamiltonJacobiBellman",
+    "LSTMCell",
     "LanguageModel",
     "LeNet",
+    "MinimalGatedUnit",
     "ParabolicProblem",
+    "RNNCell",
     "SelfOrganisingMap",
+    "Stack",
+    "elman_network",
+    "gru_100",
     "hamilton_jacobi_bellman_solver",
     "lenet_300_100",
+    "lstm_large",
+    "lstm_medium",
+    "lstm_small",
+    "mgu",
+    "mgu1",
+    "mgu2",
+    "mgu3",
     "square_map",
 ]
