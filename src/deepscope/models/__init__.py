@@ -1,6 +1,9 @@
 """Reference models: one file per architecture family."""
 
+from deepscope.models._bidirectional import Bidirectional, bidirectional_lstm
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
+from deepscope.models._echo_state import EchoStateNetwork, echo_state_400
+from deepscope.models._fast_weights import FastWeights, fast_weights_64
 from deepscope.models._gru import GRU, GRUCell, gru_100
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._lenet import LeNet
@@ -18,7 +21,10 @@ __all__ = [
     "MLP",
     "RNN",
     "AllenCahn",
+    "Bidirectional",
     "DeepBSDE",
+    "EchoStateNetwork",
+    "FastWeights",
     "GRUCell",
     "HamiltonJacobiBellman",
     "LSTMCell",
@@ -29,7 +35,10 @@ __all__ = [
     "RNNCell",
     "SelfOrganisingMap",
     "Stack",
+    "bidirectional_lstm",
+    "echo_state_400",
     "elman_network",
+    "fast_weights_64",
     "gru_100",
     "hamilton_jacobi_bellman_solver",
     "lenet_300_100",

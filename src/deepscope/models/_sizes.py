@@ -92,3 +92,23 @@ def check_tokens(x: Tensor, vocabulary: int, owner: object) -> None:
         raise UsageError(
             f"tokens run from {int(x.min())} to {int(x.max())}", where=type(owner).__name__, todo=f"Give {wanted}."
         )
+
+
+def check_lengths(lengths: Tensor, x: Tensor, owner: object) -> Tensor:
+    """Return the sequences' lengths on the input's device, or refuse those that are not 1 to time, [batch].
+
+    Raises
+    ------
+    UsageError
+        They are not.
+    """
+    batch, time = x.shape[:2]
+    whole = not lengths.is_floating_point() and lengths.dtype.itemsize >= 4
+    if lengths.shape != (batch,) or not whole or bool(((lengths < 1) | (lengths > time)).any()):
+        raise UsageError(
+            f"lengths is {list(lengths.shape)} of {str(lengths.dtype).removeprefix('torch.')}, "
+            + (f"from {int(lengths.min())} to {int(lengths.max())}" if lengths.numel() else "empty"),
+            where=type(owner).__name__,
+            todo=f"Give [{batch}] whole numbers from 1 to {time}: no sequence is hidden as a whole.",
+        )
+    return lengths.to(x.device)
