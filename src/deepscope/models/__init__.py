@@ -7,13 +7,16 @@ from deepscope.models._fast_weights import FastWeights, fast_weights_64
 from deepscope.models._gru import GRU, GRUCell, gru_100
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._lenet import LeNet
+from deepscope.models._liquid import ClosedFormContinuous, LiquidTimeConstant, closed_form_32, liquid_32
 from deepscope.models._lstm import LSTM, LSTMCell, lstm_large, lstm_medium, lstm_small
 from deepscope.models._minimal_gated import MinimalGatedUnit, mgu, mgu1, mgu2, mgu3
 from deepscope.models._mlp import MLP, lenet_300_100
+from deepscope.models._neural_circuit import NeuralCircuitPolicy, Synapses, neural_circuit_19
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
 from deepscope.models._rnn import RNN, RNNCell, elman_network
 from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
 from deepscope.models._stack import Stack
+from deepscope.models._wiring import Wiring, neural_circuit_wiring
 
 __all__ = [
     "GRU",
@@ -22,6 +25,7 @@ __all__ = [
     "RNN",
     "AllenCahn",
     "Bidirectional",
+    "ClosedFormContinuous",
     "DeepBSDE",
     "EchoStateNetwork",
     "FastWeights",
@@ -30,18 +34,24 @@ __all__ = [
     "LSTMCell",
     "LanguageModel",
     "LeNet",
+    "LiquidTimeConstant",
     "MinimalGatedUnit",
+    "NeuralCircuitPolicy",
     "ParabolicProblem",
     "RNNCell",
     "SelfOrganisingMap",
     "Stack",
+    "Synapses",
+    "Wiring",
     "bidirectional_lstm",
+    "closed_form_32",
     "echo_state_400",
     "elman_network",
     "fast_weights_64",
     "gru_100",
     "hamilton_jacobi_bellman_solver",
     "lenet_300_100",
+    "liquid_32",
     "lstm_large",
     "lstm_medium",
     "lstm_small",
@@ -49,5 +59,7 @@ __all__ = [
     "mgu1",
     "mgu2",
     "mgu3",
+    "neural_circuit_19",
+    "neural_circuit_wiring",
     "square_map",
 ]
