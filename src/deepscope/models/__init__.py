@@ -11,20 +11,27 @@ from deepscope.models._liquid import ClosedFormContinuous, LiquidTimeConstant, c
 from deepscope.models._lstm import LSTM, LSTMCell, lstm_large, lstm_medium, lstm_small
 from deepscope.models._minimal_gated import MinimalGatedUnit, mgu, mgu1, mgu2, mgu3
 from deepscope.models._mlp import MLP, lenet_300_100
+from deepscope.models._mlstm import MLSTM
 from deepscope.models._neural_circuit import NeuralCircuitPolicy, Synapses, neural_circuit_19
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
 from deepscope.models._rnn import RNN, RNNCell, elman_network
 from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
+from deepscope.models._slstm import SLSTM
 from deepscope.models._stack import Stack
 from deepscope.models._wiring import Wiring, neural_circuit_wiring
+from deepscope.models._xlstm import XLSTM, CausalConvolution, MLSTMBlock, SLSTMBlock, xlstm_language_model
 
 __all__ = [
     "GRU",
     "LSTM",
     "MLP",
+    "MLSTM",
     "RNN",
+    "SLSTM",
+    "XLSTM",
     "AllenCahn",
     "Bidirectional",
+    "CausalConvolution",
     "ClosedFormContinuous",
     "DeepBSDE",
     "EchoStateNetwork",
@@ -35,10 +42,12 @@ __all__ = [
     "LanguageModel",
     "LeNet",
     "LiquidTimeConstant",
+    "MLSTMBlock",
     "MinimalGatedUnit",
     "NeuralCircuitPolicy",
     "ParabolicProblem",
     "RNNCell",
+    "SLSTMBlock",
     "SelfOrganisingMap",
     "Stack",
     "Synapses",
@@ -62,4 +71,5 @@ __all__ = [
     "neural_circuit_19",
     "neural_circuit_wiring",
     "square_map",
+    "xlstm_language_model",
 ]

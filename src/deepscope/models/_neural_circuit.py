@@ -72,7 +72,7 @@ class NeuralCircuitPolicy(Recurrence):
     shifted one by one (``input_scale``, ``input_shift``), and so are the outputs. Maps [batch, time, inputs] to the
     motor neurons, [batch, time, motors]; the state is v, [batch, neurons], zero at first. It has 4 parameters a
     synapse, 3 a neuron (``capacitance`` and ``leak``, C and g through softplus; ``rest``, V), 2 an input and 2 a motor
-    neuron. A step costs some 10 operations and one sigmoid for each synapse and unfold. Sources: ``lechner2020neural``; the
+    neuron. A step costs some 10 operations for each synapse and unfold. Sources: ``lechner2020neural``; the
     solver ``hasani2021liquid``.
 
     Parameters

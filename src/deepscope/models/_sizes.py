@@ -112,3 +112,22 @@ def check_lengths(lengths: Tensor, x: Tensor, owner: object) -> Tensor:
             todo=f"Give [{batch}] whole numbers from 1 to {time}: no sequence is hidden as a whole.",
         )
     return lengths.to(x.device)
+
+
+def divisor(whole: int, parts: int, arguments: tuple[str, str], owner: object) -> int:
+    """Return whole / parts, or refuse sizes that are not whole numbers of at least 1 that divide.
+
+    Raises
+    ------
+    UsageError
+        They are not.
+    """
+    positive(whole, arguments[0], owner)
+    positive(parts, arguments[1], owner)
+    if whole % parts:
+        raise UsageError(
+            f"{arguments[0]} is {whole} and {arguments[1]} {parts}",
+            where=type(owner).__name__,
+            todo=f"Give a multiple of {parts} as {arguments[0]}.",
+        )
+    return whole // parts
