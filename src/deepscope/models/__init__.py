@@ -1,5 +1,6 @@
 """Reference models: one file per architecture family."""
 
+from deepscope.models._additive_attention import AdditiveAttention
 from deepscope.models._bidirectional import Bidirectional, bidirectional_lstm
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
 from deepscope.models._echo_state import EchoStateNetwork, echo_state_400
@@ -16,6 +17,7 @@ from deepscope.models._neural_circuit import NeuralCircuitPolicy, Synapses, neur
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
 from deepscope.models._rnn import RNN, RNNCell, elman_network
 from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
+from deepscope.models._seq2seq import EncoderDecoder, RNNSearch, Seq2Seq, rnnsearch, sutskever
 from deepscope.models._slstm import SLSTM
 from deepscope.models._stack import Stack
 from deepscope.models._wiring import Wiring, neural_circuit_wiring
@@ -29,12 +31,14 @@ __all__ = [
     "RNN",
     "SLSTM",
     "XLSTM",
+    "AdditiveAttention",
     "AllenCahn",
     "Bidirectional",
     "CausalConvolution",
     "ClosedFormContinuous",
     "DeepBSDE",
     "EchoStateNetwork",
+    "EncoderDecoder",
     "FastWeights",
     "GRUCell",
     "HamiltonJacobiBellman",
@@ -47,8 +51,10 @@ __all__ = [
     "NeuralCircuitPolicy",
     "ParabolicProblem",
     "RNNCell",
+    "RNNSearch",
     "SLSTMBlock",
     "SelfOrganisingMap",
+    "Seq2Seq",
     "Stack",
     "Synapses",
     "Wiring",
@@ -70,6 +76,8 @@ __all__ = [
     "mgu3",
     "neural_circuit_19",
     "neural_circuit_wiring",
+    "rnnsearch",
     "square_map",
+    "sutskever",
     "xlstm_language_model",
 ]
