@@ -1,5 +1,7 @@
 """Reference models: one file per architecture family."""
 
+from deepscope.models._additive_attention import AdditiveAttention
+from deepscope.models._bidirectional import Bidirectional, bidirectional_lstm
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
 from deepscope.models._gmdh import GMDH, QuadraticUnits, grow_gmdh
 from deepscope.models._hypernetwork import HyperConv2d, HyperNetwork, KernelGenerator
@@ -17,7 +19,16 @@ from deepscope.models._mixer import (
     mixer_s32,
 )
 from deepscope.models._mixture_of_experts import MixtureOfExperts
+from deepscope.models._echo_state import EchoStateNetwork, echo_state_400
+from deepscope.models._fast_weights import FastWeights, fast_weights_64
+from deepscope.models._gru import GRU, GRUCell, gru_100
+from deepscope.models._language_model import LanguageModel
+from deepscope.models._liquid import ClosedFormContinuous, LiquidTimeConstant, closed_form_32, liquid_32
+from deepscope.models._lstm import LSTM, LSTMCell, lstm_large, lstm_medium, lstm_small
+from deepscope.models._minimal_gated import MinimalGatedUnit, mgu, mgu1, mgu2, mgu3
 from deepscope.models._mlp import MLP, lenet_300_100
+from deepscope.models._mlstm import MLSTM
+from deepscope.models._neural_circuit import NeuralCircuitPolicy, Synapses, neural_circuit_19
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
 from deepscope.models._perceptron import Perceptron
 from deepscope.models._random_features import (
@@ -34,9 +45,30 @@ from deepscope.models._threshold import Heaviside, ThresholdNetwork, boolean_net
 
 __all__ = [
     "GMDH",
+from deepscope.models._rnn import RNN, RNNCell, elman_network
+from deepscope.models._seq2seq import EncoderDecoder, RNNSearch, Seq2Seq, rnnsearch, sutskever
+from deepscope.models._slstm import SLSTM
+from deepscope.models._stack import Stack
+from deepscope.models._wiring import Wiring, neural_circuit_wiring
+from deepscope.models._xlstm import XLSTM, CausalConvolution, MLSTMBlock, SLSTMBlock, xlstm_language_model
+
+    "GRU",
+    "LSTM",
     "MLP",
+    "MLSTM",
+    "RNN",
+    "SLSTM",
+    "XLSTM",
+    "AdditiveAttention",
     "AllenCahn",
+    "Bidirectional",
+    "CausalConvolution",
+    "ClosedFormContinuous",
     "DeepBSDE",
+    "EchoStateNetwork",
+    "EncoderDecoder",
+    "FastWeights",
+    "GRUCell",
     "HamiltonJacobiBellman",
     "Heaviside",
     "HyperConv2d",
@@ -73,5 +105,37 @@ __all__ = [
     "mixer_s32",
     "random_fourier_model",
     "random_relu_model",
+    "LSTMCell",
+    "LanguageModel",
+    "LiquidTimeConstant",
+    "MLSTMBlock",
+    "MinimalGatedUnit",
+    "NeuralCircuitPolicy",
+    "RNNCell",
+    "RNNSearch",
+    "SLSTMBlock",
+    "Seq2Seq",
+    "Stack",
+    "Synapses",
+    "Wiring",
+    "bidirectional_lstm",
+    "closed_form_32",
+    "echo_state_400",
+    "elman_network",
+    "fast_weights_64",
+    "gru_100",
+    "liquid_32",
+    "lstm_large",
+    "lstm_medium",
+    "lstm_small",
+    "mgu",
+    "mgu1",
+    "mgu2",
+    "mgu3",
+    "neural_circuit_19",
+    "neural_circuit_wiring",
+    "rnnsearch",
     "square_map",
+    "sutskever",
+    "xlstm_language_model",
 ]

@@ -63,7 +63,7 @@ class Recurrence(nn.Module, ABC):
         check_sequence(x, self.input_size, self)
         start = self.initial_state(len(x))
         if state is not None:
-            _check_state(state, start, self)
+            check_state(state, start, self)
         return self._scan(x, start if state is None else state)
 
     def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -74,8 +74,15 @@ class Recurrence(nn.Module, ABC):
         return torch.stack(outputs, 1), state
 
 
-def _check_state(state: State, wanted: State, owner: object) -> None:
-    given, expected = _shapes(state), _shapes(wanted)
+def check_state(state: State, wanted: State, owner: object) -> None:
+    """Refuse a state of other shapes than those of a state that is known to be right.
+
+    Raises
+    ------
+    UsageError
+        It has.
+    """
+    given, expected = ([list(part.shape) for part in tensors(each)] for each in (state, wanted))
     if given != expected:
         raise UsageError(
             f"the state's shapes are {given}",
@@ -84,5 +91,12 @@ def _check_state(state: State, wanted: State, owner: object) -> None:
         )
 
 
-def _shapes(state: State) -> list[list[int]]:
-    return [list(each.shape) for each in ((state,) if isinstance(state, Tensor) else state)]
+def tensors(state: State) -> tuple[Tensor, ...]:
+    """Return a state as a tuple, also where it is one tensor.
+
+    Examples
+    --------
+    >>> len(tensors(torch.zeros(2, 3)))
+    1
+    """
+    return (state,) if isinstance(state, Tensor) else tuple(state)

@@ -73,6 +73,8 @@ def check_images(x: Tensor, channels: int, owner: object, *, smallest: int = 1, 
 
 def check_vectors(x: Tensor, features: int, owner: object) -> None:
     """Refuse an input that is not [batch, …] floating-point numbers, so many to a sample.
+def check_tokens(x: Tensor, vocabulary: int, owner: object) -> None:
+    """Refuse an input that is not [batch, time] whole numbers below ``vocabulary``, with at least one step.
 
     Raises
     ------
@@ -85,3 +87,47 @@ def check_vectors(x: Tensor, features: int, owner: object) -> None:
             where=type(owner).__name__,
             todo=f"Give [batch, {features}] of floating-point numbers; dimensions after the first are flattened.",
         )
+    wanted = f"[batch, time] of int64 or int32 from 0 to {vocabulary - 1}, with at least one step"
+    whole = not x.is_floating_point() and x.dtype.itemsize >= 4
+    if x.ndim != 2 or not x.shape[1] or not whole:
+            todo=f"Give {wanted}.",
+        )
+    # Embedding tables read beyond their end by a device other than the CPU end the process.
+    if len(x) and not x.is_meta and (int(x.min()) < 0 or int(x.max()) >= vocabulary):
+            f"tokens run from {int(x.min())} to {int(x.max())}", where=type(owner).__name__, todo=f"Give {wanted}."
+        )
+
+
+def check_lengths(lengths: Tensor, x: Tensor, owner: object) -> Tensor:
+    """Return the sequences' lengths on the input's device, or refuse those that are not 1 to time, [batch].
+
+    Raises
+    ------
+    UsageError
+        They are not.
+    """
+    batch, time = x.shape[:2]
+    whole = not lengths.is_floating_point() and lengths.dtype.itemsize >= 4
+    if lengths.shape != (batch,) or not whole or bool(((lengths < 1) | (lengths > time)).any()):
+            f"lengths is {list(lengths.shape)} of {str(lengths.dtype).removeprefix('torch.')}, "
+            + (f"from {int(lengths.min())} to {int(lengths.max())}" if lengths.numel() else "empty"),
+            todo=f"Give [{batch}] whole numbers from 1 to {time}: no sequence is hidden as a whole.",
+        )
+    return lengths.to(x.device)
+
+
+def divisor(whole: int, parts: int, arguments: tuple[str, str], owner: object) -> int:
+    """Return whole / parts, or refuse sizes that are not whole numbers of at least 1 that divide.
+
+    Raises
+    ------
+    UsageError
+        They are not.
+    """
+    positive(whole, arguments[0], owner)
+    positive(parts, arguments[1], owner)
+    if whole % parts:
+            f"{arguments[0]} is {whole} and {arguments[1]} {parts}",
+            todo=f"Give a multiple of {parts} as {arguments[0]}.",
+        )
+    return whole // parts
