@@ -1,22 +1,60 @@
 """Reference models: one file per architecture family."""
 
+from deepscope.models._attention import MultiHeadAttention
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
+from deepscope.models._gpt2 import GPT2, gpt2, gpt2_large, gpt2_medium, gpt2_xl
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._lenet import LeNet
 from deepscope.models._mlp import MLP, lenet_300_100
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
+from deepscope.models._positions import (
+    ContextualPositions,
+    LearnedPositions,
+    LinearBiases,
+    RotaryPositions,
+    SinusoidalPositions,
+)
 from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
+from deepscope.models._transformer import (
+    FeedForward,
+    Transformer,
+    TransformerDecoder,
+    TransformerEncoder,
+    TransformerLayer,
+    TransformerStack,
+    transformer_base,
+    transformer_big,
+)
 
 __all__ = [
+    "GPT2",
     "MLP",
     "AllenCahn",
+    "ContextualPositions",
     "DeepBSDE",
+    "FeedForward",
     "HamiltonJacobiBellman",
     "LanguageModel",
     "LeNet",
+    "LearnedPositions",
+    "LinearBiases",
+    "MultiHeadAttention",
     "ParabolicProblem",
+    "RotaryPositions",
     "SelfOrganisingMap",
+    "SinusoidalPositions",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerEncoder",
+    "TransformerLayer",
+    "TransformerStack",
+    "gpt2",
+    "gpt2_large",
+    "gpt2_medium",
+    "gpt2_xl",
     "hamilton_jacobi_bellman_solver",
     "lenet_300_100",
     "square_map",
+    "transformer_base",
+    "transformer_big",
 ]

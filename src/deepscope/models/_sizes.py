@@ -92,3 +92,33 @@ def check_tokens(x: Tensor, vocabulary: int, owner: object) -> None:
         raise UsageError(
             f"tokens run from {int(x.min())} to {int(x.max())}", where=type(owner).__name__, todo=f"Give {wanted}."
         )
+
+
+def even(value: int, argument: str, owner: object) -> int:
+    """Return a size, or refuse one that is not an even whole number of at least 2.
+
+    Raises
+    ------
+    UsageError
+        It is not.
+    """
+    if positive(value, argument, owner) % 2:
+        raise UsageError(f"{argument} is {value}", where=type(owner).__name__, todo="Give an even number.")
+    return value
+
+
+def divided(whole: int, argument: str, parts: int, parts_argument: str, owner: object) -> int:
+    """Return the size of one of equal parts, or refuse a whole that does not divide into them.
+
+    Raises
+    ------
+    UsageError
+        A size below 1, or one that does not divide.
+    """
+    if positive(whole, argument, owner) % positive(parts, parts_argument, owner):
+        raise UsageError(
+            f"{argument} is {whole}, and {parts_argument} {parts}",
+            where=type(owner).__name__,
+            todo=f"Give a {argument} that is a multiple of {parts_argument}.",
+        )
+    return whole // parts
