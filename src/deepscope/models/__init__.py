@@ -5,6 +5,8 @@ from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
 from deepscope.models._gpt2 import GPT2, gpt2, gpt2_large, gpt2_medium, gpt2_xl
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._lenet import LeNet
+from deepscope.models._linear_attention import LinearAttention
+from deepscope.models._log_linear_attention import LogLinearAttention
 from deepscope.models._mlp import MLP, lenet_300_100
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
 from deepscope.models._positions import (
@@ -37,7 +39,9 @@ __all__ = [
     "LanguageModel",
     "LeNet",
     "LearnedPositions",
+    "LinearAttention",
     "LinearBiases",
+    "LogLinearAttention",
     "MultiHeadAttention",
     "ParabolicProblem",
     "RotaryPositions",

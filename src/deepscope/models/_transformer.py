@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from deepscope.core import Specimen, UsageError, nearest
-from deepscope.models._attention import KeyValues, MultiHeadAttention
+from deepscope.models._attention import MultiHeadAttention
 from deepscope.models._inputs import tokens
 from deepscope.models._positions import (
     ContextualPositions,
@@ -21,8 +21,8 @@ from deepscope.models._positions import (
 )
 from deepscope.models._sizes import check_sequence, check_tokens, divided, positive
 
-#: Keys and values of each layer.
-TransformerState: TypeAlias = tuple[KeyValues, ...]
+#: What the attention of each layer remembers, such as its keys and values, and the number of steps that were read.
+TransformerState: TypeAlias = tuple[tuple[Any, ...], int]
 
 _POSITIONS = ("none", "sinusoidal", "learned", "rotary", "linear-biases", "contextual")
 
@@ -152,10 +152,10 @@ class TransformerLayer(nn.Module):
             x = self._branch(x, self.cross_attention, self.cross_attention_norm, **given)
         return self._branch(x, self.feed_forward, self.feed_forward_norm)
 
-    def scan(self, x: Tensor, state: KeyValues | None = None) -> tuple[Tensor, KeyValues]:
-        """Read the next part of a sequence, as ``MultiHeadAttention.scan``; there is no cross-attention."""
-        assert isinstance(self.attention, MultiHeadAttention)
-        read, state = self.attention.scan(self.attention_norm(x) if self.pre_norm else x, state)
+    def scan(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """Read the next part of a sequence; return its outputs, and what the attention's own ``scan`` remembers."""
+        scan: Any = self.attention.scan
+        read, state = scan(self.attention_norm(x) if self.pre_norm else x, state)
         x = x + self.dropout(read)
         x = x if self.pre_norm else self.attention_norm(x)
         return self._branch(x, self.feed_forward, self.feed_forward_norm), state
@@ -230,25 +230,27 @@ class TransformerStack(nn.Module):
         return x if self.norm is None else self.norm(x)
 
     def scan(self, x: Tensor, state: TransformerState | None = None) -> tuple[Tensor, TransformerState]:
-        """Read the next part of a sequence; return its outputs, and the keys and values that all layers have read.
+        """Read the next part of a sequence; return its outputs, and what all layers remember.
 
-        Two calls on the parts of a sequence compute what one computes on the whole, if attention is causal. A step
-        of L layers costs O(L(d² + Td)) at time T, where the whole anew would cost T times as much.
+        Two calls on the parts of a sequence compute what one computes on the whole, if attention is causal. With L
+        layers of softmax attention a step costs O(L(d² + Td)) at time T, where the whole anew would cost T times as
+        much.
         """
         check_sequence(x, self.width, self)
-        if state is not None and len(state) != len(self.layers):
+        remembered, start = ((None,) * len(self.layers), 0) if state is None else state
+        if len(remembered) != len(self.layers):
             raise UsageError(
-                f"the state is of {len(state)} layers",
+                f"the state is of {len(remembered)} layers",
                 where=type(self).__name__,
                 todo=f"Give a state of this model, of {len(self.layers)} layers.",
             )
-        x = self._placed(x, 0 if state is None else state[0][0].shape[-2])
-        states = []
-        for index, layer in enumerate(self.layers):
-            assert isinstance(layer, TransformerLayer)
-            x, read = layer.scan(x, None if state is None else state[index])
+        length, states = x.shape[1], []
+        x = self._placed(x, start)
+        for layer, each in zip(self.layers, remembered, strict=True):
+            scan: Any = layer.scan
+            x, read = scan(x, each)
             states.append(read)
-        return x if self.norm is None else self.norm(x), tuple(states)
+        return x if self.norm is None else self.norm(x), (tuple(states), start + length)
 
     def _placed(self, x: Tensor, start: int) -> Tensor:
         placed: Tensor = self.dropout(x if self.positions is None else self.positions(x, start))
