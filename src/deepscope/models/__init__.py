@@ -27,6 +27,7 @@ from deepscope.models._transformer import (
     transformer_base,
     transformer_big,
 )
+from deepscope.models._vit import VisionTransformer, vit_28, vit_b_16, vit_b_32, vit_h_14, vit_l_16
 
 __all__ = [
     "GPT2",
@@ -52,6 +53,7 @@ __all__ = [
     "TransformerEncoder",
     "TransformerLayer",
     "TransformerStack",
+    "VisionTransformer",
     "gpt2",
     "gpt2_large",
     "gpt2_medium",
@@ -61,4 +63,9 @@ __all__ = [
     "square_map",
     "transformer_base",
     "transformer_big",
+    "vit_28",
+    "vit_b_16",
+    "vit_b_32",
+    "vit_h_14",
+    "vit_l_16",
 ]
