@@ -16,6 +16,7 @@ from deepscope.models._positions import (
     RotaryPositions,
     SinusoidalPositions,
 )
+from deepscope.models._quadratic_attention import QuadraticAttention
 from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
 from deepscope.models._transformer import (
     FeedForward,
@@ -45,6 +46,7 @@ __all__ = [
     "LogLinearAttention",
     "MultiHeadAttention",
     "ParabolicProblem",
+    "QuadraticAttention",
     "RotaryPositions",
     "SelfOrganisingMap",
     "SinusoidalPositions",
