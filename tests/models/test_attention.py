@@ -230,6 +230,13 @@ def test_padding_is_as_if_it_were_not_there():
     assert (y - model(x)).abs().max() > 1e-3
 
 
+def test_biases_know_the_distance_also_where_queries_outnumber_keys():
+    model, x, context = built(8, 2, score_bias=LinearBiases(2)), drawn(1, 5, 8), drawn(1, 3, 8, seed=1)
+    whole = torch.cat([drawn(1, 2, 8, seed=2), context], 1)
+    padding = torch.tensor([[True, True, False, False, False]])
+    torch.testing.assert_close(model(x, context), model(x, whole, padding=padding), rtol=0, atol=1e-13)
+
+
 def test_one_step_is_enough_and_nan_comes_out():
     model = built(8, 2, causal=True)
     assert model(drawn(3, 1, 8)).shape == (3, 1, 8)
@@ -255,6 +262,7 @@ X = torch.zeros(2, 5, 8)
         (lambda: MultiHeadAttention(8, 3), "width is 8, and heads 3"),
         (lambda: MultiHeadAttention(8, 4, key_value_heads=3), "heads is 4, and key_value_heads 3"),
         (lambda: MultiHeadAttention(0, 1), "width is 0"),
+        (lambda: MultiHeadAttention(8, 2, score_bias=ContextualPositions(4, 3)), "Set causal"),
         (lambda: MultiHeadAttention(8, 2)(X[..., :7]), r"\[2, 5, 7\]"),
         (lambda: MultiHeadAttention(8, 2)(X[:, :0]), r"\[2, 0, 8\]"),
         (lambda: MultiHeadAttention(8, 2)(X.long()), "int64"),

@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from deepscope.core import Specimen, UsageError
 from deepscope.models._inputs import values
-from deepscope.models._positions import RotaryPositions, ScoreBias, distances
+from deepscope.models._positions import ContextualPositions, RotaryPositions, ScoreBias, distances
 from deepscope.models._sizes import check_sequence, divided
 
 #: Keys and values of all that was read, [batch, key-value heads, time, head width] each.
@@ -26,8 +26,8 @@ class MultiHeadAttention(nn.Module):
     inputs; for q and k of independent components of variance 1 the scores have variance 1. With biases there are 4d² +
     4d parameters; with G < H heads for keys and values (``ainslie2023gqa``), each shared by H/G heads of queries, d²(2
     + 2G/H) + d(2 + 2G/H). Cost for T queries and keys: 8Td² + 4T²d operations; torch's fused kernel keeps O(Td)
-    numbers, ``weights`` all HT². The weights begin uniform with variance 1/(d + width out) as Glorot and Bengio propose
-    (``glorot2010understanding``), the biases at 0. Source: ``vaswani2017attention``.
+    numbers, ``weights`` all HT². The weights begin uniform with variance 2/(width in + width out) as Glorot and Bengio
+    propose (``glorot2010understanding``), the biases at 0. Source: ``vaswani2017attention``.
 
     Parameters
     ----------
@@ -49,8 +49,9 @@ class MultiHeadAttention(nn.Module):
     Raises
     ------
     UsageError
-        A size below 1 or one that does not divide; when called: inputs that are not [batch, time, d] with at least one
-        step, batches that differ, or padding that leaves a query without any key.
+        A size below 1 or one that does not divide, contextual positions without ``causal``; when called: inputs that
+        are not [batch, time, d] with at least one step, batches that differ, or padding that leaves a query without any
+        key.
 
     Examples
     --------
@@ -81,6 +82,10 @@ class MultiHeadAttention(nn.Module):
         self.key = nn.Linear(width, narrow, bias=bias)
         self.value = nn.Linear(width, narrow, bias=bias)
         self.output = nn.Linear(width, width, bias=bias)
+        if isinstance(score_bias, ContextualPositions) and not causal:
+            raise UsageError(
+                "contextual positions count from a query back", where="MultiHeadAttention", todo="Set causal."
+            )
         self.rotary, self.score_bias = rotary, score_bias
         for each in (self.query, self.key, self.value, self.output):
             nn.init.xavier_uniform_(each.weight)

@@ -229,8 +229,7 @@ def distances(queries: int, keys: int, device: torch.device) -> Tensor:
     tensor([[ 1,  0, -1],
             [ 2,  1,  0]])
     """
-    times = torch.arange(keys, device=device)
-    return times[keys - queries :, None] - times
+    return torch.arange(keys - queries, keys, device=device)[:, None] - torch.arange(keys, device=device)
 
 
 def _angles(start: int, length: int, width: int, base: float, device: torch.device) -> Tensor:

@@ -154,8 +154,13 @@ class TransformerLayer(nn.Module):
 
     def scan(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Read the next part of a sequence; return its outputs, and what the attention's own ``scan`` remembers."""
-        scan: Any = self.attention.scan
-        read, state = scan(self.attention_norm(x) if self.pre_norm else x, state)
+        if self.cross_attention is not None:
+            raise UsageError(
+                "a layer with cross-attention is not read in parts",
+                where="TransformerLayer",
+                todo="Call it on the whole of the sequence.",
+            )
+        read, state = _scan_of(self.attention)(self.attention_norm(x) if self.pre_norm else x, state)
         x = x + self.dropout(read)
         x = x if self.pre_norm else self.attention_norm(x)
         return self._branch(x, self.feed_forward, self.feed_forward_norm), state
@@ -247,8 +252,7 @@ class TransformerStack(nn.Module):
         length, states = x.shape[1], []
         x = self._placed(x, start)
         for layer, each in zip(self.layers, remembered, strict=True):
-            scan: Any = layer.scan
-            x, read = scan(x, each)
+            x, read = _scan_of(layer)(x, each)
             states.append(read)
         return x if self.norm is None else self.norm(x), (tuple(states), start + length)
 
@@ -513,6 +517,13 @@ def transformer_big() -> Transformer:
     214171648
     """
     return Transformer(width=1024, heads=16, hidden=4096)
+
+
+def _scan_of(module: nn.Module) -> Any:
+    if not hasattr(module, "scan"):
+        name = type(module).__name__
+        raise UsageError(f"a {name} is not read in parts", where=name, todo="Call the model on the whole sequence.")
+    return module.scan
 
 
 def _given(**options: Tensor | None) -> dict[str, Tensor]:
