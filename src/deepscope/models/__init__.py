@@ -54,6 +54,36 @@ from deepscope.models._xlstm import XLSTM, CausalConvolution, MLSTMBlock, SLSTMB
 
     "GRU",
     "LSTM",
+from deepscope.models._attention import MultiHeadAttention
+from deepscope.models._fftnet import SpectralMixing
+from deepscope.models._fnet import FNet, FourierMixing, fnet_base, fnet_large
+from deepscope.models._gpt2 import GPT2, gpt2, gpt2_large, gpt2_medium, gpt2_xl
+from deepscope.models._linear_attention import LinearAttention
+from deepscope.models._llama import GatedFeedForward, Llama, llama3_8b, llama_7b
+from deepscope.models._log_linear_attention import LogLinearAttention
+from deepscope.models._macaron import MacaronLayer, macaron_base, macaron_encoder
+from deepscope.models._modern_hopfield import ModernHopfield
+from deepscope.models._positions import (
+    ContextualPositions,
+    LearnedPositions,
+    LinearBiases,
+    RotaryPositions,
+    SinusoidalPositions,
+)
+from deepscope.models._quadratic_attention import QuadraticAttention
+from deepscope.models._transformer import (
+    FeedForward,
+    Transformer,
+    TransformerDecoder,
+    TransformerEncoder,
+    TransformerLayer,
+    TransformerStack,
+    transformer_base,
+    transformer_big,
+)
+from deepscope.models._vit import VisionTransformer, vit_28, vit_b_16, vit_b_32, vit_h_14, vit_l_16
+
+    "GPT2",
     "MLP",
     "MLSTM",
     "RNN",
@@ -138,4 +168,44 @@ from deepscope.models._xlstm import XLSTM, CausalConvolution, MLSTMBlock, SLSTMB
     "square_map",
     "sutskever",
     "xlstm_language_model",
+    "ContextualPositions",
+    "FNet",
+    "FeedForward",
+    "FourierMixing",
+    "GatedFeedForward",
+    "LearnedPositions",
+    "LinearAttention",
+    "LinearBiases",
+    "Llama",
+    "LogLinearAttention",
+    "MacaronLayer",
+    "ModernHopfield",
+    "MultiHeadAttention",
+    "QuadraticAttention",
+    "RotaryPositions",
+    "SinusoidalPositions",
+    "SpectralMixing",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerEncoder",
+    "TransformerLayer",
+    "TransformerStack",
+    "VisionTransformer",
+    "fnet_base",
+    "fnet_large",
+    "gpt2",
+    "gpt2_large",
+    "gpt2_medium",
+    "gpt2_xl",
+    "llama3_8b",
+    "llama_7b",
+    "macaron_base",
+    "macaron_encoder",
+    "transformer_base",
+    "transformer_big",
+    "vit_28",
+    "vit_b_16",
+    "vit_b_32",
+    "vit_h_14",
+    "vit_l_16",
 ]

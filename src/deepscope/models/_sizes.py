@@ -94,12 +94,15 @@ def check_tokens(x: Tensor, vocabulary: int, owner: object) -> None:
         )
     # Embedding tables read beyond their end by a device other than the CPU end the process.
     if len(x) and not x.is_meta and (int(x.min()) < 0 or int(x.max()) >= vocabulary):
+        raise UsageError(
             f"tokens run from {int(x.min())} to {int(x.max())}", where=type(owner).__name__, todo=f"Give {wanted}."
         )
 
 
 def check_lengths(lengths: Tensor, x: Tensor, owner: object) -> Tensor:
     """Return the sequences' lengths on the input's device, or refuse those that are not 1 to time, [batch].
+def even(value: int, argument: str, owner: object) -> int:
+    """Return a size, or refuse one that is not an even whole number of at least 2.
 
     Raises
     ------
@@ -118,6 +121,14 @@ def check_lengths(lengths: Tensor, x: Tensor, owner: object) -> Tensor:
 
 def divisor(whole: int, parts: int, arguments: tuple[str, str], owner: object) -> int:
     """Return whole / parts, or refuse sizes that are not whole numbers of at least 1 that divide.
+        It is not.
+    if positive(value, argument, owner) % 2:
+        raise UsageError(f"{argument} is {value}", where=type(owner).__name__, todo="Give an even number.")
+    return value
+
+
+def divided(whole: int, argument: str, parts: int, parts_argument: str, owner: object) -> int:
+    """Return the size of one of equal parts, or refuse a whole that does not divide into them.
 
     Raises
     ------
@@ -129,5 +140,11 @@ def divisor(whole: int, parts: int, arguments: tuple[str, str], owner: object) -
     if whole % parts:
             f"{arguments[0]} is {whole} and {arguments[1]} {parts}",
             todo=f"Give a multiple of {parts} as {arguments[0]}.",
+        A size below 1, or one that does not divide.
+    if positive(whole, argument, owner) % positive(parts, parts_argument, owner):
+        raise UsageError(
+            f"{argument} is {whole}, and {parts_argument} {parts}",
+            where=type(owner).__name__,
+            todo=f"Give a {argument} that is a multiple of {parts_argument}.",
         )
     return whole // parts
