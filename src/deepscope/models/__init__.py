@@ -1,6 +1,7 @@
 """Reference models: one file per architecture family."""
 
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
+from deepscope.models._language_model import LanguageModel
 from deepscope.models._lenet import LeNet
 from deepscope.models._mlp import MLP, lenet_300_100
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
@@ -11,6 +12,7 @@ __all__ = [
     "AllenCahn",
     "DeepBSDE",
     "HamiltonJacobiBellman",
+    "LanguageModel",
     "LeNet",
     "ParabolicProblem",
     "SelfOrganisingMap",
