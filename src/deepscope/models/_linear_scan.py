@@ -45,10 +45,10 @@ def linear_scan(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
 
     Notes
     -----
-    Time and memory are O(batch × time × state). A step is one fused call of torch, a multiply-add into memory that is
-    set aside once. A state of at most 1,024 numbers, whose calls cost more than their arithmetic, is scanned in chunks
-    of 16 steps side by side; what each chunk inherits from those before it is added afterwards, times the product of
-    its decays: three times the arithmetic in a tenth of the calls. Source: ``martin2018parallelizing``.
+    Time and memory are O(batch × time × state). A step is one call of torch, a fused multiply-add. A state of at most
+    1,024 numbers, whose calls cost more than their arithmetic, is scanned in chunks of 16 steps side by side; what each
+    chunk inherits from those before it is added afterwards, times the product of its decays: three times the arithmetic
+    in a tenth of the calls. Source: ``martin2018parallelizing``.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def linear_scan(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
             where="linear_scan",
             todo="Give decay and drive as [batch, time, …] with at least one step, and initial as [batch, …].",
         )
-    states: Tensor = _LinearScan.apply(decay, drive, initial)
+    states: Tensor = _LinearScan.apply(decay, drive, initial)  # type: ignore[no-untyped-call]
     return states
 
 
@@ -100,7 +100,8 @@ class _LinearScan(Function):
             (each.expand(info.batch_size, *each.shape) if dim is None else each.movedim(dim, 0)).flatten(0, 1)
             for each, dim in zip(tensors, in_dims, strict=True)
         ]
-        return linear_scan(*merged).unflatten(0, (info.batch_size, -1)), 0
+        states = linear_scan(*merged)
+        return states.view(info.batch_size, -1, *states.shape[1:]), 0
 
 
 def _before(states: Tensor, initial: Tensor) -> Tensor:
@@ -108,28 +109,30 @@ def _before(states: Tensor, initial: Tensor) -> Tensor:
 
 
 def _states(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
-    states = torch.empty_like(drive, memory_format=torch.contiguous_format)
     whole = drive.shape[1] // _CHUNK * _CHUNK if initial.numel() <= _SMALL else 0
-    if whole:
-        _chunks(*(each[:, :whole].unflatten(1, (-1, _CHUNK)) for each in (decay, drive, states)), initial)
-        initial = states[:, whole - 1]
-    _steps(decay[:, whole:], drive[:, whole:], initial, states[:, whole:])
-    return states
+    if not whole:
+        return _steps(decay, drive, initial)
+    a, b = (each[:, :whole].reshape(len(each), -1, _CHUNK, *each.shape[2:]) for each in (decay, drive))
+    states = _chunks(a, b, initial)
+    if whole == drive.shape[1]:
+        return states
+    return torch.cat((states, _steps(decay[:, whole:], drive[:, whole:], states[:, -1])), 1)
 
 
-def _steps(decay: Tensor, drive: Tensor, state: Tensor, out: Tensor) -> None:
-    for a, b, here in zip(decay.unbind(1), drive.unbind(1), out.unbind(1), strict=True):
-        state = torch.addcmul(b, a, state, out=here)
+def _steps(decay: Tensor, drive: Tensor, state: Tensor, dim: int = 1) -> Tensor:
+    states = []
+    for a, b in zip(decay.unbind(dim), drive.unbind(dim), strict=True):
+        state = torch.addcmul(b, a, state)
+        states.append(state)
+    return torch.stack(states, dim)
 
 
-def _chunks(decay: Tensor, drive: Tensor, states: Tensor, initial: Tensor) -> None:
-    """Scan [batch, chunks, steps, …] into ``states``: each chunk from 0, then from one chunk to the next."""
-    decays = torch.empty_like(states)
-    state, product = torch.zeros_like(drive[:, :, 0]), torch.ones_like(decay[:, :, 0])
-    for a, b, here, there in zip(*(each.unbind(2) for each in (decay, drive, states, decays)), strict=True):
-        state = torch.addcmul(b, a, state, out=here)
-        product = torch.mul(product, a, out=there)
-    inherited = torch.empty_like(states[:, :, 0])
-    inherited[:, 0] = initial
-    _steps(decays[:, :-1, -1], states[:, :-1, -1], initial, inherited[:, 1:])
-    states.addcmul_(decays, inherited[:, :, None])
+def _chunks(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
+    """Scan [batch, chunks, steps, …]: each chunk from 0, then from one chunk to the next."""
+    own = _steps(decay, drive, torch.zeros_like(drive[:, :, 0]), dim=2)
+    product = torch.ones_like(decay[:, :, 0])
+    products = torch.stack([product := product * each for each in decay.unbind(2)], 2)
+    ends = _steps(products[:, :, -1], own[:, :, -1], initial)
+    inherited = torch.cat((initial[:, None], ends[:, :-1]), 1)
+    states = torch.addcmul(own, products, inherited[:, :, None])
+    return states.reshape(len(states), -1, *initial.shape[1:])

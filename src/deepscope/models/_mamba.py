@@ -3,82 +3,211 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from deepscope.core import UsageError
-from deepscope.models._linear_scan import linear_scan
+from deepscope.core import Specimen
+from deepscope.models._causal_convolution import CausalConvolution
+from deepscope.models._inputs import tokens
+from deepscope.models._language_model import LanguageModel
 from deepscope.models._recurrence import Recurrence, State
-from deepscope.models._sizes import positive
+from deepscope.models._residual_stack import ResidualStack
+from deepscope.models._selective_ssm import SelectiveSSM
+from deepscope.models._sizes import check_sequence, positive
 
-#: Numbers that a segment of the scan holds: what fits into a processor's cache.
-_SEGMENT = 2**17
 
+class MambaMixer(Recurrence):
+    """The mixer of Mamba: a selective state space behind a short convolution, gated.
 
-def selective_scan(
-    x: Tensor, step: Tensor, A: Tensor, B: Tensor, C: Tensor, initial: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the outputs of a selective state space, and its last state.
+    Maps [batch, time, width] to as many numbers, with d = expand × width inner channels::
 
-    For each channel d and state n, with step sizes Δ, input matrices B and output matrices C that differ from one step
-    to the next::
+        u, z = W_in x,     v = SiLU(conv(u)),     y = W_out (S6(v) ⊙ SiLU(z))
 
-        s_t[d, n] = exp(Δ_t[d] A[d, n]) s_{t−1}[d, n] + Δ_t[d] B_t[n] x_t[d],     y_t[d] = Σ_n C_t[n] s_t[d, n]
+    For a width w and k = ``kernel_size`` it has 3 w d + (k + 1) d parameters and those of ``SelectiveSSM``; a step
+    costs 3 w d multiply-adds and O(d (N + r)) of the state space. The state is the convolution's last inputs,
+    [batch, d, k − 1], and that of the state space, [batch, d, N]. Without gate z does not exist, nor its parameters;
+    without selection as well, all that comes after SiLU is linear and invariant in time: what the paper compares with.
+    Source: ``gu2024mamba``.
 
     Parameters
     ----------
-    x
-        [batch, time, channels].
-    step
-        Δ > 0, [batch, time, channels].
-    A
-        [channels, states], negative.
-    B, C
-        [batch, time, states].
-    initial
-        s₋₁, [batch, channels, states].
-
-    Returns
-    -------
-    tuple[Tensor, Tensor]
-        y, [batch, time, channels]; the last state, [batch, channels, states].
+    width
+        w.
+    state_size
+        N, states per channel.
+    expand
+        Inner channels per channel.
+    kernel_size
+        Of the convolution.
+    step_rank
+        Rank of the step sizes; w / 16, rounded up, unless given.
+    selective
+        Whether Δ, B and C depend on the input.
+    gated
+        Whether the output is multiplied with SiLU(z).
 
     Raises
     ------
     UsageError
-        The shapes don't fit each other.
-
-    Notes
-    -----
-    O(batch × time × channels × states) in time. The expanded states exist for one segment of the sequence at a time,
-    short enough for a processor's cache: without gradients the memory is O(batch × time × channels), with them what a
-    backward pass needs, O(batch × time × channels × states), is kept. For A < 0 all decays lie in (0, 1], also those
-    that underflow to 0, so that no intermediate is larger than what the recurrence sums: |s_t| ≤ max |B x| / |A|,
-    because Δ / (1 − exp(−Δ |A|)) ≤ Δ + 1 / |A|. Source: ``gu2024mamba``.
+        A size below 1; when called: an input or a state that does not fit.
 
     Examples
     --------
-    >>> half = torch.full((1, 3, 1), math.log(2))
-    >>> y, last = selective_scan(1 / half, half, torch.tensor([[-1.0]]), *torch.ones(2, 1, 3, 1), torch.zeros(1, 1, 1))
-    >>> y.flatten(), last.flatten()
-    (tensor([1.0000, 1.5000, 1.7500]), tensor([1.7500]))
+    >>> model = MambaMixer(16)
+    >>> model(torch.zeros(2, 7, 16)).shape, sum(p.numel() for p in model.parameters())
+    (torch.Size([2, 7, 16]), 3360)
     """
-    batch, time, channels = x.shape
-    wanted = [[batch, time, channels]] * 2 + [[channels, A.shape[-1]]] + [[batch, time, A.shape[-1]]] * 2
-    given = [list(each.shape) for each in (x, step, A, B, C)]
-    if given != wanted:
-        raise UsageError(
-            f"x, step, A, B and C have the shapes {given}",
-            where="selective_scan",
-            todo=f"For this x and A give {wanted}.",
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        state_size: int = 16,
+        expand: int = 2,
+        kernel_size: int = 4,
+        step_rank: int | None = None,
+        selective: bool = True,
+        gated: bool = True,
+    ) -> None:
+        super().__init__(width)
+        channels = positive(expand, "expand", self) * width
+        self.input_projection = nn.Linear(width, (1 + gated) * channels, bias=False)
+        self.convolution = CausalConvolution(channels, kernel_size)
+        self.activation = nn.SiLU()
+        self.state_space = SelectiveSSM(
+            channels,
+            state_size,
+            step_rank=math.ceil(width / 16) if step_rank is None else step_rank,
+            selective=selective,
         )
-    length = max(1, _SEGMENT // initial.numel())
-    outputs, state = [], initial
-    for x_, step_, B_, C_ in zip(*(each.split(length, 1) for each in (x, step, B, C)), strict=True):
-        decay = torch.exp(step_[..., None] * A)
-        states = linear_scan(decay, (step_ * x_)[..., None] * B_[:, :, None], state)
-        outputs.append((states @ C_[..., None])[..., 0])
-        state = states[:, -1]
-    return torch.cat(outputs, 1), state
+        self.gate = nn.SiLU() if gated else None
+        self.output_projection = nn.Linear(channels, width, bias=False)
+
+    def initial_state(self, batch: int) -> tuple[Tensor, Tensor]:
+        """Return the state of the convolution and that of the state space."""
+        return self.convolution.initial_state(batch), self.state_space.initial_state(batch)
+
+    def forward(self, x: Tensor, state: State | None = None) -> Tensor:
+        """Return the outputs at all steps, [batch, time, width]."""
+        # As ``scan``, but each part is called, so that hooks see it.
+        if state is not None:
+            return self.scan(x, state)[0]
+        check_sequence(x, self.input_size, self)
+        u, z = self._split(x)
+        return self._gate(self.state_space(self.activation(self.convolution(u))), z)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take one step: [batch, width] and a state to an output and the next state."""
+        u, z = self._split(x)
+        u, window = self.convolution.step(u, state[0])
+        y, memory = self.state_space.step(self.activation(u), state[1])
+        return self._gate(y, z), (cast(Tensor, window), cast(Tensor, memory))
+
+    def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        u, z = self._split(x)
+        u, window = self.convolution.scan(u, state[0])
+        y, memory = self.state_space.scan(self.activation(u), state[1])
+        return self._gate(y, z), (cast(Tensor, window), cast(Tensor, memory))
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        projected = self.input_projection(x)
+        return (projected, None) if self.gate is None else projected.chunk(2, -1)
+
+    def _gate(self, y: Tensor, z: Tensor | None) -> Tensor:
+        return cast(Tensor, self.output_projection(y if self.gate is None else y * self.gate(z)))
+
+
+class Mamba(ResidualStack):
+    """Mamba: residual blocks of selective state spaces, x + mixer(norm(x)), and a norm.
+
+    Maps [batch, time, width] to as many numbers: the body of a ``LanguageModel``. Each of the layers has the parameters
+    of a ``MambaMixer`` and the width of the norm's scale; the last norm has another. As in the paper's code the norms
+    are RMS norms with ε = 10⁻⁵, and the weights W_out begin 1/√layers as large as torch makes them.
+    Source: ``gu2024mamba``.
+
+    Parameters
+    ----------
+    width
+        Channels of the input.
+    num_layers
+        Mixers on top of one another.
+    state_size, expand, kernel_size, step_rank, selective, gated
+        As in ``MambaMixer``.
+
+    Raises
+    ------
+    UsageError
+        A size below 1; when called: an input or a state that does not fit.
+
+    Examples
+    --------
+    >>> model = Mamba(16, 2)
+    >>> model(torch.zeros(2, 7, 16)).shape, sum(p.numel() for p in model.parameters())
+    (torch.Size([2, 7, 16]), 6768)
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_layers: int,
+        *,
+        state_size: int = 16,
+        expand: int = 2,
+        kernel_size: int = 4,
+        step_rank: int | None = None,
+        selective: bool = True,
+        gated: bool = True,
+    ) -> None:
+        mixers = [
+            MambaMixer(
+                width,
+                state_size=state_size,
+                expand=expand,
+                kernel_size=kernel_size,
+                step_rank=step_rank,
+                selective=selective,
+                gated=gated,
+            )
+            for _ in range(positive(num_layers, "num_layers", self))
+        ]
+        super().__init__(mixers, norm=partial(nn.RMSNorm, eps=1e-5))
+        with torch.no_grad():
+            for mixer in mixers:
+                mixer.output_projection.weight /= math.sqrt(num_layers)
+
+
+def mamba_130m() -> LanguageModel:
+    """Return the Mamba language model of 24 layers and 768 channels; 129,135,360 parameters.
+
+    Maps tokens [batch, time] below 50,280 (the 50,277 of GPT-NeoX, made a multiple of 8) to logits of the next. Head
+    and embedding are tied. Source: ``gu2024mamba``.
+
+    Examples
+    --------
+    >>> with torch.device("meta"):
+    ...     model = mamba_130m()
+    >>> sum(p.numel() for p in model.parameters())
+    129135360
+    """
+    return LanguageModel(50_280, 768, Mamba(768, 24), tied=True)
+
+
+SPECIMENS = (
+    Specimen(
+        name="mamba-130m",
+        title="language model of selective state spaces",
+        build=mamba_130m,
+        inputs=tokens(50_280, 128),
+        parameters=129_135_360,
+        formula=(
+            "s_t = exp(Δ_t A) s_{t−1} + Δ_t B_t x_t, y_t = C_t · s_t + D x_t for each of 1,536 inner channels, with 16 "
+            "states and Δ_t, B_t, C_t linear in the input (Δ through softplus); behind a causal convolution of 4 steps "
+            "and SiLU, multiplied with SiLU of a second projection; 24 residual blocks with RMS norms, width 768."
+        ),
+        source="gu2024mamba",
+        pinned_by="tests/models/test_mamba.py::test_step_scan_and_convolution_agree",
+    ),
+)
