@@ -26,6 +26,14 @@ from deepscope.models._language_model import LanguageModel
 from deepscope.models._liquid import ClosedFormContinuous, LiquidTimeConstant, closed_form_32, liquid_32
 from deepscope.models._lstm import LSTM, LSTMCell, lstm_large, lstm_medium, lstm_small
 from deepscope.models._minimal_gated import MinimalGatedUnit, mgu, mgu1, mgu2, mgu3
+from deepscope.models._causal_convolution import CausalConvolution
+from deepscope.models._discretise import discretise
+from deepscope.models._h3 import H3, FeedForward, H3Mixer, ShiftSSM, h3_125m
+from deepscope.models._hippo import HippoLegS, HippoMemory, HippoRNN, hippo_lagt, hippo_legs, hippo_legt, legendre_basis
+from deepscope.models._linear_scan import linear_scan
+from deepscope.models._lssl import LSSL
+from deepscope.models._mamba import Mamba, MambaMixer, mamba_130m
+from deepscope.models._mamba2 import Mamba2, Mamba2Mixer, mamba2_130m, state_space_dual
 from deepscope.models._mlp import MLP, lenet_300_100
 from deepscope.models._mlstm import MLSTM
 from deepscope.models._neural_circuit import NeuralCircuitPolicy, Synapses, neural_circuit_19
@@ -124,7 +132,43 @@ from deepscope.models._vit import VisionTransformer, vit_28, vit_b_16, vit_b_32,
     "boolean_network",
     "exclusive_or",
     "grow_gmdh",
+from deepscope.models._residual_stack import ResidualBlock, ResidualStack
+from deepscope.models._s4 import S4
+from deepscope.models._s4d import DSS, S4D, DiagonalStateSpace, normal_legs
+from deepscope.models._selective_ssm import SelectiveSSM, initialise_step_bias, selective_scan
+from deepscope.models._state_space import StateSpace, Transfer, convolve
+
+    "DSS",
+    "H3",
+    "LSSL",
+    "S4",
+    "S4D",
+    "DiagonalStateSpace",
+    "FeedForward",
+    "H3Mixer",
+    "HippoLegS",
+    "HippoMemory",
+    "HippoRNN",
+    "LanguageModel",
+    "Mamba",
+    "Mamba2",
+    "Mamba2Mixer",
+    "MambaMixer",
+    "ResidualBlock",
+    "ResidualStack",
+    "SelectiveSSM",
+    "ShiftSSM",
+    "StateSpace",
+    "Transfer",
+    "convolve",
+    "discretise",
+    "h3_125m",
     "hamilton_jacobi_bellman_solver",
+    "hippo_lagt",
+    "hippo_legs",
+    "hippo_legt",
+    "initialise_step_bias",
+    "legendre_basis",
     "lenet_300_100",
     "mixer_b16",
     "mixer_b32",
@@ -208,4 +252,10 @@ from deepscope.models._vit import VisionTransformer, vit_28, vit_b_16, vit_b_32,
     "vit_b_32",
     "vit_h_14",
     "vit_l_16",
+    "linear_scan",
+    "mamba2_130m",
+    "mamba_130m",
+    "normal_legs",
+    "selective_scan",
+    "state_space_dual",
 ]
