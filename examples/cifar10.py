@@ -1,8 +1,8 @@
 """Train ResNet-20 on the photographs of CIFAR-10, with the augmentation of its paper and a short schedule.
 
 Run it from the repository: ``python examples/cifar10.py``. The paper trains for 64,000 steps of 128 photographs and
-reaches 91.25 %; here the schedule is a thirteenth of that and the products are taken in bfloat16, so that it ends within
-an hour. A run that was stopped goes on from its checkpoint. It prints one JSON object.
+reaches 91.25 %; here the schedule is a thirteenth of that and the products are taken in bfloat16, so that it ends
+within an hour. A run that was stopped goes on from its checkpoint. It prints one JSON object.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def main() -> None:
         epochs=chosen.epochs,
         schedule=cosine(steps, warmup=steps // 10),
         callbacks=[Evaluate(test.batches(500), cifar.loss)],
-        checkpoint=Checkpoint(chosen.checkpoint, configuration={"batch size": BATCH_SIZE}) if chosen.checkpoint else None,
+        checkpoint=Checkpoint(chosen.checkpoint, configuration={"batch size": BATCH_SIZE})
+        if chosen.checkpoint
+        else None,
         seed=chosen.seed,
     )
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

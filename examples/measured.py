@@ -35,10 +35,13 @@ def ladder(result: dict[str, Any]) -> str:
 
 def languages(result: dict[str, Any]) -> str:
     """Return the bits per character of each model."""
-    return ", ".join(
-        f"{name} {found['bits_per_character']:.3f} ({found['parameters']:,} parameters)"
-        for name, found in result["models"].items()
-    ) + " bits per character"
+    return (
+        ", ".join(
+            f"{name} {found['bits_per_character']:.3f} ({found['parameters']:,} parameters)"
+            for name, found in result["models"].items()
+        )
+        + " bits per character"
+    )
 
 
 #: What is run; what it is; what was promised; how its result reads.

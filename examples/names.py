@@ -1,9 +1,9 @@
 """Climb makemore's ladder on names: a bigram table, a perceptron, one with batch normalisation, a WaveNet.
 
-Run it from the repository: ``python examples/names.py``. Every model sees the letters before the next one and is trained
-on 90 % of the names in the same way; the bigram's table is counted, each pair once more than it occurs. The loss is in
-nats per letter, on the rest of the names; each step of the ladder is given with its standard error over the letters of
-the test part, which are the same for all. It prints one JSON object.
+Run it from the repository: ``python examples/names.py``. Every model sees the letters before the next one and is
+trained on 90 % of the names in the same way; the bigram's table is counted, each pair once more than it occurs. The
+loss is in nats per letter, on the rest of the names; each step of the ladder is given with its standard error over the
+letters of the test part, which are the same for all. It prints one JSON object.
 """
 
 from __future__ import annotations
@@ -111,7 +111,15 @@ def main() -> None:
             optimizer = torch.optim.AdamW(trained, lr=RATE)
             schedule = cosine(steps, warmup=steps // 20)
             cross_entropy = functional.cross_entropy
-            fit(model, epochs, cross_entropy, optimizer=optimizer, epochs=chosen.epochs, schedule=schedule, seed=chosen.seed)
+            fit(
+                model,
+                epochs,
+                cross_entropy,
+                optimizer=optimizer,
+                epochs=chosen.epochs,
+                schedule=schedule,
+                seed=chosen.seed,
+            )
         each = losses(model, test)
         found[name] = {"loss": round(float(each.mean()), 4), "parameters": sum(p.numel() for p in model.parameters())}
         if below is not None:

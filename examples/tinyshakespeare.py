@@ -1,9 +1,9 @@
 """Train an LSTM, a Transformer and Mamba of equal size on Shakespeare's plays, character by character; examine one.
 
-Run it from the repository: ``python examples/tinyshakespeare.py``. All see the same windows in the same order, under the
-same optimiser and schedule; the widths are chosen so that they have the same number of parameters, within 2 %. It also
-shows batches whose inputs are mappings, and targets of which some are ignored. It prints one JSON object, with the bits
-per character of each model on the tenth of the text that it was not trained on.
+Run it from the repository: ``python examples/tinyshakespeare.py``. All see the same windows in the same order, under
+the same optimiser and schedule; the widths are chosen so that they have the same number of parameters, within 2 %. It
+also shows batches whose inputs are mappings, and targets of which some are ignored. It prints one JSON object, with the
+bits per character of each model on the tenth of the text that it was not trained on.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from deepscope.models._matrix_memory import empty_memory, scan_memory, step_memory
 from deepscope.models._recurrence import Recurrence, State
-from deepscope.models._sizes import divisor
+from deepscope.models._sizes import divided
 
 
 class MLSTM(Recurrence):
@@ -47,7 +47,7 @@ class MLSTM(Recurrence):
 
     def __init__(self, input_size: int, hidden_size: int, *, heads: int = 1) -> None:
         super().__init__(input_size)
-        self.head_size = divisor(hidden_size, heads, ("hidden_size", "heads"), self)
+        self.head_size = divided(hidden_size, "hidden_size", heads, "heads", self)
         self.heads, self.hidden_size = heads, hidden_size
         self.query, self.key, self.value, self.output_gate = (nn.Linear(input_size, hidden_size) for _ in range(4))
         self.gates = nn.Linear(input_size, 2 * heads)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepscope.models._recurrence import Recurrence, State
-from deepscope.models._sizes import divisor
+from deepscope.models._sizes import divided
 
 
 class SLSTM(Recurrence):
@@ -56,7 +56,7 @@ class SLSTM(Recurrence):
 
     def __init__(self, input_size: int, hidden_size: int, *, heads: int = 1, exponential_forget: bool = False) -> None:
         super().__init__(input_size)
-        self.head_size = divisor(hidden_size, heads, ("hidden_size", "heads"), self)
+        self.head_size = divided(hidden_size, "hidden_size", heads, "heads", self)
         self.heads, self.hidden_size, self.exponential_forget = heads, hidden_size, exponential_forget
         self.weight_ih = nn.Parameter(torch.empty(4 * hidden_size, input_size))
         self.weight_hh = nn.Parameter(torch.empty(heads, self.head_size, 4 * self.head_size))

@@ -9,48 +9,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepscope.core import Specimen, UsageError
+from deepscope.models._causal_convolution import CausalConvolution
 from deepscope.models._inputs import tokens
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._matrix_memory import empty_memory, scan_memory
 from deepscope.models._mlstm import by_head, start_gates
 from deepscope.models._recurrence import Recurrence, State, tensors
-from deepscope.models._sizes import divisor, positive
+from deepscope.models._sizes import divided, positive
 from deepscope.models._slstm import SLSTM
 from deepscope.models._stack import Stack
 
 #: Inputs and outputs of a block of the block-diagonal maps to queries, keys and values.
 _BLOCK = 4
-
-
-class CausalConvolution(Recurrence):
-    """Convolution along time in which each channel sees its own last ``window`` numbers: yₜ = Σₛ w_s ⊙ xₜ₋ₛ + b.
-
-    Maps [batch, time, channels] to the same; the state is the last window − 1 inputs, [batch, window − 1, channels],
-    zero at first. It has channels · (window + 1) parameters, in ``convolution``.
-
-    Examples
-    --------
-    >>> CausalConvolution(3, 4)(torch.zeros(2, 7, 3)).shape
-    torch.Size([2, 7, 3])
-    """
-
-    def __init__(self, channels: int, window: int) -> None:
-        super().__init__(channels)
-        self.window = positive(window, "window", self)
-        self.convolution = nn.Conv1d(channels, channels, window, groups=channels)
-
-    def initial_state(self, batch: int) -> Tensor:
-        """Return zeros, [batch, window − 1, channels]."""
-        return self.convolution.weight.new_zeros(batch, self.window - 1, self.input_size)
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Take one step: [batch, channels] and the last inputs to [batch, channels] and the last inputs."""
-        outputs, state = self._scan(x[:, None], state)
-        return outputs[:, 0], state
-
-    def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        seen = torch.cat([cast(Tensor, state), x], 1)
-        return self.convolution(seen.mT).mT, seen[:, x.shape[1] :]
 
 
 class MLSTMBlock(Recurrence):
@@ -90,8 +60,8 @@ class MLSTMBlock(Recurrence):
     def __init__(self, width: int, *, heads: int = 4, expansion: int = 2, window: int = 4) -> None:
         super().__init__(width)
         inner = positive(expansion, "expansion", self) * width
-        divisor(inner, _BLOCK, ("expansion · width", "the size of a block"), self)
-        self.head_size, self.heads = divisor(inner, heads, ("expansion · width", "heads"), self), heads
+        divided(inner, "expansion · width", _BLOCK, "the size of a block", self)
+        self.head_size, self.heads = divided(inner, "expansion · width", heads, "heads", self), heads
         self.norm = nn.LayerNorm(width, bias=False)
         self.up = nn.Linear(width, 2 * inner, bias=False)
         self.convolution = CausalConvolution(inner, window)
