@@ -24,6 +24,9 @@ def found() -> dict[str, Specimen]:
 
 
 SPECIMENS = found()
+SMALL = [name for name, each in SPECIMENS.items() if (each.parameters or 0) <= _LARGE]
+#: The first large one of each family: the others are more of the same.
+LARGE = list({each["family"]: each["name"] for each in reversed(specimens()) if each["name"] not in SMALL}.values())
 
 
 @pytest.mark.parametrize("name", SPECIMENS)
@@ -31,34 +34,34 @@ def test_it_is_exported_and_of_the_size_it_says(name: str) -> None:
     specimen = SPECIMENS[name]
     assert getattr(models, specimen.build.__name__) is specimen.build
     assert specimen.build.__name__ in models.__all__
-    large = (specimen.parameters or 0) > _LARGE
-    with torch.device("meta" if large else "cpu"):
+    with torch.device("meta" if (specimen.parameters or 0) > _LARGE else "cpu"):
         model = specimen.build()
-        assert isinstance(model, nn.Module)
-        assert sum(each.numel() for each in model.parameters()) == specimen.parameters
-        assert specimen.inputs is not None
-        inputs = specimen.inputs(2, None if large else torch.Generator().manual_seed(0))
-        with torch.no_grad():
-            outputs = model.eval()(inputs)
+    assert isinstance(model, nn.Module)
+    assert sum(each.numel() for each in model.parameters()) == specimen.parameters
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_it_maps_its_inputs_to_as_many_finite_outputs(name: str) -> None:
+    model, inputs = SPECIMENS[name].build().eval(), SPECIMENS[name].inputs
+    assert inputs is not None
+    first, again = (inputs(2, torch.Generator().manual_seed(0)) for _ in range(2))
+    assert torch.equal(first, again)
+    with torch.no_grad():
+        outputs = model(first)
     for output in outputs if isinstance(outputs, tuple) else (outputs,):
         assert isinstance(output, Tensor)
         assert len(output) == 2
-        assert large or output.isfinite().all()
+        assert output.isfinite().all()
 
 
-@pytest.mark.parametrize("name", SPECIMENS)
+@pytest.mark.parametrize("name", SMALL + LARGE)
 def test_its_layers_add_up(name: str) -> None:
     sheet = model_sheet(name)
     layers = sheet["layers"]
-    own = sum(each["own_parameters"] for each in layers)
-    assert own <= sheet["parameters"]
-    outermost = [each for each in layers if not each["depth"]]
-    assert sum(each["flops"] for each in outermost) <= sheet["flops"]
+    assert all(each["own_parameters"] <= each["parameters"] <= sheet["parameters"] for each in layers)
+    # What is tied is in several layers; what is used outside of a layer in none.
+    assert sum(each["flops"] for each in layers if not each["depth"]) <= sheet["flops"]
     assert all(each["calls"] >= 1 for each in layers)
-    with torch.device("meta"), torch.no_grad():
-        draw = SPECIMENS[name].inputs
-        assert draw is not None
-        assert sheet["input"] == list(draw(1, None).shape[1:])
 
 
 def test_all_that_are_listed_are_found() -> None:

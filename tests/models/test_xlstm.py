@@ -181,11 +181,11 @@ def test_it_learns_16_sequences() -> None:
 
 
 def test_wrong_arguments_are_named() -> None:
-    with pytest.raises(UsageError, match="hidden_size is 8 and heads 3"):
+    with pytest.raises(UsageError, match="hidden_size is 8, and heads 3"):
         MLSTM(2, 8, heads=3)
-    with pytest.raises(UsageError, match="hidden_size is 8 and heads 3"):
+    with pytest.raises(UsageError, match="hidden_size is 8, and heads 3"):
         SLSTM(2, 8, heads=3)
-    with pytest.raises(UsageError, match="expansion · width is 12 and heads 5"):
+    with pytest.raises(UsageError, match="expansion · width is 12, and heads 5"):
         MLSTMBlock(6, heads=5)
     with pytest.raises(UsageError, match="the size of a block 4"):
         MLSTMBlock(3, heads=2)

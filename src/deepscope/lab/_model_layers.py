@@ -14,11 +14,15 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deepscope.core import Specimen
-from deepscope.subject import tensors_in, without_fused_kernels
+from deepscope.subject import seeded_generators, tensors_in, without_fused_kernels
+
+
+#: A model with more parameters is given no values: its layers compute shapes alone.
+_LARGE = 3_000_000
 
 
 def model_layers(path: str, name: str) -> dict[str, Any]:
-    """Follow the shapes of one sample through a model that a file of ``deepscope.models`` declares.
+    """Run one sample through a model that a file of ``deepscope.models`` declares; through a large one only its shape.
 
     Parameters
     ----------
@@ -39,7 +43,8 @@ def model_layers(path: str, name: str) -> dict[str, Any]:
     """
     specimen = _specimen(path, name)
     assert specimen.inputs is not None
-    with torch.device("meta"):
+    large = (specimen.parameters or 0) > _LARGE
+    with seeded_generators(0), torch.device("meta" if large else "cpu"):
         model = specimen.build().eval()
         sample = specimen.inputs(1, None)
     calls: dict[str, list[Any]] = {}

@@ -243,7 +243,7 @@ class SelfOrganisingMap(nn.Module):
                 where="SelfOrganisingMap",
                 todo="Give inputs.to(map.weights.dtype).",
             )
-        if not inputs.is_meta and not inputs.isfinite().all():
+        if not inputs.isfinite().all():
             raise UsageError("some inputs are not finite", where="SelfOrganisingMap", todo="Leave these inputs out.")
 
 
