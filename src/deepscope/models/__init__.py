@@ -1,20 +1,86 @@
 """Reference models: one file per architecture family."""
 
+from deepscope.models._alexnet import AlexNet
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
+from deepscope.models._densenet import (
+    DenseBlock,
+    DenseNet,
+    densenet40_12,
+    densenet100_12,
+    densenet121,
+    densenet_bc100_12,
+    densenet_bc190_40,
+)
 from deepscope.models._lenet import LeNet
 from deepscope.models._mlp import MLP, lenet_300_100
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
+from deepscope.models._preactivation_resnet import (
+    PreActivationBlock,
+    PreActivationResNet,
+    preact_resnet110,
+    preact_resnet164,
+)
+from deepscope.models._receptive_field import Window, output_size, receptive_field
+from deepscope.models._resnet import (
+    ResidualBlock,
+    ResNet,
+    plain20,
+    plain56,
+    resnet18,
+    resnet20,
+    resnet32,
+    resnet34,
+    resnet44,
+    resnet50,
+    resnet56,
+    resnet110,
+)
 from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
+from deepscope.models._shortcut import PaddedShortcut
+from deepscope.models._vgg import VGG, vgg11, vgg13, vgg16, vgg19
 
 __all__ = [
     "MLP",
+    "VGG",
+    "AlexNet",
     "AllenCahn",
     "DeepBSDE",
+    "DenseBlock",
+    "DenseNet",
     "HamiltonJacobiBellman",
     "LeNet",
+    "PaddedShortcut",
     "ParabolicProblem",
+    "PreActivationBlock",
+    "PreActivationResNet",
+    "ResNet",
+    "ResidualBlock",
     "SelfOrganisingMap",
+    "Window",
+    "densenet40_12",
+    "densenet100_12",
+    "densenet121",
+    "densenet_bc100_12",
+    "densenet_bc190_40",
     "hamilton_jacobi_bellman_solver",
     "lenet_300_100",
+    "output_size",
+    "plain20",
+    "plain56",
+    "preact_resnet110",
+    "preact_resnet164",
+    "receptive_field",
+    "resnet18",
+    "resnet20",
+    "resnet32",
+    "resnet34",
+    "resnet44",
+    "resnet50",
+    "resnet56",
+    "resnet110",
     "square_map",
+    "vgg11",
+    "vgg13",
+    "vgg16",
+    "vgg19",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from deepscope.core import UsageError
@@ -69,3 +71,34 @@ def check_images(x: Tensor, channels: int, owner: object, *, smallest: int = 1, 
             where=type(owner).__name__,
             todo=f"Give [batch, {channels}, height, width] of floating-point numbers{size}.",
         )
+
+
+def check_shape(x: Tensor, shape: Sequence[int], owner: object) -> None:
+    """Refuse an input that is not [batch, *shape] floating-point numbers.
+
+    Raises
+    ------
+    UsageError
+        It is not.
+    """
+    if list(x.shape[1:]) != list(shape) or not x.is_floating_point():
+        raise UsageError(
+            f"the input is {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
+            where=type(owner).__name__,
+            todo=f"Give [batch, {', '.join(map(str, shape))}] of floating-point numbers.",
+        )
+
+
+def probability(value: float, argument: str, owner: object) -> float:
+    """Return a probability, or refuse a number that is not in [0, 1).
+
+    Raises
+    ------
+    UsageError
+        It is not.
+    """
+    if not 0 <= value < 1:
+        raise UsageError(
+            f"{argument} is {value!r}", where=type(owner).__name__, todo="Give a probability of at least 0, below 1."
+        )
+    return value
