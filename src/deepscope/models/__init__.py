@@ -11,9 +11,11 @@ from deepscope.models._densenet import (
     densenet_bc100_12,
     densenet_bc190_40,
 )
+from deepscope.models._group_convolution import GroupCNN, GroupConvolution, LiftingConvolution, p4_cnn, p4m_cnn, z2_cnn
 from deepscope.models._lenet import LeNet
 from deepscope.models._mlp import MLP, lenet_300_100
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
+from deepscope.models._plane_group import PlaneGroup, plane_group
 from deepscope.models._preactivation_resnet import (
     PreActivationBlock,
     PreActivationResNet,
@@ -47,10 +49,14 @@ __all__ = [
     "DeepBSDE",
     "DenseBlock",
     "DenseNet",
+    "GroupCNN",
+    "GroupConvolution",
     "HamiltonJacobiBellman",
     "LeNet",
+    "LiftingConvolution",
     "PaddedShortcut",
     "ParabolicProblem",
+    "PlaneGroup",
     "PreActivationBlock",
     "PreActivationResNet",
     "ResNet",
@@ -65,8 +71,11 @@ __all__ = [
     "hamilton_jacobi_bellman_solver",
     "lenet_300_100",
     "output_size",
+    "p4_cnn",
+    "p4m_cnn",
     "plain20",
     "plain56",
+    "plane_group",
     "preact_resnet110",
     "preact_resnet164",
     "receptive_field",
@@ -83,4 +92,5 @@ __all__ = [
     "vgg13",
     "vgg16",
     "vgg19",
+    "z2_cnn",
 ]
