@@ -53,9 +53,9 @@ def overfits(
         value = loss(model(inputs), targets)
         value.backward()
         optimizer.step()
-        if float(value) < below:
+        if value.item() < below:
             return
-    raise AssertionError(f"the loss is {float(value):.3g} after {steps} steps; it was {before:.3g}")
+    raise AssertionError(f"the loss is {value.item():.3g} after {steps} steps; it was {before:.3g}")
 
 
 def behaves(model: nn.Module, other: nn.Module, inputs: Tensor) -> None:

@@ -1,6 +1,7 @@
 """Reference models: one file per architecture family."""
 
 from deepscope.models._alexnet import AlexNet
+from deepscope.models._complex import ComplexConv2d, ComplexLinear, ComplexMLP, ComplexNeuron, complex_300_100
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
 from deepscope.models._densenet import (
     DenseBlock,
@@ -21,6 +22,13 @@ from deepscope.models._preactivation_resnet import (
     PreActivationResNet,
     preact_resnet110,
     preact_resnet164,
+)
+from deepscope.models._quaternion import (
+    QuaternionConv2d,
+    QuaternionLinear,
+    QuaternionMLP,
+    hamilton_product,
+    quaternion_300_100,
 )
 from deepscope.models._receptive_field import Window, output_size, receptive_field
 from deepscope.models._resnet import (
@@ -46,6 +54,10 @@ __all__ = [
     "VGG",
     "AlexNet",
     "AllenCahn",
+    "ComplexConv2d",
+    "ComplexLinear",
+    "ComplexMLP",
+    "ComplexNeuron",
     "DeepBSDE",
     "DenseBlock",
     "DenseNet",
@@ -59,16 +71,21 @@ __all__ = [
     "PlaneGroup",
     "PreActivationBlock",
     "PreActivationResNet",
+    "QuaternionConv2d",
+    "QuaternionLinear",
+    "QuaternionMLP",
     "ResNet",
     "ResidualBlock",
     "SelfOrganisingMap",
     "Window",
+    "complex_300_100",
     "densenet40_12",
     "densenet100_12",
     "densenet121",
     "densenet_bc100_12",
     "densenet_bc190_40",
     "hamilton_jacobi_bellman_solver",
+    "hamilton_product",
     "lenet_300_100",
     "output_size",
     "p4_cnn",
@@ -78,6 +95,7 @@ __all__ = [
     "plane_group",
     "preact_resnet110",
     "preact_resnet164",
+    "quaternion_300_100",
     "receptive_field",
     "resnet18",
     "resnet20",
