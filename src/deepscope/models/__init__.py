@@ -1,6 +1,7 @@
 """Reference models: one file per architecture family."""
 
 from deepscope.models._alexnet import AlexNet
+from deepscope.models._capsules import CapsNet, RoutingCapsules, capsnet_without_reconstruction, margin_loss, squash
 from deepscope.models._complex import ComplexConv2d, ComplexLinear, ComplexMLP, ComplexNeuron, complex_300_100
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
 from deepscope.models._densenet import (
@@ -54,6 +55,7 @@ __all__ = [
     "VGG",
     "AlexNet",
     "AllenCahn",
+    "CapsNet",
     "ComplexConv2d",
     "ComplexLinear",
     "ComplexMLP",
@@ -76,8 +78,10 @@ __all__ = [
     "QuaternionMLP",
     "ResNet",
     "ResidualBlock",
+    "RoutingCapsules",
     "SelfOrganisingMap",
     "Window",
+    "capsnet_without_reconstruction",
     "complex_300_100",
     "densenet40_12",
     "densenet100_12",
@@ -87,6 +91,7 @@ __all__ = [
     "hamilton_jacobi_bellman_solver",
     "hamilton_product",
     "lenet_300_100",
+    "margin_loss",
     "output_size",
     "p4_cnn",
     "p4m_cnn",
@@ -106,6 +111,7 @@ __all__ = [
     "resnet56",
     "resnet110",
     "square_map",
+    "squash",
     "vgg11",
     "vgg13",
     "vgg16",
