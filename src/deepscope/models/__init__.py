@@ -49,6 +49,7 @@ from deepscope.models._resnet import (
 from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
 from deepscope.models._shortcut import PaddedShortcut
 from deepscope.models._vgg import VGG, vgg11, vgg13, vgg16, vgg19
+from deepscope.models._wavenet import DilatedStack, GatedConvolution, WaveNet
 
 __all__ = [
     "MLP",
@@ -63,6 +64,8 @@ __all__ = [
     "DeepBSDE",
     "DenseBlock",
     "DenseNet",
+    "DilatedStack",
+    "GatedConvolution",
     "GroupCNN",
     "GroupConvolution",
     "HamiltonJacobiBellman",
@@ -80,6 +83,7 @@ __all__ = [
     "ResidualBlock",
     "RoutingCapsules",
     "SelfOrganisingMap",
+    "WaveNet",
     "Window",
     "capsnet_without_reconstruction",
     "complex_300_100",

@@ -73,6 +73,29 @@ def check_images(x: Tensor, channels: int, owner: object, *, smallest: int = 1, 
         )
 
 
+def check_tokens(x: Tensor, vocabulary: int, owner: object) -> None:
+    """Refuse an input that is not [batch, time] whole numbers below ``vocabulary``, with at least one step.
+
+    Raises
+    ------
+    UsageError
+        It is not.
+    """
+    wanted = f"[batch, time] of int64 or int32 from 0 to {vocabulary - 1}, with at least one step"
+    whole = not x.is_floating_point() and x.dtype.itemsize >= 4
+    if x.ndim != 2 or not x.shape[1] or not whole:
+        raise UsageError(
+            f"the input is {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
+            where=type(owner).__name__,
+            todo=f"Give {wanted}.",
+        )
+    # Embedding tables read beyond their end by a device other than the CPU end the process.
+    if len(x) and not x.is_meta and (int(x.min()) < 0 or int(x.max()) >= vocabulary):
+        raise UsageError(
+            f"tokens run from {int(x.min())} to {int(x.max())}", where=type(owner).__name__, todo=f"Give {wanted}."
+        )
+
+
 def check_shape(x: Tensor, shape: Sequence[int], owner: object) -> None:
     """Refuse an input that is not [batch, *shape] floating-point numbers.
 
