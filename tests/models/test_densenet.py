@@ -107,6 +107,23 @@ def test_it_has_the_published_size_and_computes_the_same_gradients_in_less_memor
         assert fewer < kept / 3
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_recomputed_layers_can_be_differentiated_again(training: bool) -> None:
+    torch.manual_seed(0)
+    models = [small(recompute=recompute).double().train(training) for recompute in (False, True)]
+    models[1].load_state_dict(models[0].state_dict())
+    x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    products = []
+    for model in models:
+        parameters = list(model.parameters())
+        gradients = torch.autograd.grad(model(x).square().sum(), parameters, create_graph=True)
+        squared = sum(each.square().sum() for each in gradients)
+        products.append(torch.autograd.grad(squared, parameters, retain_graph=True))
+        assert model.state_dict()["features.block1.layer1.normalisation1.num_batches_tracked"] == training
+    # The same terms, summed in another order.
+    torch.testing.assert_close(products[0], products[1], rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("bottleneck", [False, True])
 def test_it_computes_its_formula(bottleneck: bool) -> None:
     """The twin keeps one growing tensor, with torch's functions, in training mode."""

@@ -60,8 +60,8 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 def inputs(name: str, shape: tuple[int, ...]) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     if name == "wavenet":
-        return torch.randint(5, (12, 9), generator=generator)
-    return torch.randn(12, *shape, generator=generator)
+        return torch.randint(5, (8, 9), generator=generator)
+    return torch.randn(8, *shape, generator=generator)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from math import floor
 
 import torch
@@ -107,21 +107,31 @@ def _recomputed(layer: nn.Module, features: Sequence[Tensor]) -> Tensor:
         return output
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _statistics_left_alone(layer)
+        return nullcontext(), _StatisticsLeftAlone(layer)
 
     output: Tensor = checkpoint(compute, *features, use_reentrant=False, context_fn=contexts)
     return output
 
 
-@contextmanager
-def _statistics_left_alone(layer: nn.Module) -> Iterator[None]:
-    # A batch must not count twice in the running means.
-    before = [(each, each.clone()) for each in layer.buffers()]
-    try:
-        yield
-    finally:
-        for buffer, value in before:
-            buffer.copy_(value)
+class _StatisticsLeftAlone(AbstractContextManager[None]):
+    """Lends a layer copies of its buffers, so that a batch does not count twice in running means.
+
+    It is entered once per backward pass, of which there may be several, one inside another: what one pass saved of the
+    buffers another must not change.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        self._own = [
+            (module, name, buffer) for module in layer.modules() for name, buffer in module.named_buffers(recurse=False)
+        ]
+
+    def __enter__(self) -> None:
+        for module, name, buffer in self._own:
+            setattr(module, name, buffer.clone())
+
+    def __exit__(self, *exception: object) -> None:
+        for module, name, buffer in self._own:
+            setattr(module, name, buffer)
 
 
 class DenseNet(nn.Module):
@@ -171,7 +181,7 @@ class DenseNet(nn.Module):
     >>> import torch
     >>> model = DenseNet([2, 2], growth=4, first_channels=8)
     >>> model(torch.zeros(5, 3, 8, 8)).shape, sum(p.numel() for p in model.parameters())
-    (torch.Size([5, 10]), 2618)
+    (torch.Size([5, 10]), 2930)
     """
 
     def __init__(
