@@ -118,7 +118,20 @@ class QuaternionLinear(nn.Module):
                 where="QuaternionLinear",
                 todo=f"Give [..., {wanted}] floating-point numbers: {self.weight.shape[2]} of each part.",
             )
-        return functional.linear(x, _real_matrix(self.weight), self.bias)
+        _, out_features, in_features = self.weight.shape
+        parts = functional.linear(x.reshape(*x.shape[:-1], 4, in_features), self.weight.flatten(0, 1))
+        # [..., part of x, part of w, out_features]: for few samples this is faster than a real matrix to multiply with.
+        products = parts.reshape(*x.shape[:-1], 4, 4, out_features)
+        y = torch.cat([_signed_sum(products, row) for row in range(4)], -1)
+        return y if self.bias is None else y + self.bias
+
+
+def _signed_sum(products: Tensor, row: int) -> Tensor:
+    total = products[..., 0, _PARTS[row][0], :]
+    for column in (1, 2, 3):
+        product = products[..., column, _PARTS[row][column], :]
+        total = total + product if _SIGNS[row][column] > 0 else total - product
+    return total
 
 
 class QuaternionConv2d(nn.Module):
