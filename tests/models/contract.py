@@ -45,13 +45,42 @@ def overfits(
     """
     assert len(inputs) == 16
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-    before = float(loss(model(inputs), targets))
+    with torch.no_grad():
+        before = float(loss(model(inputs), targets))
     assert before > 20 * below
     for _ in range(steps):
         optimizer.zero_grad()
         value = loss(model(inputs), targets)
         value.backward()
         optimizer.step()
-        if float(value) < below:
+        if value.item() < below:
             return
-    raise AssertionError(f"the loss is {float(value):.3g} after {steps} steps; it was {before:.3g}")
+    raise AssertionError(f"the loss is {value.item():.3g} after {steps} steps; it was {before:.3g}")
+
+
+def behaves(model: nn.Module, other: nn.Module, inputs: Tensor) -> None:
+    """Check what holds for every model of floating-point samples that do not mix in evaluation.
+
+    Its state is all that it computes with: ``other`` is built alike and agrees when it has the same. It follows its
+    dtype and device. A NaN comes out as one and stays in its sample.
+    """
+    other.load_state_dict(model.state_dict())
+    model, other = model.eval(), other.eval()
+    with torch.no_grad():
+        outputs = model(inputs)
+        assert outputs.dtype == inputs.dtype
+        assert torch.equal(outputs, other(inputs))
+        spoilt = inputs.clone()
+        spoilt[0].view(-1)[spoilt[0].numel() // 2] = torch.nan
+        after = model(spoilt)
+        assert after[0].isnan().any()
+        assert after[1:].isfinite().all()
+        exact = other.double()(inputs.double())
+        assert exact.dtype == torch.float64
+        # A thousand units in the last place of float32: tens of layers that each round sums of hundreds of terms.
+        torch.testing.assert_close(outputs.double(), exact, rtol=1e-4, atol=1e-4 * float(exact.abs().max()))
+        if torch.cuda.is_available():
+            there = other.float().cuda()(inputs.cuda())
+            assert there.device.type == "cuda"
+            # CUDA's convolutions may round their inputs to TensorFloat-32, of 11 bits.
+            torch.testing.assert_close(there.cpu(), outputs, rtol=1e-2, atol=1e-2 * float(outputs.abs().max()))

@@ -16,7 +16,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from deepscope.core import Specimen
 from deepscope.subject import seeded_generators, tensors_in, without_fused_kernels
 
-
 #: A model with more parameters is given no values: its layers compute shapes alone.
 _LARGE = 3_000_000
 

@@ -1,10 +1,22 @@
 """Reference models: one file per architecture family."""
 
 from deepscope.models._additive_attention import AdditiveAttention
+from deepscope.models._alexnet import AlexNet
 from deepscope.models._attention import MultiHeadAttention
 from deepscope.models._bidirectional import Bidirectional, bidirectional_lstm
+from deepscope.models._capsules import CapsNet, RoutingCapsules, capsnet_without_reconstruction, margin_loss, squash
 from deepscope.models._causal_convolution import CausalConvolution
+from deepscope.models._complex import ComplexConv2d, ComplexLinear, ComplexMLP, ComplexNeuron, complex_300_100
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
+from deepscope.models._densenet import (
+    DenseBlock,
+    DenseNet,
+    densenet40_12,
+    densenet100_12,
+    densenet121,
+    densenet_bc100_12,
+    densenet_bc190_40,
+)
 from deepscope.models._discretise import discretise
 from deepscope.models._echo_state import EchoStateNetwork, echo_state_400
 from deepscope.models._fast_weights import FastWeights, fast_weights_64
@@ -12,6 +24,7 @@ from deepscope.models._fftnet import SpectralMixing
 from deepscope.models._fnet import FNet, FourierMixing, fnet_base, fnet_large
 from deepscope.models._gmdh import GMDH, QuadraticUnits, grow_gmdh
 from deepscope.models._gpt2 import GPT2, gpt2, gpt2_large, gpt2_medium, gpt2_xl
+from deepscope.models._group_convolution import GroupCNN, GroupConvolution, LiftingConvolution, p4_cnn, p4m_cnn, z2_cnn
 from deepscope.models._gru import GRU, GRUCell, gru_100
 from deepscope.models._h3 import H3, FeedForwardMixer, H3Mixer, ShiftSSM, h3_125m
 from deepscope.models._hippo import HippoLegS, HippoMemory, HippoRNN, hippo_lagt, hippo_legs, hippo_legt, legendre_basis
@@ -48,6 +61,7 @@ from deepscope.models._modern_hopfield import ModernHopfield
 from deepscope.models._neural_circuit import NeuralCircuitPolicy, Synapses, neural_circuit_19
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
 from deepscope.models._perceptron import Perceptron
+from deepscope.models._plane_group import PlaneGroup, plane_group
 from deepscope.models._positions import (
     ContextualPositions,
     LearnedPositions,
@@ -55,7 +69,20 @@ from deepscope.models._positions import (
     RotaryPositions,
     SinusoidalPositions,
 )
+from deepscope.models._preactivation_resnet import (
+    PreActivationBlock,
+    PreActivationResNet,
+    preact_resnet110,
+    preact_resnet164,
+)
 from deepscope.models._quadratic_attention import QuadraticAttention
+from deepscope.models._quaternion import (
+    QuaternionConv2d,
+    QuaternionLinear,
+    QuaternionMLP,
+    hamilton_product,
+    quaternion_300_100,
+)
 from deepscope.models._random_features import (
     RandomFeatureModel,
     RandomFourierFeatures,
@@ -63,7 +90,22 @@ from deepscope.models._random_features import (
     random_fourier_model,
     random_relu_model,
 )
+from deepscope.models._receptive_field import Window, output_size, receptive_field
 from deepscope.models._residual_stack import ResidualBlock, ResidualStack
+from deepscope.models._resnet import (
+    ResidualBlock,
+    ResNet,
+    plain20,
+    plain56,
+    resnet18,
+    resnet20,
+    resnet32,
+    resnet34,
+    resnet44,
+    resnet50,
+    resnet56,
+    resnet110,
+)
 from deepscope.models._rnn import RNN, RNNCell, elman_network
 from deepscope.models._s4 import S4
 from deepscope.models._s4d import DSS, S4D, DiagonalStateSpace, normal_legs
@@ -71,6 +113,7 @@ from deepscope.models._selective_ssm import SelectiveSSM, initialise_step_bias, 
 from deepscope.models._self_normalising import SelfNormalisingNetwork
 from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
 from deepscope.models._seq2seq import EncoderDecoder, RNNSearch, Seq2Seq, rnnsearch, sutskever
+from deepscope.models._shortcut import PaddedShortcut
 from deepscope.models._slstm import SLSTM
 from deepscope.models._sparse_mixture import Routing, SparseMixture
 from deepscope.models._stack import Stack
@@ -86,7 +129,9 @@ from deepscope.models._transformer import (
     transformer_base,
     transformer_big,
 )
+from deepscope.models._vgg import VGG, vgg11, vgg13, vgg16, vgg19
 from deepscope.models._vit import VisionTransformer, vit_28, vit_b_16, vit_b_32, vit_h_14, vit_l_16
+from deepscope.models._wavenet import DilatedStack, GatedConvolution, WaveNet
 from deepscope.models._wiring import Wiring, neural_circuit_wiring
 from deepscope.models._xlstm import XLSTM, MLSTMBlock, SLSTMBlock, xlstm_language_model
 
@@ -104,15 +149,25 @@ __all__ = [
     "S4",
     "S4D",
     "SLSTM",
+    "VGG",
     "XLSTM",
     "AdditiveAttention",
+    "AlexNet",
     "AllenCahn",
     "Bidirectional",
+    "CapsNet",
     "CausalConvolution",
     "ClosedFormContinuous",
+    "ComplexConv2d",
+    "ComplexLinear",
+    "ComplexMLP",
+    "ComplexNeuron",
     "ContextualPositions",
     "DeepBSDE",
+    "DenseBlock",
+    "DenseNet",
     "DiagonalStateSpace",
+    "DilatedStack",
     "EchoStateNetwork",
     "EncoderDecoder",
     "FNet",
@@ -121,7 +176,10 @@ __all__ = [
     "FeedForwardMixer",
     "FourierMixing",
     "GRUCell",
+    "GatedConvolution",
     "GatedFeedForward",
+    "GroupCNN",
+    "GroupConvolution",
     "H3Mixer",
     "HamiltonJacobiBellman",
     "Heaviside",
@@ -135,6 +193,7 @@ __all__ = [
     "LanguageModel",
     "LeNet",
     "LearnedPositions",
+    "LiftingConvolution",
     "LinearAttention",
     "LinearBiases",
     "LiquidTimeConstant",
@@ -155,19 +214,28 @@ __all__ = [
     "ModernHopfield",
     "MultiHeadAttention",
     "NeuralCircuitPolicy",
+    "PaddedShortcut",
     "ParabolicProblem",
     "Perceptron",
+    "PlaneGroup",
+    "PreActivationBlock",
+    "PreActivationResNet",
     "QuadraticAttention",
     "QuadraticUnits",
+    "QuaternionConv2d",
+    "QuaternionLinear",
+    "QuaternionMLP",
     "RNNCell",
     "RNNSearch",
     "RandomFeatureModel",
     "RandomFourierFeatures",
     "RandomReLUFeatures",
+    "ResNet",
     "ResidualBlock",
     "ResidualStack",
     "RotaryPositions",
     "Routing",
+    "RoutingCapsules",
     "SLSTMBlock",
     "SelectiveSSM",
     "SelfNormalisingNetwork",
@@ -188,11 +256,20 @@ __all__ = [
     "TransformerLayer",
     "TransformerStack",
     "VisionTransformer",
+    "WaveNet",
+    "Window",
     "Wiring",
     "bidirectional_lstm",
     "boolean_network",
+    "capsnet_without_reconstruction",
     "closed_form_32",
+    "complex_300_100",
     "convolve",
+    "densenet40_12",
+    "densenet100_12",
+    "densenet121",
+    "densenet_bc100_12",
+    "densenet_bc190_40",
     "discretise",
     "echo_state_400",
     "elman_network",
@@ -208,6 +285,7 @@ __all__ = [
     "gru_100",
     "h3_125m",
     "hamilton_jacobi_bellman_solver",
+    "hamilton_product",
     "hippo_lagt",
     "hippo_legs",
     "hippo_legt",
@@ -225,6 +303,7 @@ __all__ = [
     "macaron_encoder",
     "mamba2_130m",
     "mamba_130m",
+    "margin_loss",
     "mgu",
     "mgu1",
     "mgu2",
@@ -239,19 +318,43 @@ __all__ = [
     "neural_circuit_19",
     "neural_circuit_wiring",
     "normal_legs",
+    "output_size",
+    "p4_cnn",
+    "p4m_cnn",
+    "plain20",
+    "plain56",
+    "plane_group",
+    "preact_resnet110",
+    "preact_resnet164",
+    "quaternion_300_100",
     "random_fourier_model",
     "random_relu_model",
+    "receptive_field",
+    "resnet18",
+    "resnet20",
+    "resnet32",
+    "resnet34",
+    "resnet44",
+    "resnet50",
+    "resnet56",
+    "resnet110",
     "rnnsearch",
     "selective_scan",
     "square_map",
+    "squash",
     "state_space_dual",
     "sutskever",
     "transformer_base",
     "transformer_big",
+    "vgg11",
+    "vgg13",
+    "vgg16",
+    "vgg19",
     "vit_28",
     "vit_b_16",
     "vit_b_32",
     "vit_h_14",
     "vit_l_16",
     "xlstm_language_model",
+    "z2_cnn",
 ]
