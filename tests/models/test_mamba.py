@@ -14,7 +14,7 @@ from deepscope.models import (
     LanguageModel,
     Mamba,
     MambaMixer,
-    ResidualBlock,
+    ResidualRecurrence,
     ResidualStack,
     SelectiveSSM,
     initialise_step_bias,
@@ -212,7 +212,7 @@ def test_shapes_of_a_scan_that_do_not_fit_are_refused() -> None:
 
 def test_a_block_adds_its_mixer_to_its_input() -> None:
     torch.manual_seed(0)
-    block, x = ResidualBlock(SelectiveSSM(6, 4)), sequence(2, 5, 6)
+    block, x = ResidualRecurrence(SelectiveSSM(6, 4)), sequence(2, 5, 6)
     torch.testing.assert_close(block(x), x + block.mixer(functional.layer_norm(x, (6,))), rtol=0, atol=1e-6)
     agrees_with_its_steps(block, x, atol=1e-5)
 

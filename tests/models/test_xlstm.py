@@ -189,7 +189,7 @@ def test_wrong_arguments_are_named() -> None:
         MLSTMBlock(6, heads=5)
     with pytest.raises(UsageError, match="the size of a block 4"):
         MLSTMBlock(3, heads=2)
-    with pytest.raises(UsageError, match="window is 0"):
+    with pytest.raises(UsageError, match="kernel_size is 0"):
         CausalConvolution(3, 0)
     for blocks in ("", "mx"):
         with pytest.raises(UsageError, match="blocks is"):

@@ -91,7 +91,7 @@ from deepscope.models._random_features import (
     random_relu_model,
 )
 from deepscope.models._receptive_field import Window, output_size, receptive_field
-from deepscope.models._residual_stack import ResidualBlock, ResidualStack
+from deepscope.models._residual_stack import ResidualRecurrence, ResidualStack
 from deepscope.models._resnet import (
     ResidualBlock,
     ResNet,
@@ -232,6 +232,7 @@ __all__ = [
     "RandomReLUFeatures",
     "ResNet",
     "ResidualBlock",
+    "ResidualRecurrence",
     "ResidualStack",
     "RotaryPositions",
     "Routing",

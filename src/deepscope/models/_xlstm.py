@@ -29,7 +29,7 @@ class MLSTMBlock(Recurrence):
     A causal convolution of u, through SiLU, gives queries and keys, u itself values; gates see all three. What the
     memory says is normalised head by head, and the convolution added to it, times ``skip``: h̃. Maps
     [batch, time, width] to the same; the state is the memory's C, n and m and the convolution's last inputs. With width
-    w and inner = expansion · w it has 3w·inner + 3 · 4 · inner + 6 inner · heads + 2 heads + (window + 4) inner + w
+    w and inner = expansion · w it has 3w·inner + 3 · 4 · inner + 6 inner · heads + 2 heads + (k + 4) inner + w
     parameters: layers up and down have no bias, and the maps to queries, keys and values are block-diagonal, of blocks
     of 4. Source: ``beck2024xlstm``.
 
@@ -41,8 +41,8 @@ class MLSTMBlock(Recurrence):
         Number of memories; inner is a multiple of it.
     expansion
         inner / w.
-    window
-        Of the convolution.
+    kernel_size
+        k, of the convolution.
 
     Raises
     ------
@@ -57,14 +57,14 @@ class MLSTMBlock(Recurrence):
     (torch.Size([2, 7, 8]), 908)
     """
 
-    def __init__(self, width: int, *, heads: int = 4, expansion: int = 2, window: int = 4) -> None:
+    def __init__(self, width: int, *, heads: int = 4, expansion: int = 2, kernel_size: int = 4) -> None:
         super().__init__(width)
         inner = positive(expansion, "expansion", self) * width
         divided(inner, "expansion · width", _BLOCK, "the size of a block", self)
         self.head_size, self.heads = divided(inner, "expansion · width", heads, "heads", self), heads
         self.norm = nn.LayerNorm(width, bias=False)
         self.up = nn.Linear(width, 2 * inner, bias=False)
-        self.convolution = CausalConvolution(inner, window)
+        self.convolution = CausalConvolution(inner, kernel_size)
         self.query, self.key, self.value = (
             nn.Conv1d(inner, inner, 1, groups=inner // _BLOCK, bias=False) for _ in range(3)
         )
