@@ -24,15 +24,13 @@ from deepscope.models._positions import (
 from deepscope.models._quadratic_attention import QuadraticAttention
 from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
 from deepscope.models._transformer import (
-    FeedForward,
     Transformer,
     TransformerDecoder,
     TransformerEncoder,
-    TransformerLayer,
-    TransformerStack,
     transformer_base,
     transformer_big,
 )
+from deepscope.models._transformer_layer import FeedForward, TransformerLayer, TransformerStack
 from deepscope.models._vit import VisionTransformer, vit_28, vit_b_16, vit_b_32, vit_h_14, vit_l_16
 
 __all__ = [
