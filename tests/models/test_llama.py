@@ -33,12 +33,11 @@ def half_a_head_apart(weight, heads):
 
 
 @torch.no_grad()
-def reference(model):
-    attention = model.body.layers[0].attention
+def reference(model, base=10_000.0, key_value_heads=4):
     config = LlamaConfig(
         vocab_size=17, hidden_size=16, intermediate_size=20, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=attention.num_key_value_heads, rms_norm_eps=1e-6, max_position_embeddings=64,
-        rope_parameters={"rope_type": "default", "rope_theta": attention.rotary.base},
+        num_key_value_heads=key_value_heads, rms_norm_eps=1e-6, max_position_embeddings=64,
+        rope_parameters={"rope_type": "default", "rope_theta": base},
     )  # fmt: skip
     twin = LlamaForCausalLM(config).double().eval()
     twin.model.embed_tokens.weight.copy_(model.embedding.weight)
@@ -46,9 +45,7 @@ def reference(model):
     twin.lm_head.weight.copy_(model.head.weight)
     for ours, theirs in zip(model.body.layers, twin.model.layers, strict=True):
         theirs.self_attn.q_proj.weight.copy_(half_a_head_apart(ours.attention.query.weight, 4))
-        theirs.self_attn.k_proj.weight.copy_(
-            half_a_head_apart(ours.attention.key.weight, attention.num_key_value_heads)
-        )
+        theirs.self_attn.k_proj.weight.copy_(half_a_head_apart(ours.attention.key.weight, key_value_heads))
         pairs = (
             (theirs.self_attn.v_proj, ours.attention.value),
             (theirs.self_attn.o_proj, ours.attention.output),
@@ -67,7 +64,7 @@ def reference(model):
 def test_it_is_the_network_that_transformers_builds(options):
     """Twin: ``transformers.LlamaForCausalLM``, whose norms and angles are computed in float32 also for float64."""
     model, tokens = shaken(**options), torch.randint(17, (2, 12), generator=generator())
-    torch.testing.assert_close(model(tokens), reference(model)(tokens).logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(model(tokens), reference(model, **options)(tokens).logits, rtol=1e-5, atol=1e-5)
 
 
 def test_reading_token_by_token_is_reading_at_once():

@@ -13,6 +13,7 @@ from deepscope.models import (
     FeedForward,
     LanguageModel,
     MultiHeadAttention,
+    SinusoidalPositions,
     Transformer,
     TransformerDecoder,
     TransformerEncoder,
@@ -113,6 +114,17 @@ def test_a_layer_is_its_formula(pre_norm):
     torch.testing.assert_close(network(x), hidden @ network.output.weight.T + network.output.bias, rtol=0, atol=1e-13)
 
 
+def test_the_whole_is_its_formula():
+    """One matrix E: √d E_token + position at both entrances, E y at the exit; an encoder that ends without a norm."""
+    model = shaken(Transformer(11, 16, 4, 32, 1))
+    source = torch.randint(11, (3, 6), generator=generator())
+    target = torch.randint(11, (3, 5), generator=generator(1))
+    table, positions = model.embedding.weight, SinusoidalPositions(16)
+    context = model.encoder.layers[0](positions(4.0 * table[source]))
+    y = model.decoder.layers[0](positions(4.0 * table[target]), context)
+    torch.testing.assert_close(model(source, target), y @ table.T, rtol=0, atol=1e-12)
+
+
 def reach(model, source, target, *, token, of):
     """Where logits change when one token of the source or target does: times of the target, as booleans."""
     changed = {"source": source.clone(), "target": target.clone()}
@@ -159,9 +171,11 @@ def test_parameters_are_those_of_the_papers_table():
     assert base.head.weight is base.embedding.weight
 
 
+@PRE_NORM
 @pytest.mark.parametrize("positions", POSITIONS)
-def test_reading_in_parts_is_reading_at_once(positions):
-    model = shaken(TransformerEncoder(8, 2, 16, 2, causal=True, positions=positions, longest=9, pre_norm=True))
+def test_reading_in_parts_is_reading_at_once(positions, pre_norm):
+    options = {"causal": True, "positions": positions, "longest": 9, "pre_norm": pre_norm}
+    model = shaken(TransformerEncoder(8, 2, 16, 2, **options))
     x = drawn(2, 9, 8)
     expected, state, outputs = model(x), None, []
     for part in (x[:, :4], x[:, 4:5], x[:, 5:]):

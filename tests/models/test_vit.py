@@ -119,8 +119,8 @@ X = torch.zeros(2, 2, 8, 8)
     [
         (lambda: VisionTransformer(9, 4), "image is 9, and patch 4"),
         (lambda: VisionTransformer(8, 4, width=10, heads=3), "width is 10, and heads 3"),
-        (lambda: VisionTransformer(8, 4, classes=0), "classes is 0"),
-        (lambda: VisionTransformer(8, 4, channels=0), "channels is 0"),
+        (lambda: VisionTransformer(8, 4, **{**SIZES, "classes": 0}), "classes is 0"),
+        (lambda: VisionTransformer(8, 4, **{**SIZES, "channels": 0}), "channels is 0"),
         (lambda: VisionTransformer(8, 4, **SIZES)(X[:, :1]), r"\[2, 1, 8, 8\]"),
         (lambda: VisionTransformer(8, 4, **SIZES)(X.repeat(1, 1, 2, 1)), "16 × 8"),
         (lambda: VisionTransformer(8, 4, **SIZES)(X.long()), "int64"),

@@ -120,15 +120,13 @@ from deepscope.models._stack import Stack
 from deepscope.models._state_space import StateSpace, Transfer, convolve
 from deepscope.models._threshold import Heaviside, ThresholdNetwork, boolean_network, exclusive_or
 from deepscope.models._transformer import (
-    FeedForward,
     Transformer,
     TransformerDecoder,
     TransformerEncoder,
-    TransformerLayer,
-    TransformerStack,
     transformer_base,
     transformer_big,
 )
+from deepscope.models._transformer_layer import FeedForward, TransformerLayer, TransformerStack
 from deepscope.models._vgg import VGG, vgg11, vgg13, vgg16, vgg19
 from deepscope.models._vit import VisionTransformer, vit_28, vit_b_16, vit_b_32, vit_h_14, vit_l_16
 from deepscope.models._wavenet import DilatedStack, GatedConvolution, WaveNet

@@ -11,7 +11,7 @@ from deepscope.core import Specimen, UsageError
 from deepscope.models._inputs import tokens as tokens_of
 from deepscope.models._positions import LearnedPositions
 from deepscope.models._sizes import check_tokens, positive
-from deepscope.models._transformer import FeedForward, TransformerLayer, TransformerStack
+from deepscope.models._transformer_layer import FeedForward, TransformerLayer, TransformerStack
 
 
 class FourierMixing(nn.Module):

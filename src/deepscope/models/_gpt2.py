@@ -11,7 +11,8 @@ from deepscope.core import Specimen
 from deepscope.models._inputs import tokens as tokens_of
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._sizes import check_tokens
-from deepscope.models._transformer import TransformerEncoder, TransformerLayer, TransformerState
+from deepscope.models._transformer import TransformerEncoder
+from deepscope.models._transformer_layer import TransformerLayer, TransformerState
 
 
 class GPT2(LanguageModel):

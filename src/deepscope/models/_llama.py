@@ -14,7 +14,7 @@ from deepscope.models._inputs import tokens as tokens_of
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._positions import RotaryPositions
 from deepscope.models._sizes import check_tokens, divided, positive
-from deepscope.models._transformer import TransformerLayer, TransformerStack, TransformerState
+from deepscope.models._transformer_layer import TransformerLayer, TransformerStack, TransformerState
 
 
 class GatedFeedForward(nn.Module):

@@ -11,7 +11,7 @@ from deepscope.core import Specimen
 from deepscope.models._attention import MultiHeadAttention
 from deepscope.models._inputs import values
 from deepscope.models._positions import SinusoidalPositions
-from deepscope.models._transformer import FeedForward, TransformerStack
+from deepscope.models._transformer_layer import FeedForward, TransformerStack
 
 
 class MacaronLayer(nn.Module):

@@ -64,6 +64,7 @@ class VisionTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.image, self.channels = image, positive(channels, "channels", self)
+        positive(classes, "classes", self)
         n_patches = divided(image, "image", patch, "patch", self) ** 2
         self.patches = nn.Conv2d(channels, positive(width, "width", self), patch, stride=patch)
         self.class_token = nn.Parameter(torch.zeros(width))
@@ -81,7 +82,7 @@ class VisionTransformer(nn.Module):
         )
         assert isinstance(self.encoder.positions, LearnedPositions)
         nn.init.normal_(self.encoder.positions.embedding.weight, std=0.02)
-        self.head = nn.Linear(width, positive(classes, "classes", self))
+        self.head = nn.Linear(width, classes)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
