@@ -2,6 +2,7 @@
 
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
 from deepscope.models._gmdh import GMDH, QuadraticUnits, grow_gmdh
+from deepscope.models._hyper_lstm import HyperLSTM
 from deepscope.models._hypernetwork import HyperConv2d, HyperNetwork, KernelGenerator
 from deepscope.models._lenet import LeNet
 from deepscope.models._maxout import Maxout, MaxoutNetwork
@@ -40,6 +41,7 @@ __all__ = [
     "HamiltonJacobiBellman",
     "Heaviside",
     "HyperConv2d",
+    "HyperLSTM",
     "HyperNetwork",
     "KernelGenerator",
     "LeNet",
