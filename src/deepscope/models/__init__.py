@@ -1,7 +1,8 @@
 """Reference models: one file per architecture family."""
 
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
-from deepscope.models._gmdh import GMDH, QuadraticUnits, grow_gmdh
+from deepscope.models._gmdh import GMDH, QuadraticUnits
+from deepscope.models._gmdh_growth import grow_gmdh
 from deepscope.models._hyper_lstm import HyperLSTM
 from deepscope.models._hypernetwork import HyperConv2d, HyperNetwork, KernelGenerator
 from deepscope.models._lenet import LeNet
