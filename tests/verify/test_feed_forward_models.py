@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from deepscope.models import (
     GMDH,
     HyperConv2d,
+    HyperLSTM,
     HyperNetwork,
     KernelGenerator,
     Maxout,
@@ -61,6 +62,7 @@ def taught_mixture() -> SparseMixture:
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "gmdh": (lambda: GMDH(4, (((0, 1), (1, 2)), ((4, 3), (4, 5)))), (4,)),
     "hyperconvolution": (small_hypernetwork, (2, 4, 4)),
+    "hyperlstm": (lambda: HyperLSTM(3, 6, hyper_size=4, embedding_size=2), (5, 3)),
     "hypernetwork": (HyperNetwork, (1, 28, 28)),
     "maxout": (lambda: Maxout(6, 4, pieces=3), (6,)),
     "maxout-network": (lambda: MaxoutNetwork(6, (8, 8), 3, pieces=3), (6,)),

@@ -22,12 +22,14 @@ from deepscope.models._echo_state import EchoStateNetwork, echo_state_400
 from deepscope.models._fast_weights import FastWeights, fast_weights_64
 from deepscope.models._fftnet import SpectralMixing
 from deepscope.models._fnet import FNet, FourierMixing, fnet_base, fnet_large
-from deepscope.models._gmdh import GMDH, QuadraticUnits, grow_gmdh
+from deepscope.models._gmdh import GMDH, QuadraticUnits
+from deepscope.models._gmdh_growth import grow_gmdh
 from deepscope.models._gpt2 import GPT2, gpt2, gpt2_large, gpt2_medium, gpt2_xl
 from deepscope.models._group_convolution import GroupCNN, GroupConvolution, LiftingConvolution, p4_cnn, p4m_cnn, z2_cnn
 from deepscope.models._gru import GRU, GRUCell, gru_100
 from deepscope.models._h3 import H3, FeedForwardMixer, H3Mixer, ShiftSSM, h3_125m
 from deepscope.models._hippo import HippoLegS, HippoMemory, HippoRNN, hippo_lagt, hippo_legs, hippo_legt, legendre_basis
+from deepscope.models._hyper_lstm import HyperLSTM
 from deepscope.models._hypernetwork import HyperConv2d, HyperNetwork, KernelGenerator
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._lenet import LeNet
@@ -185,6 +187,7 @@ __all__ = [
     "HippoMemory",
     "HippoRNN",
     "HyperConv2d",
+    "HyperLSTM",
     "HyperNetwork",
     "KernelGenerator",
     "LSTMCell",

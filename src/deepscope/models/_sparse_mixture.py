@@ -127,9 +127,10 @@ class SparseMixture(nn.Module):
         noisy = clean + deviation * torch.randn_like(clean) if self.training else clean
         top, experts = noisy.topk(self.active)
         gates = top.softmax(1)
-        everyone = torch.zeros_like(clean).scatter(1, experts, gates)
-        load = _chances(clean, noisy, deviation, self.active) if self.training else (everyone > 0).to(clean.dtype)
-        return Routing(experts, gates, everyone.sum(0), load.sum(0))
+        nobody = torch.zeros_like(clean)
+        importance = nobody.scatter(1, experts, gates).sum(0)
+        load = _chances(clean, noisy, deviation, self.active) if self.training else nobody.scatter(1, experts, 1)
+        return Routing(experts, gates, importance, load.sum(0))
 
 
 def _chances(clean: Tensor, noisy: Tensor, deviation: Tensor, active: int) -> Tensor:
