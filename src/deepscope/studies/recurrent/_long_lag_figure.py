@@ -81,9 +81,11 @@ def _at_the_end(ax: Axes, trials: pd.DataFrame) -> None:
             if not len(errors):
                 continue
             figures.interval(ax, place + shift, *figures.over_seeds(errors, log=True), color=paint)
-            if learner == "lstm" or length == 100:
-                text = f"{length} steps" if learner == "lstm" else ""
-                figures.direct_label(ax, place + shift, float(np.exp(np.log(errors).mean())), text, paint)
+            if learner == "rnn":
+                # Beside the cell that the number of steps matters to.
+                at = (place + shift, float(np.exp(np.log(errors).mean())))
+                above: dict[str, Any] = {"ha": "center", "fontsize": 8, "color": paint}
+                ax.annotate(f"{length} steps", at, (0, 7), textcoords="offset points", **above)
     ax.axhline(CONSTANT, linestyle=":", color=COLORS.muted, linewidth=0.9)
     figures.band(ax, _LEAST, SOLVED)
     ax.set_xticks(range(len(_NAMES)), list(_NAMES.values()))
