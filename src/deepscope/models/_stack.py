@@ -50,6 +50,8 @@ class Stack(Recurrence):
             )
         super().__init__(layers[0].input_size)
         self.layers = nn.ModuleList(layers)
+        #: Tensors of each layer's state; 0 where it is one tensor and no tuple.
+        self._parts = [0 if isinstance(own, Tensor) else len(own) for own in (each.initial_state(0) for each in layers)]
         self.dropout = nn.Dropout(dropout)
 
     def initial_state(self, batch: int) -> tuple[Tensor, ...]:
@@ -88,12 +90,10 @@ class Stack(Recurrence):
             yield layer
 
     def _with_states(self, state: State | None) -> Iterator[tuple[Recurrence, State | None]]:
-        left = None if state is None else list(tensors(state))
-        for layer in self._layers():
-            if left is None:
+        left = () if state is None else tensors(state)
+        for layer, parts in zip(self._layers(), self._parts, strict=True):
+            if state is None:
                 yield layer, None
-                continue
-            own = layer.initial_state(0)
-            count = len(tensors(own))
-            yield layer, (left[0] if isinstance(own, Tensor) else tuple(left[:count]))
-            left = left[count:]
+            else:
+                yield layer, (left[:parts] if parts else left[0])
+                left = left[max(parts, 1) :]
