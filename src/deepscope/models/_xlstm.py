@@ -13,16 +13,17 @@ from deepscope.models._inputs import tokens
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._matrix_memory import empty_memory, scan_memory
 from deepscope.models._mlstm import by_head, start_gates
-from deepscope.models._recurrence import Recurrence, State, tensors
+from deepscope.models._recurrence import State, tensors
 from deepscope.models._sizes import divisor, positive
 from deepscope.models._slstm import SLSTM
 from deepscope.models._stack import Stack
+from deepscope.models._visible import VisibleRecurrence
 
 #: Inputs and outputs of a block of the block-diagonal maps to queries, keys and values.
 _BLOCK = 4
 
 
-class CausalConvolution(Recurrence):
+class CausalConvolution(VisibleRecurrence):
     """Convolution along time in which each channel sees its own last ``window`` numbers: yₜ = Σₛ w_s ⊙ xₜ₋ₛ + b.
 
     Maps [batch, time, channels] to the same; the state is the last window − 1 inputs, [batch, window − 1, channels],
@@ -53,7 +54,7 @@ class CausalConvolution(Recurrence):
         return self.convolution(seen.mT).mT, seen[:, x.shape[1] :]
 
 
-class MLSTMBlock(Recurrence):
+class MLSTMBlock(VisibleRecurrence):
     """Residual block around a matrix memory: y = x + down(h̃ ⊙ SiLU(z)), with u, z = up(norm(x)).
 
     A causal convolution of u, through SiLU, gives queries and keys, u itself values; gates see all three. What the
@@ -128,7 +129,7 @@ class MLSTMBlock(Recurrence):
         return x + self.down((normed + self.skip * c) * functional.silu(z)), (*memory, *tensors(following))
 
 
-class SLSTMBlock(Recurrence):
+class SLSTMBlock(VisibleRecurrence):
     """Two residual steps: x + norm(sLSTM(norm(x))), then x + down(GELU(g) ⊙ u) with g, u = up(norm(x)).
 
     Maps [batch, time, width] to the same; the state is that of the ``SLSTM`` inside. With width w, H heads and an inner
@@ -217,10 +218,6 @@ class XLSTM(Stack):
             MLSTMBlock(width, heads=heads) if block == "m" else SLSTMBlock(width, heads=heads) for block in blocks
         )
         self.norm = nn.LayerNorm(width, bias=False)
-
-    def forward(self, x: Tensor, state: State | None = None) -> Tensor:
-        """Return the outputs at all steps, [batch, time, width]."""
-        return cast(Tensor, self.norm(super().forward(x, state)))
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step of every block."""
