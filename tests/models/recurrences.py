@@ -87,3 +87,14 @@ def learns_16_sequences(body: nn.Module, width: int, *, steps: int = 300, rate: 
     model = nn.Sequential(body, nn.Linear(width, 1)).float()
     x, targets = numbers(16, 6, 2).float(), numbers(16, 1, seed=1).float()
     overfits(model, x, targets, lambda y, t: (y[:, -1] - t).square().mean(), steps=steps, rate=rate)
+
+
+def scans_in_sight(model: Recurrence) -> None:
+    """Hooks see a scan, and what they see is what it returns."""
+    model = model.double()
+    seen: list[Tensor] = []
+    handle = model.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    outputs, _ = model.scan(numbers(2, 4, model.input_size))
+    handle.remove()
+    assert len(seen) == 1
+    assert seen[0] is outputs

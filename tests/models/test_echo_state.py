@@ -7,6 +7,7 @@ from recurrences import (
     numbers,
     reads_step_by_step,
     refuses_what_does_not_fit,
+    scans_in_sight,
     sees_no_later_step,
 )
 from torch import Tensor
@@ -119,6 +120,7 @@ def test_a_fit_is_where_the_gradient_of_its_loss_is_zero() -> None:
 def test_it_reads_step_by_step() -> None:
     model = EchoStateNetwork(3, 20, 2, generator=torch.Generator().manual_seed(0))
     reads_step_by_step(model)
+    scans_in_sight(model)
     assert sees_no_later_step(model)
     refuses_what_does_not_fit(model)
 

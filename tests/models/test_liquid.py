@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 from ncps.torch.cfc_cell import CfCCell
-from recurrences import learns_16_sequences, numbers, reads_step_by_step, refuses_what_does_not_fit, sees_no_later_step
+from recurrences import (
+    learns_16_sequences,
+    numbers,
+    reads_step_by_step,
+    refuses_what_does_not_fit,
+    scans_in_sight,
+    sees_no_later_step,
+)
 from torch import Tensor
 
 from deepscope.core import UsageError
@@ -114,6 +121,7 @@ def test_the_closed_form_goes_from_one_state_to_the_other_with_time() -> None:
 @pytest.mark.parametrize("layer", [LiquidTimeConstant(3, 5), ClosedFormContinuous(3, 5, backbone=8)])
 def test_it_reads_step_by_step(layer: LiquidTimeConstant) -> None:
     reads_step_by_step(layer)
+    scans_in_sight(layer)
     assert sees_no_later_step(layer)
     refuses_what_does_not_fit(layer)
 

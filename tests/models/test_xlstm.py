@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 from contract import overfits
-from recurrences import learns_16_sequences, numbers, reads_step_by_step, refuses_what_does_not_fit, sees_no_later_step
+from recurrences import (
+    learns_16_sequences,
+    numbers,
+    reads_step_by_step,
+    refuses_what_does_not_fit,
+    scans_in_sight,
+    sees_no_later_step,
+)
 from torch import Tensor
 from torch.nn import functional
 from transformers.models.xlstm.modeling_xlstm import mlstm_recurrent_sequence_native
@@ -145,6 +152,7 @@ def test_it_reads_step_by_step(model: MLSTM) -> None:
             if "gates" in name:
                 parameter.copy_(torch.randn(parameter.shape))
     reads_step_by_step(model, atol=1e-11)
+    scans_in_sight(model)
     assert sees_no_later_step(model)
     refuses_what_does_not_fit(model, in_chunks=True)
 
@@ -189,7 +197,7 @@ def test_wrong_arguments_are_named() -> None:
         MLSTMBlock(6, heads=5)
     with pytest.raises(UsageError, match="the size of a block 4"):
         MLSTMBlock(3, heads=2)
-    with pytest.raises(UsageError, match="kernel_size is 0"):
+    with pytest.raises(UsageError, match="window is 0"):
         CausalConvolution(3, 0)
     for blocks in ("", "mx"):
         with pytest.raises(UsageError, match="blocks is"):

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from deepscope.core import Specimen, UsageError
 from deepscope.models._inputs import values
-from deepscope.models._recurrence import Recurrence, State
+from deepscope.models._recurrence import State
 from deepscope.models._sizes import check_sequence, positive
+from deepscope.models._visible import VisibleRecurrence
 
 
-class EchoStateNetwork(Recurrence):
+class EchoStateNetwork(VisibleRecurrence):
     """Echo state network: hₜ = (1 − a) hₜ₋₁ + a tanh(W xₜ + U hₜ₋₁ + b), yₜ = V [hₜ, xₜ] + c, of which V and c learn.
 
     Maps [batch, time, input_size] to [batch, time, output_size]; the state is h, [batch, units], zero at first. U has

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from torch import Tensor, nn
 
 from deepscope.core import UsageError
-from deepscope.models._recurrence import Recurrence, State, check_state, tensors
-from deepscope.models._sizes import check_sequence
+from deepscope.models._recurrence import Recurrence, State, tensors
+from deepscope.models._visible import VisibleRecurrence
 
 
-class Stack(Recurrence):
+class Stack(VisibleRecurrence):
     """Recurrent layers on top of one another, each of which reads what the one below puts out.
 
     Maps [batch, time, input_size] to what the last layer makes of it. The state is a tuple of all layers' tensors, the
@@ -50,27 +50,18 @@ class Stack(Recurrence):
             )
         super().__init__(layers[0].input_size)
         self.layers = nn.ModuleList(layers)
+        #: Tensors of each layer's state; 0 where it is one tensor and no tuple.
+        self._parts = [0 if isinstance(own, Tensor) else len(own) for own in (each.initial_state(0) for each in layers)]
         self.dropout = nn.Dropout(dropout)
 
     def initial_state(self, batch: int) -> tuple[Tensor, ...]:
         """Return the layers' states before the first step, in one tuple."""
         return tuple(part for layer in self._layers() for part in tensors(layer.initial_state(batch)))
 
-    def forward(self, x: Tensor, state: State | None = None) -> Tensor:
-        """Return the outputs at all steps, [batch, time, …]."""
-        # As ``scan``, but each layer is called, so that hooks see it.
-        check_sequence(x, self.input_size, self)
-        if state is not None:
-            check_state(state, self.initial_state(len(x)), self)
-        for index, (layer, part) in enumerate(self._with_states(state)):
-            x = layer(self.dropout(x) if index else x, part)
-        return x
-
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step of every layer."""
         following: list[Tensor] = []
         for index, (layer, part) in enumerate(self._with_states(state)):
-            assert part is not None
             x, part = layer.step(self.dropout(x) if index else x, part)
             following += tensors(part)
         return x, tuple(following)
@@ -87,13 +78,8 @@ class Stack(Recurrence):
             assert isinstance(layer, Recurrence)
             yield layer
 
-    def _with_states(self, state: State | None) -> Iterator[tuple[Recurrence, State | None]]:
-        left = None if state is None else list(tensors(state))
-        for layer in self._layers():
-            if left is None:
-                yield layer, None
-                continue
-            own = layer.initial_state(0)
-            count = len(tensors(own))
-            yield layer, (left[0] if isinstance(own, Tensor) else tuple(left[:count]))
-            left = left[count:]
+    def _with_states(self, state: State) -> Iterator[tuple[Recurrence, State]]:
+        left = tensors(state)
+        for layer, parts in zip(self._layers(), self._parts, strict=True):
+            yield layer, (left[:parts] if parts else left[0])
+            left = left[max(parts, 1) :]
