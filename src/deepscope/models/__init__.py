@@ -1,22 +1,37 @@
 """Reference models: one file per architecture family."""
 
+from deepscope.models._causal_convolution import CausalConvolution
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._lenet import LeNet
+from deepscope.models._linear_scan import linear_scan
+from deepscope.models._mamba import Mamba, MambaMixer, mamba_130m
 from deepscope.models._mlp import MLP, lenet_300_100
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
+from deepscope.models._residual_stack import ResidualBlock, ResidualStack
+from deepscope.models._selective_ssm import SelectiveSSM, initialise_step_bias, selective_scan
 from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
 
 __all__ = [
     "MLP",
     "AllenCahn",
+    "CausalConvolution",
     "DeepBSDE",
     "HamiltonJacobiBellman",
     "LanguageModel",
     "LeNet",
+    "Mamba",
+    "MambaMixer",
     "ParabolicProblem",
+    "ResidualBlock",
+    "ResidualStack",
+    "SelectiveSSM",
     "SelfOrganisingMap",
     "hamilton_jacobi_bellman_solver",
+    "initialise_step_bias",
     "lenet_300_100",
+    "linear_scan",
+    "mamba_130m",
+    "selective_scan",
     "square_map",
 ]
