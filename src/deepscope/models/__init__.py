@@ -2,6 +2,8 @@
 
 from deepscope.models._causal_convolution import CausalConvolution
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
+from deepscope.models._discretise import discretise
+from deepscope.models._hippo import HippoLegS, HippoMemory, HippoRNN, hippo_lagt, hippo_legs, hippo_legt, legendre_basis
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._lenet import LeNet
 from deepscope.models._linear_scan import linear_scan
@@ -18,6 +20,9 @@ __all__ = [
     "CausalConvolution",
     "DeepBSDE",
     "HamiltonJacobiBellman",
+    "HippoLegS",
+    "HippoMemory",
+    "HippoRNN",
     "LanguageModel",
     "LeNet",
     "Mamba",
@@ -27,8 +32,13 @@ __all__ = [
     "ResidualStack",
     "SelectiveSSM",
     "SelfOrganisingMap",
+    "discretise",
     "hamilton_jacobi_bellman_solver",
+    "hippo_lagt",
+    "hippo_legs",
+    "hippo_legt",
     "initialise_step_bias",
+    "legendre_basis",
     "lenet_300_100",
     "linear_scan",
     "mamba_130m",
