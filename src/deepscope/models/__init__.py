@@ -7,18 +7,27 @@ from deepscope.models._hippo import HippoLegS, HippoMemory, HippoRNN, hippo_lagt
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._lenet import LeNet
 from deepscope.models._linear_scan import linear_scan
+from deepscope.models._lssl import LSSL
 from deepscope.models._mamba import Mamba, MambaMixer, mamba_130m
 from deepscope.models._mlp import MLP, lenet_300_100
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
 from deepscope.models._residual_stack import ResidualBlock, ResidualStack
+from deepscope.models._s4 import S4
+from deepscope.models._s4d import DSS, S4D, DiagonalStateSpace, normal_legs
 from deepscope.models._selective_ssm import SelectiveSSM, initialise_step_bias, selective_scan
 from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
+from deepscope.models._state_space import StateSpace, Transfer, convolve
 
 __all__ = [
+    "DSS",
+    "LSSL",
     "MLP",
+    "S4",
+    "S4D",
     "AllenCahn",
     "CausalConvolution",
     "DeepBSDE",
+    "DiagonalStateSpace",
     "HamiltonJacobiBellman",
     "HippoLegS",
     "HippoMemory",
@@ -32,6 +41,9 @@ __all__ = [
     "ResidualStack",
     "SelectiveSSM",
     "SelfOrganisingMap",
+    "StateSpace",
+    "Transfer",
+    "convolve",
     "discretise",
     "hamilton_jacobi_bellman_solver",
     "hippo_lagt",
@@ -42,6 +54,7 @@ __all__ = [
     "lenet_300_100",
     "linear_scan",
     "mamba_130m",
+    "normal_legs",
     "selective_scan",
     "square_map",
 ]
