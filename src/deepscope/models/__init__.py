@@ -3,6 +3,7 @@
 from deepscope.models._causal_convolution import CausalConvolution
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
 from deepscope.models._discretise import discretise
+from deepscope.models._h3 import H3, FeedForward, H3Mixer, ShiftSSM, h3_125m
 from deepscope.models._hippo import HippoLegS, HippoMemory, HippoRNN, hippo_lagt, hippo_legs, hippo_legt, legendre_basis
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._lenet import LeNet
@@ -20,6 +21,7 @@ from deepscope.models._state_space import StateSpace, Transfer, convolve
 
 __all__ = [
     "DSS",
+    "H3",
     "LSSL",
     "MLP",
     "S4",
@@ -28,6 +30,8 @@ __all__ = [
     "CausalConvolution",
     "DeepBSDE",
     "DiagonalStateSpace",
+    "FeedForward",
+    "H3Mixer",
     "HamiltonJacobiBellman",
     "HippoLegS",
     "HippoMemory",
@@ -41,10 +45,12 @@ __all__ = [
     "ResidualStack",
     "SelectiveSSM",
     "SelfOrganisingMap",
+    "ShiftSSM",
     "StateSpace",
     "Transfer",
     "convolve",
     "discretise",
+    "h3_125m",
     "hamilton_jacobi_bellman_solver",
     "hippo_lagt",
     "hippo_legs",
