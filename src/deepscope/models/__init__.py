@@ -10,6 +10,7 @@ from deepscope.models._lenet import LeNet
 from deepscope.models._linear_scan import linear_scan
 from deepscope.models._lssl import LSSL
 from deepscope.models._mamba import Mamba, MambaMixer, mamba_130m
+from deepscope.models._mamba2 import Mamba2, Mamba2Mixer, mamba2_130m, state_space_dual
 from deepscope.models._mlp import MLP, lenet_300_100
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
 from deepscope.models._residual_stack import ResidualBlock, ResidualStack
@@ -39,6 +40,8 @@ __all__ = [
     "LanguageModel",
     "LeNet",
     "Mamba",
+    "Mamba2",
+    "Mamba2Mixer",
     "MambaMixer",
     "ParabolicProblem",
     "ResidualBlock",
@@ -59,8 +62,10 @@ __all__ = [
     "legendre_basis",
     "lenet_300_100",
     "linear_scan",
+    "mamba2_130m",
     "mamba_130m",
     "normal_legs",
     "selective_scan",
     "square_map",
+    "state_space_dual",
 ]
