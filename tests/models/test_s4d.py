@@ -109,6 +109,16 @@ def test_it_learns_sixteen_samples_by_heart(kind: type[Recurrence]) -> None:
     overfits(model, x, targets, squared_error, steps=400, rate=3e-2)
 
 
+def test_its_parameters_may_lie_anywhere_in_memory() -> None:
+    model, x = small(), sequence(2, 9, 3, dtype=torch.float32)
+    flat = torch.cat([torch.zeros(1), *(each.detach().flatten() for each in model.parameters())])
+    views, start = {}, 1
+    for name, each in model.named_parameters():
+        views[name] = flat[start : start + each.numel()].view(each.shape)
+        start += each.numel()
+    torch.testing.assert_close(torch.func.functional_call(model, views, (x,)), model(x), rtol=0, atol=0)
+
+
 def test_bad_input_is_refused() -> None:
     is_refused_where_it_must_be(small())
     is_refused_where_it_must_be(DSS(3, 8, length=4))

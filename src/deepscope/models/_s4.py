@@ -13,7 +13,7 @@ from deepscope.models._hippo import hippo_legs
 from deepscope.models._inputs import values
 from deepscope.models._lssl import initial_log_step
 from deepscope.models._recurrence import State
-from deepscope.models._s4d import normal_legs
+from deepscope.models._s4d import as_complex, normal_legs
 from deepscope.models._sizes import check_sequence, positive
 from deepscope.models._state_space import StateSpace, Transfer, convolve, dense_transfer
 
@@ -89,7 +89,7 @@ class S4(StateSpace):
         self.C = nn.Parameter(torch.randn(features, state_size // 2, 2) / math.sqrt(2))
         with torch.no_grad():
             A_bar, _ = self._discrete()
-            C = _paired(torch.view_as_complex(self.C))
+            C = _paired(as_complex(self.C))
             truncated = C - torch.einsum("hn,hnm->hm", C, torch.linalg.matrix_power(A_bar, length))
             self.C.copy_(torch.view_as_real(truncated[:, : state_size // 2]))
 
@@ -127,7 +127,7 @@ class S4(StateSpace):
     def transfer(self, length: int) -> Transfer:
         """Return what some steps do."""
         A_bar, B_bar = self._discrete()
-        truncated = _paired(torch.view_as_complex(self.C))
+        truncated = _paired(as_complex(self.C))
         identity = torch.eye(self.state_size, dtype=A_bar.dtype, device=A_bar.device)
         whole = identity - torch.linalg.matrix_power(A_bar, self.length)
         C = torch.linalg.solve(whole, truncated[:, None], left=False)[:, 0]
@@ -136,7 +136,7 @@ class S4(StateSpace):
     def _diagonal_plus_rank_one(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return Λ, P, B and C̃ with both of each conjugate pair, [features, N]."""
         A = _paired(torch.complex(-self.log_A_real.exp(), self.A_imag))
-        P, B, C = (_paired(torch.view_as_complex(each)) for each in (self.P, self.B, self.C))
+        P, B, C = (_paired(as_complex(each)) for each in (self.P, self.B, self.C))
         return A, P, B, C
 
     def _discrete(self) -> tuple[Tensor, Tensor]:

@@ -127,7 +127,7 @@ class S4D(DiagonalStateSpace):
         """Return log Ā, B̄ and C, complex, [features, N/2] each."""
         A = torch.complex(-self.log_A_real.exp(), self.A_imag)
         scaled = self.log_step.exp()[:, None] * A
-        B, C = torch.view_as_complex(self.B), torch.view_as_complex(self.C)
+        B, C = as_complex(self.B), as_complex(self.C)
         if self.method == "zoh":
             return scaled, torch.expm1(scaled) / A * B, C
         below = 1 - scaled / 2
@@ -197,7 +197,15 @@ class DSS(DiagonalStateSpace):
         if self.length is not None:
             # The sum of the softmax is geometric: (exp(LΔλ) − 1) / (exp(Δλ) − 1).
             B = B / torch.expm1(self.length * scaled)
-        return scaled, B, torch.view_as_complex(self.C)
+        return scaled, B, as_complex(self.C)
+
+
+def as_complex(parts: Tensor) -> Tensor:
+    """Return real and imaginary parts, [..., 2], as complex numbers, [...].
+
+    Not as a view, which wants an even offset in memory: parameters may be pieces of a longer vector.
+    """
+    return torch.complex(*parts.unbind(-1))
 
 
 def _initial_diagonal(initial: str, state_size: int) -> Tensor:
