@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from contract import overfits, squared_error
-from recurrent import agrees_with_its_steps, by_steps, is_causal, refuses_bad_input
+from recurrent import agrees_with_its_steps, by_steps, is_causal, largest_tensor, refuses_bad_input
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import MambaConfig, MambaForCausalLM
@@ -78,6 +78,13 @@ def test_the_recurrence_holds_over_thousands_of_steps() -> None:
     model = SelectiveSSM(6, 32).double()
     x = sequence(2, 2_100, 6, dtype=torch.float64)
     torch.testing.assert_close(model(x), by_steps(model, x)[0], rtol=0, atol=1e-10)
+
+
+def test_without_gradients_the_states_of_all_steps_never_exist_at_once() -> None:
+    time, channels, states = 2**13, 32, 16
+    model, x = SelectiveSSM(channels, states), sequence(1, time, channels)
+    # The largest are Δ, B and C of all steps.
+    assert largest_tensor(lambda: model(x)) <= time * (2 + 2 * states) < time * channels * states / 15
 
 
 def test_a_state_of_a_gate_that_is_shut_is_kept_and_of_one_that_is_open_forgotten() -> None:

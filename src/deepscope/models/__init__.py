@@ -19,6 +19,7 @@ from deepscope.models._s4d import DSS, S4D, DiagonalStateSpace, normal_legs
 from deepscope.models._selective_ssm import SelectiveSSM, initialise_step_bias, selective_scan
 from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
 from deepscope.models._state_space import StateSpace, Transfer, convolve
+from deepscope.models._state_space_mixer import StateSpaceMixer
 
 __all__ = [
     "DSS",
@@ -50,6 +51,7 @@ __all__ = [
     "SelfOrganisingMap",
     "ShiftSSM",
     "StateSpace",
+    "StateSpaceMixer",
     "Transfer",
     "convolve",
     "discretise",

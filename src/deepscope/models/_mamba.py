@@ -200,7 +200,7 @@ SPECIMENS = (
         name="mamba-130m",
         title="language model of selective state spaces",
         build=mamba_130m,
-        inputs=tokens(50_280, 128),
+        inputs=tokens(50_280, 32),
         parameters=129_135_360,
         formula=(
             "s_t = exp(Δ_t A) s_{t−1} + Δ_t B_t x_t, y_t = C_t · s_t + D x_t for each of 1,536 inner channels, with 16 "

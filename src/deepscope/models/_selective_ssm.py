@@ -75,7 +75,7 @@ def selective_scan(x: Tensor, step: Tensor, A: Tensor, B: Tensor, C: Tensor, ini
     length = max(1, _SEGMENT // initial.numel())
     outputs, state = [], initial
     for x_, step_, B_, C_ in zip(*(torch.split(each, length, 1) for each in (x, step, B, C)), strict=True):
-        decay = torch.exp(step_[..., None] * A)
+        decay = (step_[..., None] * A).exp_()
         states = linear_scan(decay, (step_ * x_)[..., None] * B_[:, :, None], state)
         outputs.append((states @ C_[..., None])[..., 0])
         state = states[:, -1]
