@@ -14,7 +14,7 @@ from deepscope.models import (
     LanguageModel,
     Mamba,
     MambaMixer,
-    ResidualBlock,
+    ResidualRecurrence,
     ResidualStack,
     SelectiveSSM,
     initialise_step_bias,
@@ -85,6 +85,26 @@ def test_without_gradients_the_states_of_all_steps_never_exist_at_once() -> None
     model, x = SelectiveSSM(channels, states), sequence(1, time, channels)
     # The largest are Δ, B and C of all steps.
     assert largest_tensor(lambda: model(x)) <= time * (2 + 2 * states) < time * channels * states / 15
+
+
+def test_no_state_exceeds_its_bound_however_large_or_small_the_steps() -> None:
+    """|s_t| ≤ max (Δ + 1/|A|) |B x|, over steps from 1e-6 to 1e6, whose decays underflow; a growing A breaks it."""
+    x, B = sequence(1, 4_000, 2).sign(), sequence(1, 4_000, 3, seed=1).sign()
+    step = torch.exp(3 * sequence(1, 4_000, 2, seed=2).clamp(-4.5, 4.5))
+    A = -torch.tensor([[1e-3, 1.0, 1e3]]).expand(2, 3)
+
+    def largest(A: Tensor) -> Tensor:
+        states = torch.zeros(2, 3)
+        for length in (1, 10, 100, 1_000, 4_000):
+            cut = x[:, :length], step[:, :length], A, B[:, :length], B[:, :length]
+            outputs, last = selective_scan(*cut, torch.zeros(1, 2, 3))
+            assert outputs.isfinite().all() or bool((A > 0).any())
+            states = torch.maximum(states, last[0].abs())
+        return states
+
+    bound = step[0].amax(0)[:, None] + 1 / A.abs()
+    assert (largest(A) <= 1.0001 * bound).all()
+    assert not (largest(-A) <= bound).all()
 
 
 def test_a_state_of_a_gate_that_is_shut_is_kept_and_of_one_that_is_open_forgotten() -> None:
@@ -219,7 +239,7 @@ def test_shapes_of_a_scan_that_do_not_fit_are_refused() -> None:
 
 def test_a_block_adds_its_mixer_to_its_input() -> None:
     torch.manual_seed(0)
-    block, x = ResidualBlock(SelectiveSSM(6, 4)), sequence(2, 5, 6)
+    block, x = ResidualRecurrence(SelectiveSSM(6, 4)), sequence(2, 5, 6)
     torch.testing.assert_close(block(x), x + block.mixer(functional.layer_norm(x, (6,))), rtol=0, atol=1e-6)
     agrees_with_its_steps(block, x, atol=1e-5)
 

@@ -3,7 +3,7 @@
 from deepscope.models._causal_convolution import CausalConvolution
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
 from deepscope.models._discretise import discretise
-from deepscope.models._h3 import H3, FeedForward, H3Mixer, ShiftSSM, h3_125m
+from deepscope.models._h3 import H3, H3Mixer, PerceptronMixer, ShiftSSM, h3_125m
 from deepscope.models._hippo import HippoLegS, HippoMemory, HippoRNN, hippo_lagt, hippo_legs, hippo_legt, legendre_basis
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._lenet import LeNet
@@ -13,7 +13,7 @@ from deepscope.models._mamba import Mamba, MambaMixer, mamba_130m
 from deepscope.models._mamba2 import Mamba2, Mamba2Mixer, mamba2_130m, state_space_dual
 from deepscope.models._mlp import MLP, lenet_300_100
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
-from deepscope.models._residual_stack import ResidualBlock, ResidualStack
+from deepscope.models._residual_stack import ResidualRecurrence, ResidualStack
 from deepscope.models._s4 import S4
 from deepscope.models._s4d import DSS, S4D, DiagonalStateSpace, normal_legs
 from deepscope.models._selective_ssm import SelectiveSSM, initialise_step_bias, selective_scan
@@ -32,7 +32,6 @@ __all__ = [
     "CausalConvolution",
     "DeepBSDE",
     "DiagonalStateSpace",
-    "FeedForward",
     "H3Mixer",
     "HamiltonJacobiBellman",
     "HippoLegS",
@@ -45,7 +44,8 @@ __all__ = [
     "Mamba2Mixer",
     "MambaMixer",
     "ParabolicProblem",
-    "ResidualBlock",
+    "PerceptronMixer",
+    "ResidualRecurrence",
     "ResidualStack",
     "SelectiveSSM",
     "SelfOrganisingMap",

@@ -28,7 +28,7 @@ class MambaMixer(Recurrence):
 
     For a width w and k = ``kernel_size`` it has 3 w d + (k + 1) d parameters and those of ``SelectiveSSM``; a step
     costs 3 w d multiply-adds and O(d (N + r)) of the state space. The state is the convolution's last inputs,
-    [batch, d, k − 1], and that of the state space, [batch, d, N]. Without gate z does not exist, nor its parameters;
+    [batch, k − 1, d], and that of the state space, [batch, d, N]. Without gate z does not exist, nor its parameters;
     without selection as well, all that comes after SiLU is linear and invariant in time: what the paper compares with.
     Source: ``gu2024mamba``.
 

@@ -12,7 +12,7 @@ from deepscope.models._recurrence import Recurrence, State
 from deepscope.models._sizes import check_sequence
 
 
-class ResidualBlock(Recurrence):
+class ResidualRecurrence(Recurrence):
     """A sequence model as a residual branch behind a norm: y = x + f(norm(x)).
 
     Maps [batch, time, width] to as many numbers. The state is that of f. Its parts are called ``norm`` and ``mixer``.
@@ -29,7 +29,7 @@ class ResidualBlock(Recurrence):
     --------
     >>> import torch
     >>> from deepscope.models import MambaMixer
-    >>> ResidualBlock(MambaMixer(8))(torch.zeros(2, 5, 8)).shape
+    >>> ResidualRecurrence(MambaMixer(8))(torch.zeros(2, 5, 8)).shape
     torch.Size([2, 5, 8])
     """
 
@@ -82,7 +82,7 @@ class ResidualStack(Recurrence):
     >>> from deepscope.models import MambaMixer
     >>> outputs, state = ResidualStack([MambaMixer(8), MambaMixer(8)]).scan(torch.zeros(2, 5, 8))
     >>> outputs.shape, [list(each.shape) for each in state]
-    (torch.Size([2, 5, 8]), [[2, 16, 3], [2, 16, 16], [2, 16, 3], [2, 16, 16]])
+    (torch.Size([2, 5, 8]), [[2, 3, 16], [2, 16, 16], [2, 3, 16], [2, 16, 16]])
     """
 
     def __init__(self, mixers: Iterable[Recurrence], *, norm: Callable[[int], nn.Module] = nn.LayerNorm) -> None:
@@ -93,7 +93,7 @@ class ResidualStack(Recurrence):
                 f"the mixers' widths are {widths}", where=type(self).__name__, todo="Give one or more of one width."
             )
         super().__init__(widths[0])
-        self.blocks = nn.ModuleList(ResidualBlock(each, norm=norm) for each in mixers)
+        self.blocks = nn.ModuleList(ResidualRecurrence(each, norm=norm) for each in mixers)
         self.norm = norm(widths[0])
 
     def initial_state(self, batch: int) -> tuple[Tensor, ...]:
@@ -125,10 +125,10 @@ class ResidualStack(Recurrence):
             following += _parts(part)
         return self.norm(x), tuple(following)
 
-    def _blocks(self) -> Iterator[ResidualBlock]:
-        return (cast(ResidualBlock, each) for each in self.blocks)
+    def _blocks(self) -> Iterator[ResidualRecurrence]:
+        return (cast(ResidualRecurrence, each) for each in self.blocks)
 
-    def _with_states(self, state: State) -> Iterator[tuple[ResidualBlock, State]]:
+    def _with_states(self, state: State) -> Iterator[tuple[ResidualRecurrence, State]]:
         left = list(_parts(state))
         for block in self._blocks():
             own = block.initial_state(0)
