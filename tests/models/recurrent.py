@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from deepscope.core import UsageError
 from deepscope.models._recurrence import Recurrence, State
@@ -70,3 +74,23 @@ def refuses_bad_input(model: Recurrence) -> None:
 
 def model_dtype(model: Recurrence) -> torch.dtype:
     return next((each.dtype for each in (*model.parameters(), *model.buffers())), torch.float32)
+
+
+class Sizes(TorchDispatchMode):
+    """Notes the size of the largest tensor that is written while it is active; views of others count as little."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor):
+            self.largest = max(self.largest, made.untyped_storage().nbytes() // made.element_size())
+        return made
+
+
+@torch.no_grad()
+def largest_tensor(call: Callable[[], object]) -> int:
+    """Return how many numbers the largest tensor holds that a call writes."""
+    with Sizes() as sizes:
+        call()
+    return sizes.largest

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from deepscope.core import UsageError
-from deepscope.models import H3, S4D, FeedForwardMixer, H3Mixer, ShiftSSM, h3_125m
+from deepscope.models import H3, S4D, H3Mixer, PerceptronMixer, ShiftSSM, h3_125m
 
 
 def small(head_size: int = 1) -> H3Mixer:
@@ -83,9 +83,9 @@ def test_a_stack_is_its_recurrence() -> None:
     torch.manual_seed(0)
     model, x = H3(4, 2, state_size=4), sequence(2, 20, 4, dtype=torch.float32)
     agrees_with_its_steps(model, x, atol=1e-5)
-    refuses_stateless = FeedForwardMixer(4, 3)
-    refuses_bad_input(refuses_stateless)
-    agrees_with_its_steps(refuses_stateless, x, atol=1e-6)
+    stateless = PerceptronMixer(4, 3)
+    refuses_bad_input(stateless)
+    agrees_with_its_steps(stateless, x, atol=1e-6)
 
 
 def test_it_has_the_published_size() -> None:
@@ -120,7 +120,7 @@ def test_bad_input_is_refused() -> None:
         lambda: ShiftSSM(3, 0),
         lambda: H3Mixer(4, head_size=3),
         lambda: H3Mixer(4, state_size=5),
-        lambda: FeedForwardMixer(4, 0),
+        lambda: PerceptronMixer(4, 0),
         lambda: H3(4, 0),
     ):
         with pytest.raises(UsageError):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from contract import overfits, squared_error
-from recurrent import agrees_with_its_steps, by_steps, is_causal, refuses_bad_input
+from recurrent import agrees_with_its_steps, by_steps, is_causal, largest_tensor, refuses_bad_input
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import MambaConfig, MambaForCausalLM
@@ -78,6 +78,33 @@ def test_the_recurrence_holds_over_thousands_of_steps() -> None:
     model = SelectiveSSM(6, 32).double()
     x = sequence(2, 2_100, 6, dtype=torch.float64)
     torch.testing.assert_close(model(x), by_steps(model, x)[0], rtol=0, atol=1e-10)
+
+
+def test_without_gradients_the_states_of_all_steps_never_exist_at_once() -> None:
+    time, channels, states = 2**13, 32, 16
+    model, x = SelectiveSSM(channels, states), sequence(1, time, channels)
+    # The largest are Δ, B and C of all steps.
+    assert largest_tensor(lambda: model(x)) <= time * (2 + 2 * states) < time * channels * states / 15
+
+
+def test_no_state_exceeds_its_bound_however_large_or_small_the_steps() -> None:
+    """|s_t| ≤ max (Δ + 1/|A|) |B x|, over steps from 1e-6 to 1e6, whose decays underflow; a growing A breaks it."""
+    x, B = sequence(1, 4_000, 2).sign(), sequence(1, 4_000, 3, seed=1).sign()
+    step = torch.exp(3 * sequence(1, 4_000, 2, seed=2).clamp(-4.5, 4.5))
+    A = -torch.tensor([[1e-3, 1.0, 1e3]]).expand(2, 3)
+
+    def largest(A: Tensor) -> Tensor:
+        states = torch.zeros(2, 3)
+        for length in (1, 10, 100, 1_000, 4_000):
+            cut = x[:, :length], step[:, :length], A, B[:, :length], B[:, :length]
+            outputs, last = selective_scan(*cut, torch.zeros(1, 2, 3))
+            assert outputs.isfinite().all() or bool((A > 0).any())
+            states = torch.maximum(states, last[0].abs())
+        return states
+
+    bound = step[0].amax(0)[:, None] + 1 / A.abs()
+    assert (largest(A) <= 1.0001 * bound).all()
+    assert not (largest(-A) <= bound).all()
 
 
 def test_a_state_of_a_gate_that_is_shut_is_kept_and_of_one_that_is_open_forgotten() -> None:

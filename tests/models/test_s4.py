@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from contract import overfits, squared_error
+from recurrent import largest_tensor
 from state_spaces import holds, is_refused_where_it_must_be, recurrence, sequence
 from torch import Tensor
 
@@ -75,6 +76,13 @@ def test_what_is_longer_than_its_length_is_read_as_well() -> None:
 def test_a_shorter_sequence_takes_the_head_of_the_kernel() -> None:
     model, x = small().double(), sequence(2, 200, 3)
     torch.testing.assert_close(model(x[:, :70]), model(x)[:, :70], rtol=0, atol=1e-12)
+
+
+def test_the_kernel_takes_memory_for_its_states_and_steps_not_for_their_product() -> None:
+    model, length = S4(1, 64, length=2**15), 2**15
+    assert largest_tensor(lambda: model.kernel(length)) <= 2**17
+    # Of the naive kernel's two, what a state and a step make: 64 × 2¹⁵.
+    assert largest_tensor(lambda: model.transfer(length)) >= 64 * length
 
 
 def test_it_learns_sixteen_samples_by_heart() -> None:

@@ -13,13 +13,13 @@ class CausalConvolution(Recurrence):
     """A causal convolution of each channel with a short kernel: y_t = b + Σ_j w_j x_{t−k+1+j}.
 
     Maps [batch, time, channels] to as many numbers, with (k + 1) × channels parameters. The state is the last k − 1
-    inputs, [batch, channels, k − 1], oldest first. Source: ``gu2024mamba``.
+    inputs, [batch, k − 1, channels], oldest first. Source: ``gu2024mamba``.
 
     Parameters
     ----------
     channels
         Of the input.
-    kernel_size
+    window
         k.
 
     Raises
@@ -34,14 +34,14 @@ class CausalConvolution(Recurrence):
     (torch.Size([2, 5, 8]), 40)
     """
 
-    def __init__(self, channels: int, kernel_size: int = 4) -> None:
+    def __init__(self, channels: int, window: int = 4) -> None:
         super().__init__(channels)
-        self.kernel_size = positive(kernel_size, "kernel_size", self)
-        self.convolution = nn.Conv1d(channels, channels, kernel_size, groups=channels)
+        self.window = positive(window, "window", self)
+        self.convolution = nn.Conv1d(channels, channels, window, groups=channels)
 
     def initial_state(self, batch: int) -> Tensor:
         """Return zeros in place of earlier inputs."""
-        return self.convolution.weight.new_zeros(batch, self.input_size, self.kernel_size - 1)
+        return self.convolution.weight.new_zeros(batch, self.window - 1, self.input_size)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step: [batch, channels] and the inputs before it to an output and the next state."""
@@ -50,5 +50,5 @@ class CausalConvolution(Recurrence):
 
     def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         assert isinstance(state, Tensor)
-        padded = torch.cat((state, x.mT), 2)
-        return self.convolution(padded).mT, padded[..., padded.shape[2] - self.kernel_size + 1 :]
+        seen = torch.cat((state, x), 1)
+        return self.convolution(seen.mT).mT, seen[:, x.shape[1] :]

@@ -172,7 +172,7 @@ class H3Mixer(Recurrence):
         return x.reshape(*x.shape[:-1], -1, self.head_size)
 
 
-class FeedForwardMixer(Recurrence):
+class PerceptronMixer(Recurrence):
     """A perceptron of one hidden layer at each step, in the place of a mixer: y = W₂ φ(W₁ x + b₁) + b₂.
 
     Maps [batch, time, width] to as many numbers, with width × hidden_size × 2 + hidden_size + width parameters. It has
@@ -192,7 +192,7 @@ class FeedForwardMixer(Recurrence):
 
     Examples
     --------
-    >>> model = FeedForwardMixer(8)
+    >>> model = PerceptronMixer(8)
     >>> model(torch.zeros(2, 7, 8)).shape, sum(p.numel() for p in model.parameters())
     (torch.Size([2, 7, 8]), 552)
     """
@@ -218,7 +218,7 @@ class H3(ResidualStack):
     """H3: residual blocks of H3 mixers and perceptrons in turn, x + f(norm(x)), and a norm.
 
     Maps [batch, time, width] to as many numbers: the body of a ``LanguageModel``. Each of the layers has the parameters
-    of an ``H3Mixer`` and a ``FeedForwardMixer`` and 4 w of two layer norms; the last norm has 2 w.
+    of an ``H3Mixer`` and a ``PerceptronMixer`` and 4 w of two layer norms; the last norm has 2 w.
     Source: ``fu2023hungry``.
 
     Parameters
@@ -230,7 +230,7 @@ class H3(ResidualStack):
     state_size, head_size
         As in ``H3Mixer``.
     hidden_size
-        As in ``FeedForwardMixer``.
+        As in ``PerceptronMixer``.
 
     Raises
     ------
@@ -249,7 +249,7 @@ class H3(ResidualStack):
     ) -> None:
         layers: list[Recurrence] = []
         for _ in range(positive(num_layers, "num_layers", self)):
-            layers += [H3Mixer(width, state_size=state_size, head_size=head_size), FeedForwardMixer(width, hidden_size)]
+            layers += [H3Mixer(width, state_size=state_size, head_size=head_size), PerceptronMixer(width, hidden_size)]
         super().__init__(layers, norm=partial(nn.LayerNorm, eps=1e-5))
 
 

@@ -61,6 +61,8 @@ def linear_scan(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
             where="linear_scan",
             todo="Give decay and drive as [batch, time, …] with at least one step, and initial as [batch, …].",
         )
+    if not (torch.is_grad_enabled() and (decay.requires_grad or drive.requires_grad or initial.requires_grad)):
+        return _states(decay, drive, initial)
     states: Tensor = _LinearScan.apply(decay, drive, initial)  # type: ignore[no-untyped-call]
     return states
 

@@ -28,7 +28,7 @@ class MambaMixer(Recurrence):
 
     For a width w and k = ``kernel_size`` it has 3 w d + (k + 1) d parameters and those of ``SelectiveSSM``; a step
     costs 3 w d multiply-adds and O(d (N + r)) of the state space. The state is the convolution's last inputs,
-    [batch, d, k − 1], and that of the state space, [batch, d, N]. Without gate z does not exist, nor its parameters;
+    [batch, k − 1, d], and that of the state space, [batch, d, N]. Without gate z does not exist, nor its parameters;
     without selection as well, all that comes after SiLU is linear and invariant in time: what the paper compares with.
     Source: ``gu2024mamba``.
 
@@ -200,7 +200,7 @@ SPECIMENS = (
         name="mamba-130m",
         title="language model of selective state spaces",
         build=mamba_130m,
-        inputs=tokens(50_280, 128),
+        inputs=tokens(50_280, 32),
         parameters=129_135_360,
         formula=(
             "s_t = exp(Δ_t A) s_{t−1} + Δ_t B_t x_t, y_t = C_t · s_t + D x_t for each of 1,536 inner channels, with 16 "

@@ -108,7 +108,7 @@ class Mamba2Mixer(Recurrence):
         y = W_out RMSNorm((SSD(v, Δ, −exp(A_log), B, C) + D v) ⊙ SiLU(z))
 
     With h heads, N states and k = ``kernel_size`` it has w (2d + 2N + h) + (k + 1) (d + 2N) + 3h + d + d w parameters.
-    See ``state_space_dual`` for the cost. The state is the convolution's last inputs, [batch, d + 2N, k − 1], and S,
+    See ``state_space_dual`` for the cost. The state is the convolution's last inputs, [batch, k − 1, d + 2N], and S,
     [batch, heads, P, N]. B and C serve all heads (one group). Source: ``dao2024transformers``.
 
     As in the paper's code A begins uniformly in [1, 16], D as 1 and Δ log-uniform in [0.001, 0.1].

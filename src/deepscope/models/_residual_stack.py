@@ -82,7 +82,7 @@ class ResidualStack(Recurrence):
     >>> from deepscope.models import MambaMixer
     >>> outputs, state = ResidualStack([MambaMixer(8), MambaMixer(8)]).scan(torch.zeros(2, 5, 8))
     >>> outputs.shape, [list(each.shape) for each in state]
-    (torch.Size([2, 5, 8]), [[2, 16, 3], [2, 16, 16], [2, 16, 3], [2, 16, 16]])
+    (torch.Size([2, 5, 8]), [[2, 3, 16], [2, 16, 16], [2, 3, 16], [2, 16, 16]])
     """
 
     def __init__(self, mixers: Iterable[Recurrence], *, norm: Callable[[int], nn.Module] = nn.LayerNorm) -> None:
