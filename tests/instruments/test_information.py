@@ -288,8 +288,8 @@ def test_odd_layers_are_rows_or_in_the_ledger() -> None:
 @pytest.mark.parametrize(
     ("targets", "status"),
     [
-        (None, "there are no labels: the targets are no tensors"),
-        (torch.zeros(96).long(), "all samples have one label"),
+        (None, "there are no targets"),
+        (torch.zeros(96).long(), "all samples are of one class"),
         (torch.arange(96), "hardly any label comes twice"),
         (torch.zeros(96, 2).long(), "each sample has several labels"),
         (torch.full((96,), torch.nan), "the targets are not finite"),

@@ -29,8 +29,9 @@ from deepscope.instruments._information_variables import (
     Variable,
     first_of_copies,
     inputs_of,
-    labels_of,
+    variable_of,
 )
+from deepscope.instruments._labels import labels_of
 from deepscope.linalg import FEWEST_PERMUTATIONS
 from deepscope.subject import FirstSamples, Subject, collect, forward_work
 
@@ -62,7 +63,7 @@ def information(
     Parameters
     ----------
     subject
-        A model with data. Whole-number targets, one per sample, are classes; floating-point ones are values.
+        A model with data. Targets are classes or numbers; samples without a label (−100) are left out.
     samples
         How many, n, the first of the data; at most 4,096.
     bins
@@ -135,9 +136,11 @@ def information(
         stopwatch.count(forward=collected.n_batches + ranks.passes)
         inputs = inputs_of([(batch.inputs, batch.n_samples) for batch in FirstSamples(subject, samples)], seed)
     with stopwatch:
-        labels = labels_of(collected.targets, collected.n_samples)
-        kept = first_of_copies(inputs, labels, collected.n_samples)
-        inputs, labels = inputs.taken(kept), labels.taken(kept)
+        read = labels_of(collected.targets, collected.n_samples)
+        inputs = inputs.taken(read.rows)
+        first = first_of_copies(inputs, read)
+        inputs, labels = inputs.taken(first), variable_of(read, first)
+        kept = read.rows[first]
         rows = torch.from_numpy(kept)
         kinds = _kinds(subject)
         layers = tuple(
@@ -155,10 +158,15 @@ def information(
         )
         output = _output(collected.output, rows, seed)
         given = None if inputs.points is None else torch.from_numpy(inputs.points)
-    copies = collected.n_samples - len(kept)
+    copies = len(read.rows) - len(kept)
     return Information(
         subject=subject.name,
-        left_out=(*collected.left_out, *_left_out(inputs, copies, len(kept)), *subject.left_out),
+        left_out=(
+            *collected.left_out,
+            *read.left_out,
+            *_left_out(inputs, copies, len(kept)),
+            *subject.left_out,
+        ),
         cost=stopwatch.cost,
         layers=layers,
         data=neighbour_information(given, labels, settings, "data"),

@@ -44,7 +44,8 @@ class Information(Reading):
         At how many samples, and along how many directions of the inputs, the local rank was measured; whether those
         are all directions.
     labels_entropy
-        H(Y) of classes, in bits: the most that a layer can hold about them. None for other targets.
+        H(Y) of classes, and of numbers that all come several times, in bits: the most that a layer can hold about
+        them. None for other targets.
     labels_status, inputs_status, rank_status
         ``"ok"``, or why there is nothing about them.
     """

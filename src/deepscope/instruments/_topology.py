@@ -61,7 +61,7 @@ def topology(
     Parameters
     ----------
     subject
-        A model with data. Whole-number targets, one per sample, are classes; of other data all samples are one cloud.
+        A model with data. Where its targets are no classes all samples are one cloud.
     samples
         How many samples, the first of the data.
     landmarks
