@@ -113,6 +113,35 @@ def test_operations_stay_within_the_budget() -> None:
     )
 
 
+def test_shapes_and_information_count_the_layers() -> None:
+    """Each takes its time again, however little the forward pass is."""
+
+    def deep(layers: int) -> Subject:
+        parts = [part for _ in range(layers // 2) for part in (nn.Linear(32, 32), nn.ReLU())]
+        return Subject(nn.Sequential(*parts), Sized(32), functional.cross_entropy)
+
+    asked = dict(TOPOLOGY.effort("standard"))
+    assert TOPOLOGY.effort("standard", deep(20)) == asked
+    # A layer's distances, and clouds of ten classes of 102 samples each, 8 of each class and 40 of any.
+    layer = 2048**2 * (1300 + 32) + 10 * (8 + 40) * (260 * 102.4**2 + 16_000 * 64**2)
+    assert 26 * layer < OPERATIONS["standard"] < 27 * layer
+    assert TOPOLOGY.effort("standard", deep(26)) == asked
+    assert TOPOLOGY.effort("standard", deep(28)) == {**asked, "permutations": 20}
+    assert TOPOLOGY.effort("standard", deep(60)) == {**asked, "permutations": 20, "max_layers": 40}
+    few = dict(TOPOLOGY.fit(deep(60), asked, 1e11))
+    n, m = few["samples"], few["samples"] / 20
+    assert few == {**asked, "permutations": 20, "max_layers": 16, "samples": n}
+    assert 0.98e11 < 16 * (n**2 * (1300 + 32) + 10 * (8 + 20) * (260 + 16_000) * m**2) <= 1e11
+
+    asked = dict(INFORMATION.effort("standard"))
+    assert INFORMATION.effort("standard", deep(20)) == asked
+    for layers in (60, 100):
+        n = INFORMATION.effort("standard", deep(layers))["samples"]
+        # 69 orders and halves, of n² neighbours and eigenvalues of 256; distances of 2 · 32 values.
+        work = layers * (69 * (500 * n**2 + 6 * 256**3) + 40 * n**2 * 64)
+        assert 0.95 * OPERATIONS["standard"] < work <= OPERATIONS["standard"]
+
+
 def test_extras_go_before_samples_do() -> None:
     widths = (64, 512, 1024, 2048, 4096, 8192)
     given = [CURVATURE.effort("standard", subject(width)) for width in widths]

@@ -37,7 +37,7 @@ class Information(Reading):
     partial
         Whether only a part of the network was measured.
     n_samples
-        Different samples used; the Rényi information takes the first 256 of them.
+        Different samples used; the Rényi information takes 256 of them, by chance.
     bins, neighbours, permutations
         As asked for.
     n_rank_samples, n_directions, exact_rank
