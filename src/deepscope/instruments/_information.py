@@ -281,7 +281,8 @@ INFORMATION = Instrument(
         "mean over 64 samples of (Σσ²)² / Σσ⁴, σ the singular values of ∂T/∂x, with Student's interval; along 32 "
         "random directions where inputs have more values. A problem where the network puts out the same for all "
         "samples; notes where from a layer to the last no estimator beats its null about the labels although the "
-        "inputs do, by three standard errors, and where the output keeps less than half: a network not yet trained does so."
+        "inputs do, by three standard errors, and where the output keeps less than half: a network not yet "
+        "trained does so."
     ),
     how_to_read=(
         "A point above its short line is more than chance: above, what a layer holds about the labels; in the middle, "

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
 
-from deepscope.core import Instrument, LeftOut, MeasurementError, Needs, Stopwatch, UsageError, derive_seed, first_line
+from deepscope.core import Instrument, LeftOut, MeasurementError, Needs, Stopwatch, UsageError
+from deepscope.instruments._symmetry_baseline import Networks, own_constants, random_networks
 from deepscope.instruments._symmetry_budget import fitted
 from deepscope.instruments._symmetry_groups import Group, families_of, thinned
 from deepscope.instruments._symmetry_known import KNOWN
 from deepscope.instruments._symmetry_layout import main_tensor
 from deepscope.instruments._symmetry_pass import Comparison, FamilyScores, mean_of
 from deepscope.instruments._symmetry_probe import OUTPUT, Probe, Site, probe
-from deepscope.instruments._symmetry_random import randomised
 from deepscope.instruments._symmetry_reading import FamilySymmetry, LayerSymmetry, Symmetry
 from deepscope.instruments._symmetry_scores import Score, SymmetryError, symmetry_error
 from deepscope.instruments._symmetry_transformation import Family
@@ -154,14 +152,14 @@ def symmetry(
                 todo="Switch the randomness off, or fix its seed in the forward pass.",
             )
         own = comparison.run(subject, families)
-        others, shuffled, status = _random_networks(subject, comparison, families, networks, seed)
+        others, shuffled, status = random_networks(subject, comparison, families, networks, seed)
         interpolation = [_interpolation(seen, family) for family in families]
         sites = [site for site in seen.sites if not site.is_output]
         measured = [
             _family(family, scores, [each[index] for each in others], sites, lost)
             for index, (family, scores, lost) in enumerate(zip(families, own, interpolation, strict=True))
         ]
-        constants = _own_constants(subject, comparison, families, measured, seed)
+        constants = own_constants(subject, comparison, families, measured, seed)
         inputs_differ = _inputs_differ(seen)
     return Symmetry(
         subject=subject.name,
@@ -176,55 +174,6 @@ def symmetry(
         inputs_differ=inputs_differ,
         baseline_status=status,
     )
-
-
-Networks = list[list[FamilyScores]]
-
-
-def _random_networks(
-    subject: Subject, comparison: Comparison, families: Sequence[Family], networks: int, seed: int
-) -> tuple[Networks, tuple[str, ...], str]:
-    found: Networks = []
-    shuffled: tuple[str, ...] = ()
-    assert subject.model is not None
-    for index in range(networks):
-        try:
-            model, shuffled = randomised(subject.model, derive_seed(seed, "network", index))
-        except Exception as error:
-            return found, shuffled, f"the network cannot be copied: {first_line(error)}"
-        found.append(_run(subject, model, comparison, families, seed))
-    return found, shuffled, "ok" if networks else "no networks were asked for"
-
-
-def _own_constants(
-    subject: Subject,
-    comparison: Comparison,
-    families: Sequence[Family],
-    measured: Sequence[FamilySymmetry],
-    seed: int,
-) -> dict[str, float]:
-    """Return the output's error with what begins constant as the network has it, by family that only it breaks."""
-    asked = {each.name: each.kind for each in measured if each.output.is_broken}
-    if not asked:
-        return {}
-    assert subject.model is not None
-    model, _ = randomised(subject.model, derive_seed(seed, "network", 0), own_constants=True)
-    chosen = [family for family in families if family.name in asked]
-    found = {
-        family.name: getattr(scores.sites[OUTPUT], asked[family.name])
-        for family, scores in zip(chosen, _run(subject, model, comparison, chosen, seed), strict=True)
-    }
-    return {name: each.value for name, each in found.items() if isinstance(each, Score)}
-
-
-def _run(
-    subject: Subject, model: nn.Module, comparison: Comparison, families: Sequence[Family], seed: int
-) -> list[FamilyScores]:
-    """Run another network in the subject's place."""
-    other = copy.copy(subject)
-    other.model = model
-    with other.undisturbed(seed=seed):
-        return comparison.run(other, families)
 
 
 def _family(
