@@ -225,8 +225,8 @@ def test_only_the_largest_classes_are_measured_where_there_are_many() -> None:
 @pytest.mark.parametrize(
     ("targets", "reason"),
     [
-        (None, "the targets are no tensor"),
-        (torch.zeros(24), "the targets are no classes"),
+        (None, "there are no targets"),
+        (torch.arange(24) / 7, "the targets are numbers, not classes"),
         (torch.zeros(24, 5, dtype=torch.long), "each sample has several labels"),
         (torch.arange(24), "all samples are one cloud instead"),
     ],

@@ -17,7 +17,7 @@ from deepscope.instruments._symmetry_transformation import Family, Transformatio
 from deepscope.subject import Batch, LayerOutput, Subject, is_out_of_memory, tensors_in, watch_layers
 
 #: What the values that are compared may take, in bytes; and the fewest and most of them by sample and layer.
-_MEMORY, _FEWEST, _MOST = 2**27, 64, 1024
+_MEMORY, _FEWEST, _MOST = 2**29, 64, 1024
 
 #: ``see(site, tensor, real)``: called with each output as it is made.
 See = Callable[[Site, Tensor, Tensor | None], None]
@@ -65,17 +65,17 @@ class Comparison:
     ----------
     probe
         What the inputs and layers are, and the samples.
-    most
-        Transformations of the largest family.
+    transformations
+        How many there are in all families.
     seed
         Seeds which values of a layer are compared where it has too many; the same for every network.
     stopwatch
         Counts passes.
     """
 
-    def __init__(self, probe: Probe, most: int, seed: int, stopwatch: Stopwatch) -> None:
+    def __init__(self, probe: Probe, transformations: int, seed: int, stopwatch: Stopwatch) -> None:
         self._probe, self._stopwatch = probe, stopwatch
-        room = _MEMORY // (4 * max(1, probe.n_samples) * max(1, len(probe.sites)) * (2 * most + 1))
+        room = _MEMORY // (4 * max(1, probe.n_samples) * max(1, len(probe.sites)) * 4 * max(1, transformations))
         kept = min(_MOST, max(_FEWEST, room))
         self._sites = {site.key: site for site in probe.sites}
         self._columns: dict[str, Tensor] = {}
@@ -92,9 +92,9 @@ class Comparison:
             site = self._sites[key]
             yield site.module if key != OUTPUT else "output", torch.Size(site.shape).numel(), len(columns)
 
-    def run(self, subject: Subject, family: Family) -> FamilyScores:
-        """Run a family over all samples."""
-        rows = _Rows(family)
+    def run(self, subject: Subject, families: Sequence[Family]) -> list[FamilyScores]:
+        """Run families over all samples; the plain inputs once for all of them."""
+        rows = [_Rows(family) for family in families]
         with self._watching(subject) as forward:
             for chunk in self._probe.chunks:
                 plain: dict[str, Tensor] = {}
@@ -105,10 +105,11 @@ class Comparison:
                     plain[site.key] = tensor.detach().clone()
 
                 forward(chunk.inputs, keep)
-                for member in family.members:
-                    if member.name not in rows.refused:
-                        self._moved(forward, chunk, member, plain, rows)
-        return rows.scores(self._probe.sites)
+                for family, found in zip(families, rows, strict=True):
+                    for member in family.members:
+                        if member.name not in found.refused:
+                            self._moved(forward, chunk, member, plain, found)
+        return [found.scores(self._probe.sites) for found in rows]
 
     def is_random(self, subject: Subject) -> bool:
         """Whether two passes of the same inputs differ by more than rounding."""
