@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import DoesNotApplyError
+from deepscope.instruments._regions_convolutions import ConvolvedInParts
 from deepscope.instruments._regions_functions import Kinks
 from deepscope.subject import Subject, every_layer_called, is_layer, own_parameters, tensors_in
 
@@ -51,6 +52,7 @@ class Network(nn.Module):
         """Context in which it can be run, and knows its layers; the model's hooks are as before afterwards."""
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
+            stack.enter_context(ConvolvedInParts())
             stack.enter_context(every_layer_called(self.model))
             for name, module in self.model.named_modules():
                 if is_layer(name, module):
