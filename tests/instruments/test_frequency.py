@@ -380,17 +380,17 @@ def test_targets_that_say_nothing() -> None:
 
 
 def test_outputs_that_are_no_tensor() -> None:
-    class Pair(nn.Module):
+    class Choices(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.body = nn.Linear(3, 2)
 
         def forward(self, x: Tensor) -> dict[str, Tensor]:
-            return {"a": self.body(x), "b": x}
+            return {"chosen": self.body(x).argmax(dim=1)}
 
-    found = frequency(of(Pair(), y=noise(40, 2)))
+    found = frequency(of(Choices(), y=noise(40, 2)))
     assert found.output is None
-    assert "not one tensor" in dict(found.left_out)["output"]
+    assert "not a floating-point tensor" in dict(found.left_out)["output"]
     assert (found.bands[0].e_low, found.layers[0].name) == (None, "body")
     found.plot()
 

@@ -87,7 +87,7 @@ def jacobian(
     DoesNotApplyError
         The inputs are whole numbers and go through no embedding.
     MeasurementError
-        There is no model or no data; the outputs are not one floating-point tensor with a row per sample, not finite,
+        There is no model or no data; the outputs are not a floating-point tensor with a row per sample, not finite,
         or dependent on the other samples of a batch; or the model refuses the data.
 
     Notes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from deepscope.core import DoesNotApplyError
 from deepscope.instruments._regions_convolutions import ConvolvedInParts
 from deepscope.instruments._regions_functions import Kinks
-from deepscope.subject import Subject, every_layer_called, is_layer, own_parameters, tensors_in
+from deepscope.subject import Subject, every_layer_called, is_layer, main_output, own_parameters
 
 #: Have parameters and are activation functions all the same.
 _ACTIVATIONS = (nn.PReLU,)
@@ -98,17 +98,17 @@ def _computes(module: nn.Module) -> bool:
 
 
 def rows_of(outputs: Any, rows: int) -> Tensor:
-    """Return what a network put out as [rows, values].
+    """Return what a network put out as [rows, values], float64; its main output.
 
     Raises
     ------
     DoesNotApplyError
-        It is not made of floating-point tensors with a row per sample.
+        There is none with a row per sample.
     """
-    found: Sequence[Tensor] = [each for each in tensors_in(outputs) if each.is_floating_point()]
-    if not found or any(not each.ndim or each.shape[0] != rows for each in found):
+    found = main_output(outputs)
+    if found is None or len(found) != rows:
         raise DoesNotApplyError(
-            "the outputs are not tensors with a row per sample",
+            "the outputs are not a floating-point tensor with values for every sample",
             todo="Give forward=… that returns such a tensor, or measure with another instrument.",
         )
-    return torch.cat([each.reshape(rows, -1).double() for each in found], dim=1)
+    return found.reshape(rows, -1).double()

@@ -19,7 +19,7 @@ from deepscope.instruments._regions_functions import Kinks, kinks_of
 from deepscope.instruments._regions_network import Network, rows_of
 from deepscope.instruments._regions_slice import Slice
 from deepscope.instruments._regions_vertices import Growth
-from deepscope.subject import tensors_in
+from deepscope.subject import main_output, tensors_in
 
 #: Bytes that the values of one layer at all vertices may take.
 _MEMORY = 2**28
@@ -167,8 +167,9 @@ class CellPass(TorchFunctionMode):
         except _StopError:
             return self._passed
         # An output that was ready before the last vertices were made.
-        for each in tensors_in(outputs):
-            self._grow(each)
+        main = main_output(outputs)
+        if main is not None:
+            self._grow(main)
         self._passed.outputs = rows_of(outputs, len(self._passed.cells.points))
         return self._passed
 
