@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from deepscope import examine
 from deepscope.core import BUDGETS, OPERATIONS, DoesNotApplyError
@@ -26,6 +28,7 @@ from deepscope.instruments import (
     REPRESENTATION,
     SYMMETRY,
     TOPOLOGY,
+    jacobian,
 )
 from deepscope.subject import Subject, forward_work
 
@@ -213,6 +216,45 @@ def test_many_outputs_are_measured_in_random_directions() -> None:
     found = examine(wide, instruments=["kernel"], budget="quick").readings["kernel"]
     assert found.n_directions == 64
     assert found.trace_stderr > 0
+
+
+def test_operations_of_jacobians_are_all_counted() -> None:
+    """What is done is what was allowed, or what the fewest samples take; by torch's own count of what is run."""
+    torch.manual_seed(0)
+    sizes = (200, 200, 200, 200, 10)
+    layers = [part for a, b in itertools.pairwise(sizes) for part in (nn.Linear(a, b), nn.Tanh())]
+    one = Subject(nn.Sequential(*layers), [(torch.randn(64, 200), torch.zeros(64).long())])
+    work, effort = forward_work(one).operations, JACOBIAN.effort("quick")
+    # Sixteen samples of ten outputs, eight whose layers are measured one by one, by two probes each, and a few to see
+    # what the network does; the Gram matrices of its weights, for their norms.
+    least = work * (16 * (1 + 10) + 8 * (1 + 2) + 10) + 3 * 2 * 200**3
+    given = [JACOBIAN.fit(one, effort, operations) for operations in (1e6, 1e8, 1e9, 3e9, 1e10)]
+    assert [each["climbs"] for each in given] == [0, 0, 1, 4, 4]
+    for operations, each in zip((1e6, 1e8, 1e9, 3e9, 1e10), given, strict=True):
+        with FlopCounterMode(display=False) as counter:
+            found = jacobian(one, **each)
+        assert counter.get_total_flops() < max(operations, least)
+        assert (found.lipschitz_nearby is None) == (each["climbs"] == 0)
+        assert ("larger singular values nearby" in {part.name for part in found.left_out}) == (each["climbs"] == 0)
+
+
+def test_recurrent_layers_are_followed_as_far_as_the_budget_goes() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self, size: int) -> None:
+            super().__init__()
+            self.cell = nn.GRU(2, size, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.cell(x)[0][:, -1, :2]
+
+    torch.manual_seed(0)
+    models = {size: Subject(Recurrent(size), [(torch.randn(20, 30, 2), None)]) for size in (8, 64, 1024)}
+    assert [JACOBIAN.effort("quick", each)["sequences"] for each in models.values()] == [16, 16, 0]
+    for sequences in (1, 5):
+        assert jacobian(models[8], sequences=sequences).recurrent[0].n_sequences == sequences
+    none = jacobian(models[8], sequences=0)
+    assert none.recurrent == ()
+    assert "Lyapunov exponents" in {each.name for each in none.left_out}
 
 
 def test_what_fails_to_run_fails_in_the_instrument_not_in_the_budget() -> None:

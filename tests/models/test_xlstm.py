@@ -22,7 +22,6 @@ from deepscope.models import (
     MLSTM,
     SLSTM,
     XLSTM,
-    CausalConvolution,
     LanguageModel,
     MLSTMBlock,
     SLSTMBlock,
@@ -134,7 +133,6 @@ def test_slstm_revises_what_it_stored_and_heads_do_not_hear_one_another() -> Non
 
 
 MODELS = [
-    CausalConvolution(3, 4),
     MLSTM(3, 6, heads=2),
     SLSTM(3, 6, heads=2),
     MLSTMBlock(4, heads=2),
@@ -198,7 +196,7 @@ def test_wrong_arguments_are_named() -> None:
     with pytest.raises(UsageError, match="the size of a block 4"):
         MLSTMBlock(3, heads=2)
     with pytest.raises(UsageError, match="window is 0"):
-        CausalConvolution(3, 0)
+        MLSTMBlock(8, heads=2, window=0)
     for blocks in ("", "mx"):
         with pytest.raises(UsageError, match="blocks is"):
             XLSTM(8, blocks)

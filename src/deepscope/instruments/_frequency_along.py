@@ -128,7 +128,9 @@ class AlongLines:
 
     def _see_output(self, output: Any, inputs: Any, n: int) -> None:
         if not has_rows(output, n):
-            self._ledger[LeftOut("output", "the network's output is not one tensor with a row per sample")] = None
+            self._ledger[
+                LeftOut("output", "the network's output is not a floating-point tensor with a row per sample")
+            ] = None
             return
         values = output.detach().reshape(n, -1)
         values = values.float() if values.dtype.itemsize < 4 else values

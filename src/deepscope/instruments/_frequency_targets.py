@@ -14,7 +14,7 @@ from deepscope.core import DeepscopeError
 from deepscope.instruments._frequency_lines import Samples
 from deepscope.instruments._labels import Labels, labels_of
 from deepscope.instruments._refusal import refusal
-from deepscope.subject import Subject
+from deepscope.subject import Subject, main_output
 
 Floats = NDArray[np.float64]
 
@@ -40,13 +40,13 @@ def outputs_of(subject: Subject, data: Samples) -> tuple[Tensor | None, str]:
     found: list[Tensor] = []
     for index, batch in enumerate(data.batches):
         try:
-            outputs = subject.predict(batch.inputs)
+            outputs = main_output(subject.predict(batch.inputs))
         except DeepscopeError:
             raise
         except Exception as error:
             raise refusal(error, index, subject, ran=False) from error
         if not has_rows(outputs, batch.n_samples) or (found and outputs.shape[1:] != found[0].shape[1:]):
-            return None, "the outputs are not one tensor with a row per sample"
+            return None, "the outputs are not a floating-point tensor with a row per sample"
         found.append(outputs.detach())
     return torch.cat(found), ""
 

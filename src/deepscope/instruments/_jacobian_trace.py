@@ -22,6 +22,7 @@ from deepscope.subject import (
     every_layer_called,
     is_layer,
     is_opaque,
+    main_output,
     take_samples,
     tensors_in,
 )
@@ -91,7 +92,7 @@ class Tracer:
         Raises
         ------
         MeasurementError
-            The model refuses the inputs, or the outputs are not one floating-point tensor with a row per sample.
+            The model refuses the inputs, or the outputs are not a floating-point tensor with a row per sample.
         """
         try:
             alone = self._record(take_samples(inputs, n, slice(0, 1)))
@@ -188,20 +189,20 @@ class Tracer:
     def _record(self, inputs: Any, *, values: bool = True) -> _Recorded:
         self._calls, self._running, self._active, self._values = [], [], True, values
         try:
-            outputs = self._subject.predict(inputs)
+            output = main_output(self._subject.predict(inputs))
         except DeepscopeError:
             raise
         except Exception as error:
             raise refusal(error, 0, self._subject, ran=False) from error
         finally:
             self._active = False
-        if not isinstance(outputs, Tensor) or not outputs.is_floating_point() or not outputs.ndim:
+        if output is None:
             raise MeasurementError(
-                "the outputs are not one floating-point tensor with a row per sample",
+                "the outputs are not a floating-point tensor with values for every sample",
                 where=self._subject.name,
                 todo="Give forward=… that returns one such tensor.",
             )
-        return _Recorded(self._calls, outputs)
+        return _Recorded(self._calls, output)
 
     def _hook(self, model: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
         for name, module in model.named_modules():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from deepscope.instruments._kernel_reading import Kernel, KernelDrift, LayerKern
 from deepscope.instruments._kernel_regression import regress
 from deepscope.instruments._labels import Labels, labels_of
 from deepscope.linalg import kernel_alignment
-from deepscope.subject import PerSampleGradients, Subject, forward_work, layer_of, per_sample_gradients
+from deepscope.subject import PerSampleGradients, Subject, forward_work, layer_of, main_output, per_sample_gradients
 
 __all__ = ["KERNEL", "Kernel", "KernelDrift", "kernel"]
 
@@ -105,7 +106,9 @@ def kernel(
     seed = generator.initial_seed() if generator is not None else 0
     signs = partial(_signs, k=directions, seed=seed, device=subject.device) if directions is not None else None
     stopwatch = Stopwatch()
-    with stopwatch, subject.undisturbed(seed=seed), per_sample_gradients(subject) as gradients:
+    alone = copy(subject)
+    alone.forward = lambda _, inputs: main_output(subject.predict(inputs))
+    with stopwatch, subject.undisturbed(seed=seed), per_sample_gradients(alone) as gradients:
         chosen = samples_of(subject, samples)
         found = tangent_gram(gradients, chosen.pieces, trace=outputs == "trace", signs=signs)
         stopwatch.count(forward=found.forward, backward=found.backward)

@@ -22,6 +22,7 @@ from deepscope.subject._layer_output import LayerOutput, is_layer, is_opaque, ow
 from deepscope.subject._layout import Layout, Part
 from deepscope.subject._live import ModuleWeight, device_of
 from deepscope.subject._loss import n_samples, scalar_loss
+from deepscope.subject._main_output import main_output
 from deepscope.subject._mean_over_terms import NoMeanError
 from deepscope.subject._memory import in_chunks, is_out_of_memory
 from deepscope.subject._pass import Step, StepResult, measure_alone, measure_weight, split_ledger
@@ -83,6 +84,7 @@ __all__ = [
     "is_written",
     "joined",
     "layer_of",
+    "main_output",
     "measure_alone",
     "measure_weight",
     "most_telling",

@@ -21,6 +21,7 @@ from deepscope.subject._layer_output import (
     units_dim_of,
     why_not_measured,
 )
+from deepscope.subject._main_output import main_output
 from deepscope.subject._padding import real_positions
 from deepscope.subject._subject import Subject
 from deepscope.subject._watched_layers import Sites, every_layer_called
@@ -97,13 +98,13 @@ class Collector:
     Attributes
     ----------
     output
-        What the network as a whole put out for the latest batch; None before.
+        What the network as a whole put out for the latest batch, as ``main_output`` has it; None before.
     reduce
         What is kept of a representation, as given; it may be set until the first batch.
     """
 
     def __init__(self, subject: Subject, layers: Collection[str] | None, reduce: Reduce | None) -> None:
-        self.output: Any = None
+        self.output: Tensor | None = None
         self._subject, self.reduce = subject, reduce
         modules = [] if subject.model is None else list(subject.model.named_modules())
         self._leaves = [(name, module) for name, module in modules if _is_leaf(name, module)]
@@ -137,7 +138,7 @@ class Collector:
         self._active = True
         try:
             with torch.no_grad():
-                self.output = self._subject.predict(inputs)
+                self.output = main_output(self._subject.predict(inputs))
         except DeepscopeError:
             raise
         except Exception as error:
