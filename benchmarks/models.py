@@ -151,12 +151,10 @@ def table(result: dict[str, Any]) -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, pair in result["pairs"].items():
-        ours, obvious = pair["ours"], pair["obvious"]
-        lines.append(
-            f"| {PAIRS[name][0]} | {1e3 * ours['cpu_seconds']:.3g} ms | {1e3 * obvious['cpu_seconds']:.3g} ms "
-            f"| {times_faster(pair):.1f} × | {ours['extra_bytes'] / 1e6:.0f} MB | {obvious['extra_bytes'] / 1e6:.0f} MB "
-            f"| {times_faster(pair, 'forward_seconds'):.1f} × |"
-        )
+        times = [f"{1e3 * pair[side]['cpu_seconds']:.3g} ms" for side in ("ours", "obvious")]
+        memory = [f"{pair[side]['extra_bytes'] / 1e6:.0f} MB" for side in ("ours", "obvious")]
+        ratios = [f"{times_faster(pair):.1f} ×", f"{times_faster(pair, 'forward_seconds'):.1f} ×"]
+        lines.append(f"| {' | '.join([PAIRS[name][0], *times, ratios[0], *memory, ratios[1]])} |")
     lines += ["", "| forward, one thread | samples | FLOPs | CPU time | GFLOP/s | of the peak |"]
     lines += ["| --- | ---: | ---: | ---: | ---: | ---: |"]
     for name, cost in result["models"].items():
