@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LEARNERS: tuple[tuple[str, str, Fields | None], ...] = (
     ("shifted", COLORS.muted, None),
     ("convolutional", COLORS.accent, learning("cnn")),
-    ("not shared", COLORS.third, learning("unshared")),
+    ("same, weights\nnot shared", COLORS.third, learning("unshared")),
     ("local", COLORS.second, learning("local")),
     ("perceptron", COLORS.second, learning("mlp")),
     ("perceptron,\nmore digits", COLORS.second, MANY_MLP),
@@ -35,7 +35,7 @@ LAYERS = (
     ("… pooled,\neven shifts", COLORS.accent, "even_error", "cnn"),
     ("… zeros at\nthe border", COLORS.third, "best_border_error", "cnn"),
     ("… pooled,\nodd shifts", COLORS.third, "best_odd_error", "cnn"),
-    ("not shared", COLORS.second, "best_error", "unshared"),
+    ("weights\nnot shared", COLORS.second, "best_error", "unshared"),
     ("local", COLORS.second, "best_error", "local"),
     ("perceptron", COLORS.second, "best_span_error", "mlp"),
 )
@@ -65,11 +65,12 @@ def draw(trials: pd.DataFrame) -> Figure:
 def _learners(ax: Axes, trials: pd.DataFrame) -> None:
     for place, (name, color, case) in enumerate(LEARNERS):
         if case is None:
-            ax.text(0, place, name, color=color, fontsize=8, va="center")
+            ax.text(1, place, name, color=color, fontsize=8, va="center")
         else:
             _row(ax, place, 100 * numbers(trials, "error", case), color, digits=0)
-    _names(ax, [name if case else "" for name, _, case in LEARNERS])
-    ax.set(title="Error with few digits to learn from", xlabel="% of other digits", xlim=(0, 74))
+    names = [name if case else "" for name, _, case in LEARNERS]
+    _names(ax, [name.replace("more", _amount(trials, "many")) for name in names])
+    ax.set(title=f"Error, {_amount(trials, 'few')} digits learned", xlabel="% of other digits", xlim=(0, 74))
 
 
 def _layers(ax: Axes, trials: pd.DataFrame) -> None:
@@ -92,7 +93,9 @@ def _pooling(ax: Axes, trials: pd.DataFrame) -> None:
     for place, activation in ((0, "relu"), (6, "tanh")):
         color = ACTIVATION_COLORS[activation]
         ax.text(32, place, NAMES[activation], color=color, fontsize=8, ha="right", va="center")
-    ax.set(title="Pooling: error with many digits", xlabel="% of other digits", xlim=(0, 32))
+    ax.set(
+        title=f"Error by pooling, {_amount(trials, 'many')} digits learned", xlabel="% of other digits", xlim=(0, 32)
+    )
 
 
 def _differences(ax: Axes, trials: pd.DataFrame) -> None:
@@ -122,6 +125,11 @@ def _row(ax: Axes, place: float, values: pd.Series[float], color: str, *, digits
         fontsize=8,
         va="center",
     )
+
+
+def _amount(trials: pd.DataFrame, sample: str) -> str:
+    """Return how many digits are few, or many."""
+    return f"{int(trials[sample].iloc[0]):,}" if sample in trials and len(trials) else sample
 
 
 def _names(ax: Axes, names: list[str]) -> None:
