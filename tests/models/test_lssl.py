@@ -44,8 +44,8 @@ def test_recurrence_and_convolution_agree_and_a_step_is_a_sampling_rate() -> Non
             outputs.append((model.C * state).sum(-1))
         recurrent = torch.stack(outputs, 1)
         difference = (by_convolution - recurrent).norm() / recurrent.norm()
-        assert float(difference) < tolerance
-        assert float((model.scan(x)[0] - model.D * x - recurrent).norm() / recurrent.norm()) < tolerance
+        assert difference.item() < tolerance
+        assert ((model.scan(x)[0] - model.D * x - recurrent).norm() / recurrent.norm()).item() < tolerance
 
     # A step r times as small is a sampling rate r times as high. By the zero-order hold that is an identity for what is
     # constant between the coarse samples; by the bilinear rule it holds up to its error of second order.
@@ -55,7 +55,7 @@ def test_recurrence_and_convolution_agree_and_a_step_is_a_sampling_rate() -> Non
         fine = (finer(exact, rate)(repeated) - exact.D * repeated)[:, rate - 1 :: rate]
         torch.testing.assert_close(fine, kept, rtol=0, atol=1e-10)
         unchanged = (exact(repeated) - exact.D * repeated)[:, rate - 1 :: rate]
-        assert float((unchanged - kept).norm() / kept.norm()) > 0.1
+        assert ((unchanged - kept).norm() / kept.norm()).item() > 0.1
 
     # A smooth signal, sampled twice as densely: what the bilinear rule reads of each is off by O(Δ²) (Δ = 0.02).
     coarse, time = small(method="bilinear"), torch.arange(1, 401, dtype=torch.float64)
@@ -63,8 +63,8 @@ def test_recurrence_and_convolution_agree_and_a_step_is_a_sampling_rate() -> Non
         coarse.log_step.fill_(math.log(0.02))
     read = sampled(coarse, time, 1)
     for rate in (2, 4):
-        assert float((sampled(finer(coarse, rate), time, rate) - read).abs().max()) < 2e-3
-        assert float((sampled(coarse, time, rate) - read).abs().max()) > 0.02
+        assert (sampled(finer(coarse, rate), time, rate) - read).abs().max().item() < 2e-3
+        assert (sampled(coarse, time, rate) - read).abs().max().item() > 0.02
 
 
 def sampled(model: LSSL, time: Tensor, rate: int) -> Tensor:

@@ -44,8 +44,8 @@ def test_in_single_precision_the_kernel_of_a_long_sequence_keeps_its_digits() ->
     kernel = model.kernel(20_000)
     exact = model.double().kernel(20_000)
     error = (kernel - exact).abs().amax(1) / exact.abs().amax(1)
-    assert float(error.max()) < 1e-4
-    assert float(error.median()) < 1e-5
+    assert error.max().item() < 1e-4
+    assert error.median().item() < 1e-5
 
 
 def test_it_begins_as_its_paper_says() -> None:
