@@ -41,7 +41,7 @@ def mackey_glass(steps: int, delay: int = 17, substeps: int = 10) -> Tensor:
 
 def distances(model: EchoStateNetwork, x: Tensor) -> Tensor:
     """How far two states that began apart are from one another, [time]."""
-    starts = numbers(2, model.units, seed=5).tanh()
+    starts = numbers(2, model.hidden_size, seed=5).tanh()
     one, other = model.echoes(x.expand(2, -1, -1), starts)
     return (one - other).norm(dim=-1)
 
@@ -137,7 +137,7 @@ def test_what_does_not_fit_is_refused() -> None:
     for wrong in ({"leak": 0.0}, {"leak": 1.5}, {"spectral_radius": -1.0}, {"degree": 0.0}, {"leak": float("nan")}):
         with pytest.raises(UsageError, match="Give a radius of at least 0"):
             network(10, **wrong)
-    with pytest.raises(UsageError, match="units is 0"):
+    with pytest.raises(UsageError, match="hidden_size is 0"):
         network(0)
     with pytest.raises(UsageError, match="eigenvalues"):
         network(1, degree=1e-9)

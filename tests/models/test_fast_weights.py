@@ -79,7 +79,7 @@ def test_it_reads_step_by_step() -> None:
     reads_step_by_step(memory)
     scans_in_sight(memory)
     assert sees_no_later_step(memory)
-    refuses_what_does_not_fit(memory, in_chunks=True)
+    refuses_what_does_not_fit(memory, at_once=True)
 
 
 @pytest.mark.parametrize("steps", [63, 64, 65, 200])

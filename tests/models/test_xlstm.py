@@ -152,7 +152,7 @@ def test_it_reads_step_by_step(model: MLSTM) -> None:
     reads_step_by_step(model, atol=1e-11)
     scans_in_sight(model)
     assert sees_no_later_step(model)
-    refuses_what_does_not_fit(model, in_chunks=True)
+    refuses_what_does_not_fit(model, at_once=True)
 
 
 def test_parameters_follow_the_formulas() -> None:
@@ -191,12 +191,12 @@ def test_wrong_arguments_are_named() -> None:
         MLSTM(2, 8, heads=3)
     with pytest.raises(UsageError, match="hidden_size is 8, and heads 3"):
         SLSTM(2, 8, heads=3)
-    with pytest.raises(UsageError, match="expansion · width is 12, and heads 5"):
+    with pytest.raises(UsageError, match="expand · width is 12, and heads 5"):
         MLSTMBlock(6, heads=5)
     with pytest.raises(UsageError, match="the size of a block 4"):
         MLSTMBlock(3, heads=2)
-    with pytest.raises(UsageError, match="window is 0"):
-        MLSTMBlock(8, heads=2, window=0)
+    with pytest.raises(UsageError, match="kernel_size is 0"):
+        MLSTMBlock(8, heads=2, kernel_size=0)
     for blocks in ("", "mx"):
         with pytest.raises(UsageError, match="blocks is"):
             XLSTM(8, blocks)

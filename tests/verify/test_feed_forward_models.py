@@ -34,7 +34,7 @@ pytestmark = pytest.mark.verify
 
 
 def small_mixer() -> MLPMixer:
-    mixer = MLPMixer(8, 4, in_channels=1, channels=8, layers=2, token_width=6, channel_width=12, out_features=3)
+    mixer = MLPMixer(8, 4, in_channels=1, channels=8, num_layers=2, token_width=6, channel_width=12, classes=3)
     # Its logits begin at 0, and would be no function of the input.
     nn.init.normal_(mixer.output.weight, std=0.3)
     return mixer

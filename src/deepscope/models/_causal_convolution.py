@@ -19,7 +19,7 @@ class CausalConvolution(Recurrence):
     ----------
     channels
         Of the input.
-    window
+    kernel_size
         k.
 
     Raises
@@ -34,14 +34,14 @@ class CausalConvolution(Recurrence):
     (torch.Size([2, 5, 8]), 40)
     """
 
-    def __init__(self, channels: int, window: int = 4) -> None:
+    def __init__(self, channels: int, kernel_size: int = 4) -> None:
         super().__init__(channels)
-        self.window = positive(window, "window", self)
-        self.convolution = nn.Conv1d(channels, channels, window, groups=channels)
+        self.kernel_size = positive(kernel_size, "kernel_size", self)
+        self.convolution = nn.Conv1d(channels, channels, kernel_size, groups=channels)
 
     def initial_state(self, batch: int) -> Tensor:
         """Return zeros in place of earlier inputs."""
-        return self.convolution.weight.new_zeros(batch, self.window - 1, self.input_size)
+        return self.convolution.weight.new_zeros(batch, self.kernel_size - 1, self.input_size)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step: [batch, channels] and the inputs before it to an output and the next state."""

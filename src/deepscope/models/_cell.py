@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepscope.models._recurrence import State
+from deepscope.models._recurrence import Recurrence, State
 from deepscope.models._sizes import positive
-from deepscope.models._visible import VisibleRecurrence
 
 
-class Cell(VisibleRecurrence):
+class Cell(Recurrence):
     """A recurrent layer whose gates see W xₜ + U hₜ₋₁ + b; the blocks of W, U and b stand one under another.
 
     ``weight_ih`` is W, [gates · hidden_size, input_size], ``weight_hh`` U, [gates · hidden_size, hidden_size], and

@@ -9,15 +9,14 @@ from torch import Tensor, nn
 
 from deepscope.core import Specimen
 from deepscope.models._inputs import values
-from deepscope.models._recurrence import State
+from deepscope.models._recurrence import Recurrence, State
 from deepscope.models._sizes import positive
-from deepscope.models._visible import VisibleRecurrence
 
 #: Steps that are computed as one product of matrices.
 _CHUNK = 64
 
 
-class FastWeights(VisibleRecurrence):
+class FastWeights(Recurrence):
     """Fast-weight memory: Fₜ = Fₜ₋₁ + vₜ kₜᵀ, yₜ = Fₜ qₜ with kₜ = K xₜ, vₜ = V xₜ and qₜ = Q xₜ.
 
     The slow weights K, V and Q are learned; with them the network writes its fast weights F, one outer product a step.

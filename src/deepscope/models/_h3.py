@@ -15,7 +15,7 @@ from deepscope.models._language_model import LanguageModel
 from deepscope.models._recurrence import Recurrence, State
 from deepscope.models._residual_stack import ResidualStack
 from deepscope.models._s4d import S4D
-from deepscope.models._sizes import check_sequence, positive
+from deepscope.models._sizes import positive
 from deepscope.models._state_space import StateSpace, Transfer
 
 
@@ -139,19 +139,14 @@ class H3Mixer(Recurrence):
         """Return the state of the shift and that of the diagonal state space."""
         return self.shift.initial_state(batch), self.diagonal.initial_state(batch)
 
-    def forward(self, x: Tensor, state: State | None = None) -> Tensor:
-        """Return the outputs at all steps, [batch, time, width]."""
-        # As ``scan``, but each state space is called, so that hooks see it and it convolves.
-        if state is not None:
-            return self.scan(x, state)[0]
-        check_sequence(x, self.input_size, self)
-        return self._looked_up(x, self.diagonal(self._stored(x, self.shift(self.key(x)))))
-
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step: [batch, width] and a state to an output and the next state."""
         shifted, moved = self.shift.step(self.key(x), state[0])
         stored, kept = self.diagonal.step(self._stored(x, shifted), state[1])
         return self._looked_up(x, stored), (cast(Tensor, moved), cast(Tensor, kept))
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        return self._looked_up(x, self.diagonal(self._stored(x, self.shift(self.key(x)))))
 
     def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         shifted, moved = self.shift.scan(self.key(x), state[0])
@@ -169,7 +164,7 @@ class H3Mixer(Recurrence):
         return cast(Tensor, self.output((query[..., None] * stored).sum(-2).flatten(-2)))
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.reshape(*x.shape[:-1], -1, self.head_size)
+        return x.reshape(*x.shape[:-1], self.input_size // self.head_size, self.head_size)
 
 
 class PerceptronMixer(Recurrence):

@@ -268,7 +268,7 @@ class HippoRNN(Recurrence):
         read = torch.cat((hidden, coefficients[:, 0], x), 1)
         gate = self.gate_activation(self.gate(read))
         hidden = hidden + gate * (self.activation(self.candidate(read)) - hidden)
-        _, memory = self.memory.step(self.feature(hidden), (coefficients, steps))
+        _, memory = self.memory.scan(self.feature(hidden)[:, None], (coefficients, steps))
         return hidden, (hidden, *memory)
 
 

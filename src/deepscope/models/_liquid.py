@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from deepscope.core import Specimen, UsageError
 from deepscope.models._cell import Cell
 from deepscope.models._inputs import values
-from deepscope.models._recurrence import State
+from deepscope.models._recurrence import Recurrence, State
 from deepscope.models._sizes import positive
-from deepscope.models._visible import VisibleRecurrence
 
 
 class LiquidTimeConstant(Cell):
@@ -81,7 +80,7 @@ class LiquidTimeConstant(Cell):
         return h, h
 
 
-class ClosedFormContinuous(VisibleRecurrence):
+class ClosedFormContinuous(Recurrence):
     """Closed-form continuous-time layer: h' = (1 − s) ⊙ g + s ⊙ k with s = σ(a t + b), which needs no solver.
 
     ::

@@ -16,7 +16,7 @@ from deepscope.models._language_model import LanguageModel
 from deepscope.models._recurrence import Recurrence, State
 from deepscope.models._residual_stack import ResidualStack
 from deepscope.models._selective_ssm import SelectiveSSM
-from deepscope.models._sizes import check_sequence, positive
+from deepscope.models._sizes import positive
 
 
 class MambaMixer(Recurrence):
@@ -89,15 +89,6 @@ class MambaMixer(Recurrence):
     def initial_state(self, batch: int) -> tuple[Tensor, Tensor]:
         """Return the state of the convolution and that of the state space."""
         return self.convolution.initial_state(batch), self.state_space.initial_state(batch)
-
-    def forward(self, x: Tensor, state: State | None = None) -> Tensor:
-        """Return the outputs at all steps, [batch, time, width]."""
-        # As ``scan``, but each part is called, so that hooks see it.
-        if state is not None:
-            return self.scan(x, state)[0]
-        check_sequence(x, self.input_size, self)
-        u, z = self._split(x)
-        return self._gate(self.state_space(self.activation(self.convolution(u))), z)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step: [batch, width] and a state to an output and the next state."""

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.models._matrix_memory import empty_memory, scan_memory, step_memory
-from deepscope.models._recurrence import State
+from deepscope.models._recurrence import Recurrence, State
 from deepscope.models._sizes import divided
-from deepscope.models._visible import VisibleRecurrence
 
 
-class MLSTM(VisibleRecurrence):
+class MLSTM(Recurrence):
     """mLSTM layer: a matrix memory with exponential gates that is written at keys and read at queries.
 
     ::

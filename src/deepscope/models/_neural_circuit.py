@@ -11,9 +11,8 @@ from torch.nn import functional
 from deepscope.core import Specimen
 from deepscope.models._inputs import values
 from deepscope.models._liquid import check_interval
-from deepscope.models._recurrence import State
+from deepscope.models._recurrence import Recurrence, State
 from deepscope.models._sizes import positive
-from deepscope.models._visible import VisibleRecurrence
 from deepscope.models._wiring import Wiring, neural_circuit_wiring
 
 
@@ -60,7 +59,7 @@ class Synapses(nn.Module):
         return conductances @ self.into, (conductances * self.reversal) @ self.into
 
 
-class NeuralCircuitPolicy(VisibleRecurrence):
+class NeuralCircuitPolicy(Recurrence):
     """Neural circuit policy: C dvᵢ/dt = g (V − vᵢ) + Σₛ gₛ (Eₛ − vᵢ) over the synapses of neuron i.
 
     A liquid time-constant network whose synapses are those of a wiring: gₛ depends on the potential of the neuron, or

@@ -72,7 +72,7 @@ def selective_scan(x: Tensor, step: Tensor, A: Tensor, B: Tensor, C: Tensor, ini
             where="selective_scan",
             todo=f"For this x and A give {wanted}.",
         )
-    length = max(1, _SEGMENT // initial.numel())
+    length = max(1, _SEGMENT // max(1, initial.numel()))
     outputs, state = [], initial
     for x_, step_, B_, C_ in zip(*(torch.split(each, length, 1) for each in (x, step, B, C)), strict=True):
         decay = (step_[..., None] * A).exp_()

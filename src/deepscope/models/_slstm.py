@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepscope.models._recurrence import State
+from deepscope.models._recurrence import Recurrence, State
 from deepscope.models._sizes import divided
-from deepscope.models._visible import VisibleRecurrence
 
 
-class SLSTM(VisibleRecurrence):
+class SLSTM(Recurrence):
     """sLSTM layer: a memory and a normaliser with exponential gates, mixed within heads.
 
     ::

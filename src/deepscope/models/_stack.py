@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 from torch import Tensor, nn
 
 from deepscope.core import UsageError
 from deepscope.models._recurrence import Recurrence, State, tensors
-from deepscope.models._visible import VisibleRecurrence
+from deepscope.models._sizes import probability
 
 
-class Stack(VisibleRecurrence):
+class Stack(Recurrence):
     """Recurrent layers on top of one another, each of which reads what the one below puts out.
 
     Maps [batch, time, input_size] to what the last layer makes of it. The state is a tuple of all layers' tensors, the
     lowest first: (h₁, c₁, h₂, c₂) for two layers of LSTM. Between two layers values are dropped in training, never
-    along time (``zaremba2014recurrent``). The layers are called ``layers.0``, …
+    along time (``zaremba2014recurrent``). The layers are called ``layers.0``, …, the norm above them ``norm``.
 
     Parameters
     ----------
     layers
         At least one; the lowest first.
+    norm
+        Of the last layer's outputs; none unless given.
     dropout
         Probability with which each number between two layers is dropped in training.
 
@@ -40,19 +43,17 @@ class Stack(VisibleRecurrence):
     (torch.Size([2, 7, 5]), [[2, 8], [2, 5], [2, 5]])
     """
 
-    def __init__(self, layers: Iterable[Recurrence], *, dropout: float = 0.0) -> None:
+    def __init__(self, layers: Iterable[Recurrence], *, norm: nn.Module | None = None, dropout: float = 0.0) -> None:
         layers = list(layers)
         if not layers:
             raise UsageError("there are no layers", where=type(self).__name__, todo="Give num_layers of at least 1.")
-        if not 0 <= dropout < 1:
-            raise UsageError(
-                f"dropout is {dropout}", where=type(self).__name__, todo="Give a probability of at least 0, below 1."
-            )
         super().__init__(layers[0].input_size)
         self.layers = nn.ModuleList(layers)
-        #: Tensors of each layer's state; 0 where it is one tensor and no tuple.
-        self._parts = [0 if isinstance(own, Tensor) else len(own) for own in (each.initial_state(0) for each in layers)]
-        self.dropout = nn.Dropout(dropout)
+        states = [each.initial_state(0) for each in layers]
+        #: Tensors of each layer's state; None where it is one tensor and no tuple.
+        self._parts = [None if isinstance(own, Tensor) else len(own) for own in states]
+        self.dropout = nn.Dropout(probability(dropout, "dropout", self))
+        self.norm = norm
 
     def initial_state(self, batch: int) -> tuple[Tensor, ...]:
         """Return the layers' states before the first step, in one tuple."""
@@ -64,14 +65,22 @@ class Stack(VisibleRecurrence):
         for index, (layer, part) in enumerate(self._with_states(state)):
             x, part = layer.step(self.dropout(x) if index else x, part)
             following += tensors(part)
-        return x, tuple(following)
+        return self._normed(x), tuple(following)
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        for index, layer in enumerate(self._layers()):
+            x = layer(self.dropout(x) if index else x)
+        return self._normed(x)
 
     def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         following: list[Tensor] = []
         for index, (layer, part) in enumerate(self._with_states(state)):
             x, part = layer.scan(self.dropout(x) if index else x, part)
             following += tensors(part)
-        return x, tuple(following)
+        return self._normed(x), tuple(following)
+
+    def _normed(self, x: Tensor) -> Tensor:
+        return x if self.norm is None else cast(Tensor, self.norm(x))
 
     def _layers(self) -> Iterator[Recurrence]:
         for layer in self.layers:
@@ -81,5 +90,5 @@ class Stack(VisibleRecurrence):
     def _with_states(self, state: State) -> Iterator[tuple[Recurrence, State]]:
         left = tensors(state)
         for layer, parts in zip(self._layers(), self._parts, strict=True):
-            yield layer, (left[:parts] if parts else left[0])
-            left = left[max(parts, 1) :]
+            yield layer, (left[0] if parts is None else left[:parts])
+            left = left[1 if parts is None else parts :]

@@ -7,7 +7,6 @@ from typing import cast
 from torch import Tensor, nn
 
 from deepscope.models._recurrence import Recurrence, State
-from deepscope.models._sizes import check_sequence
 from deepscope.models._state_space import StateSpace
 
 
@@ -51,16 +50,13 @@ class StateSpaceMixer(Recurrence):
         """Return the state space's."""
         return self.state_space.initial_state(batch)
 
-    def forward(self, x: Tensor, state: State | None = None) -> Tensor:
-        """Return the outputs at all steps, [batch, time, width]."""
-        # As ``scan``, but the state space is called, so that hooks see it and it convolves.
-        check_sequence(x, self.input_size, self)
-        return self._mixed(self.state_space(x, state))
-
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step of the state space."""
         outputs, state = self.state_space.step(x, state)
         return self._mixed(outputs), state
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        return self._mixed(self.state_space(x))
 
     def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         outputs, state = self.state_space.scan(x, state)

@@ -14,23 +14,22 @@ from deepscope.models._inputs import tokens
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._matrix_memory import empty_memory, scan_memory
 from deepscope.models._mlstm import by_head, start_gates
-from deepscope.models._recurrence import State, tensors
+from deepscope.models._recurrence import Recurrence, State, tensors
 from deepscope.models._sizes import divided, positive
 from deepscope.models._slstm import SLSTM
 from deepscope.models._stack import Stack
-from deepscope.models._visible import VisibleRecurrence
 
 #: Inputs and outputs of a block of the block-diagonal maps to queries, keys and values.
 _BLOCK = 4
 
 
-class MLSTMBlock(VisibleRecurrence):
+class MLSTMBlock(Recurrence):
     """Residual block around a matrix memory: y = x + down(h̃ ⊙ SiLU(z)), with u, z = up(norm(x)).
 
     A causal convolution of u, through SiLU, gives queries and keys, u itself values; gates see all three. What the
     memory says is normalised head by head, and the convolution added to it, times ``skip``: h̃. Maps
     [batch, time, width] to the same; the state is the memory's C, n and m and the convolution's last inputs. With width
-    w and inner = expansion · w it has 3w·inner + 3 · 4 · inner + 6 inner · heads + 2 heads + (window + 4) inner + w
+    w and inner = expand · w it has 3w·inner + 3 · 4 · inner + 6 inner · heads + 2 heads + (kernel_size + 4) inner + w
     parameters: layers up and down have no bias, and the maps to queries, keys and values are block-diagonal, of blocks
     of 4. Source: ``beck2024xlstm``.
 
@@ -40,9 +39,9 @@ class MLSTMBlock(VisibleRecurrence):
         w.
     heads
         Number of memories; inner is a multiple of it.
-    expansion
+    expand
         inner / w.
-    window
+    kernel_size
         Of the convolution.
 
     Raises
@@ -58,14 +57,14 @@ class MLSTMBlock(VisibleRecurrence):
     (torch.Size([2, 7, 8]), 908)
     """
 
-    def __init__(self, width: int, *, heads: int = 4, expansion: int = 2, window: int = 4) -> None:
+    def __init__(self, width: int, *, heads: int = 4, expand: int = 2, kernel_size: int = 4) -> None:
         super().__init__(width)
-        inner = positive(expansion, "expansion", self) * width
-        divided(inner, "expansion · width", _BLOCK, "the size of a block", self)
-        self.head_size, self.heads = divided(inner, "expansion · width", heads, "heads", self), heads
+        inner = positive(expand, "expand", self) * width
+        divided(inner, "expand · width", _BLOCK, "the size of a block", self)
+        self.head_size, self.heads = divided(inner, "expand · width", heads, "heads", self), heads
         self.norm = nn.LayerNorm(width, bias=False)
         self.up = nn.Linear(width, 2 * inner, bias=False)
-        self.convolution = CausalConvolution(inner, window)
+        self.convolution = CausalConvolution(inner, kernel_size)
         self.query, self.key, self.value = (
             nn.Conv1d(inner, inner, 1, groups=inner // _BLOCK, bias=False) for _ in range(3)
         )
@@ -99,7 +98,7 @@ class MLSTMBlock(VisibleRecurrence):
         return x + self.down((normed + self.skip * c) * functional.silu(z)), (*memory, *tensors(following))
 
 
-class SLSTMBlock(VisibleRecurrence):
+class SLSTMBlock(Recurrence):
     """Two residual steps: x + norm(sLSTM(norm(x))), then x + down(GELU(g) ⊙ u) with g, u = up(norm(x)).
 
     Maps [batch, time, width] to the same; the state is that of the ``SLSTM`` inside. With width w, H heads and an inner
@@ -185,18 +184,9 @@ class XLSTM(Stack):
         if not blocks or set(blocks) - {"m", "s"}:
             raise UsageError(f"blocks is {blocks!r}", where="XLSTM", todo='Give letters "m" and "s", as in "mmms".')
         super().__init__(
-            MLSTMBlock(width, heads=heads) if block == "m" else SLSTMBlock(width, heads=heads) for block in blocks
+            (MLSTMBlock(width, heads=heads) if block == "m" else SLSTMBlock(width, heads=heads) for block in blocks),
+            norm=nn.LayerNorm(width, bias=False),
         )
-        self.norm = nn.LayerNorm(width, bias=False)
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Take one step of every block."""
-        output, state = super().step(x, state)
-        return self.norm(output), state
-
-    def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        outputs, state = super()._scan(x, state)
-        return self.norm(outputs), state
 
 
 def xlstm_language_model() -> LanguageModel:
