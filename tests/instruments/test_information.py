@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepscope.core import MeasurementError, UsageError
+from deepscope.core import DoesNotApplyError, UsageError
 from deepscope.instruments import information
 from deepscope.instruments._information_known import KNOWN
 from deepscope.linalg import binned_information, ksg_information, label_information, local_rank, renyi_information
@@ -435,7 +435,7 @@ def test_a_network_without_rows_is_a_clear_error() -> None:
             self.part(x)
             return x
 
-    with pytest.raises(MeasurementError, match="no layer puts out a row"):
+    with pytest.raises(DoesNotApplyError, match="no layer puts out a row"):
         information(Subject(Plain(), data=[classes()]), **FEW)
 
 

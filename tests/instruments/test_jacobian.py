@@ -430,7 +430,7 @@ def test_numbers_do_not_depend_on_how_samples_are_run(monkeypatch: pytest.Monkey
 
     model, x = made("cnn")
     whole = jacobian(Subject(model, [(x, None)]))
-    monkeypatch.setattr(_jacobian_run, "_CHUNK", 2)
+    monkeypatch.setattr(_jacobian_run, "CHUNK", 2)
     parts = jacobian(Subject(model, [(x, None)]))
     np.testing.assert_allclose(whole.singular_values, parts.singular_values, rtol=1e-10)
     np.testing.assert_allclose(whole.table()["gain"].to_numpy(), parts.table()["gain"].to_numpy(), rtol=1e-10)

@@ -324,7 +324,7 @@ def test_without_ripser_it_says_what_to_install_and_finds_gaps(monkeypatch: pyte
 def test_a_model_that_cannot_run_is_explained() -> None:
     with pytest.raises(MeasurementError, match="the model refuses the inputs"):
         topology(subject(nn.Linear(3, 2), torch.zeros(16, 5), None))
-    with pytest.raises(MeasurementError, match="no layer puts out a row for each sample"):
+    with pytest.raises(DoesNotApplyError, match="no layer puts out a row for each sample"):
         topology(Subject(Silent(), [(torch.zeros(16, 3), None)]))
 
 

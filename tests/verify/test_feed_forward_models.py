@@ -40,12 +40,6 @@ def small_mixer() -> MLPMixer:
     return mixer
 
 
-def small_hypernetwork() -> nn.Sequential:
-    return nn.Sequential(
-        HyperConv2d(KernelGenerator(2, 1, 2, 3), in_blocks=2), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3)
-    )
-
-
 def taught() -> Perceptron:
     perceptron = Perceptron(6, 2)
     inputs = torch.randn(30, 6)
@@ -61,7 +55,7 @@ def taught_mixture() -> SparseMixture:
 
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "gmdh": (lambda: GMDH(4, (((0, 1), (1, 2)), ((4, 3), (4, 5)))), (4,)),
-    "hyperconvolution": (small_hypernetwork, (2, 4, 4)),
+    "hyperconvolution": (lambda: HyperConv2d(KernelGenerator(2, 1, 2, 3), in_blocks=2), (2, 4, 4)),
     "hyperlstm": (lambda: HyperLSTM(3, 6, hyper_size=4, embedding_size=2), (5, 3)),
     "hypernetwork": (HyperNetwork, (1, 28, 28)),
     "maxout": (lambda: Maxout(6, 4, pieces=3), (6,)),

@@ -97,7 +97,7 @@ def frequency(
     Raises
     ------
     DoesNotApplyError
-        The inputs are whole numbers (tokens), between which there are no lines.
+        The inputs are whole numbers (tokens), between which there are no lines; or no layer can be seen.
     UsageError
         An argument is out of range, the line does not fit the inputs, or the target function not the outputs.
     MeasurementError

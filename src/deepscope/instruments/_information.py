@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import entropy
 from torch import Tensor
 
-from deepscope.core import Instrument, LeftOut, MeasurementError, Needs, Stopwatch, UsageError, derive_seed
+from deepscope.core import DoesNotApplyError, Instrument, LeftOut, Needs, Stopwatch, UsageError, derive_seed
 from deepscope.instruments._affordable import FEWEST as FEWEST_SAMPLES
 from deepscope.instruments._affordable import Keywords
 from deepscope.instruments._information_known import KNOWN
@@ -88,8 +88,10 @@ def information(
     ------
     UsageError
         An argument is out of range.
+    DoesNotApplyError
+        No layer puts out a row for each sample.
     MeasurementError
-        There is no model or no data, or no layer puts out a row for each sample.
+        There is no model or no data.
 
     Notes
     -----
@@ -127,7 +129,7 @@ def information(
     with stopwatch, subject.undisturbed(seed=seed):
         collected = collect(subject, samples, seed=seed)
         if not collected.layers:
-            raise MeasurementError(
+            raise DoesNotApplyError(
                 "no layer puts out a row for each sample",
                 where=subject.name,
                 todo="Give a model of torch.nn modules whose outputs have a row per sample.",

@@ -17,12 +17,9 @@ from deepscope.instruments._jacobian_layers import MOST_PRODUCTS, LayerMeter
 from deepscope.instruments._jacobian_outputs import STEPS, OutputSpectrum, climb, output_spectrum
 from deepscope.instruments._jacobian_pass import Call, ForwardPass
 from deepscope.instruments._jacobian_recurrent import RecurrentExponents, exponents_of
-from deepscope.instruments._jacobian_trace import Layout, Tracer, samples_mixed
+from deepscope.instruments._jacobian_trace import CHUNK, CHUNK_BYTES, Layout, Tracer, samples_mixed
 from deepscope.instruments._kernel_gram import Piece
 from deepscope.subject import Subject, in_chunks, joined, own_parameters, selected_layers, take_samples, tensors_in
-
-#: Bytes that one chunk of samples may take, and the most samples of one.
-_CHUNK_BYTES, _CHUNK = 2**28, 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +94,7 @@ class JacobianRun:
             (piece.n, layout.numbers + 3 * written, self._outputs),
             (min(self._left, piece.n), 3 * layout.numbers + basis, self._layers),
         ):
-            step = max(1, min(_CHUNK, _CHUNK_BYTES // (8 * numbers))) if layout.together else 1
+            step = max(1, min(CHUNK, CHUNK_BYTES // (8 * numbers))) if layout.together else 1
             for _ in in_chunks(n, step, partial(run, tracer, piece, layout)):
                 pass
         self._left -= min(self._left, piece.n)

@@ -14,7 +14,7 @@ from deepscope.instruments._symmetry_budget import fitted
 from deepscope.instruments._symmetry_groups import Group, families_of, thinned
 from deepscope.instruments._symmetry_known import KNOWN
 from deepscope.instruments._symmetry_layout import main_tensor
-from deepscope.instruments._symmetry_pass import Comparison, FamilyScores, mean_of
+from deepscope.instruments._symmetry_pass import ROUTED, Comparison, FamilyScores, mean_of
 from deepscope.instruments._symmetry_probe import OUTPUT, Probe, Site, probe
 from deepscope.instruments._symmetry_reading import FamilySymmetry, LayerSymmetry, Symmetry
 from deepscope.instruments._symmetry_scores import Score, SymmetryError, symmetry_error
@@ -163,7 +163,7 @@ def symmetry(
         inputs_differ = _inputs_differ(seen)
     return Symmetry(
         subject=subject.name,
-        left_out=tuple(_left_out(subject, seen, comparison, families, own, shuffled)),
+        left_out=tuple(_left_out(subject, seen, comparison, families, own, others, shuffled)),
         cost=stopwatch.cost,
         inputs=seen.layout.kind,
         families=tuple(replace(each, own_constants=constants.get(each.name)) for each in measured),
@@ -251,6 +251,7 @@ def _left_out(
     comparison: Comparison,
     families: Sequence[Family],
     own: Sequence[FamilyScores],
+    others: Networks,
     shuffled: Sequence[str],
 ) -> Iterator[LeftOut]:
     yield from seen.left_out
@@ -261,6 +262,9 @@ def _left_out(
             yield LeftOut(f"{family.name}: {member}", why)
     for name, width, kept in comparison.cut:
         yield LeftOut(name, f"all but {kept:,} of its {width:,} values, by chance")
+    for site in seen.sites:
+        if any(scores.sites[site.key].invariance == ROUTED for network in others for scores in network):
+            yield LeftOut(site.key, f"no baseline: with random weights {ROUTED}")
     for name in shuffled:
         yield LeftOut(name, "no reset_parameters: for the baseline its entries are in a random order")
     yield from subject.left_out

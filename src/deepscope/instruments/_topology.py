@@ -91,9 +91,9 @@ def topology(
     UsageError
         An argument is out of range.
     DoesNotApplyError
-        There are fewer than four samples, or the package ``ripser`` is missing.
+        There are fewer than four samples, no layer puts out a row for each, or the package ``ripser`` is missing.
     MeasurementError
-        There is no model or no data, or no layer puts out a row for each sample.
+        There is no model or no data.
 
     Notes
     -----
@@ -197,7 +197,7 @@ def _collected(subject: Subject, samples: int, seed: int) -> Collected:
         ) from error
     if not collected.layers:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in collected.left_out[:3])
-        raise MeasurementError(
+        raise DoesNotApplyError(
             "no layer puts out a row for each sample",
             where=f"{subject.name} ({reasons})" if reasons else subject.name,
             todo="Choose layers that run, and whose outputs are tensors with the samples first.",

@@ -29,6 +29,7 @@ from deepscope.subject._pass import Step, StepResult, measure_alone, measure_wei
 from deepscope.subject._per_sample import PerSampleGradients, SampleGradients
 from deepscope.subject._per_sample_check import check_mean_over_terms, per_sample_gradients, trained_parameters
 from deepscope.subject._recurrent_steps import RecurrentRun, recurrent_runs
+from deepscope.subject._row_choices import RowChoices
 from deepscope.subject._samples import FirstSamples, each_sampled, is_written, joined, part_of, take_samples, tensors_in
 from deepscope.subject._subject import Subject
 from deepscope.subject._undisturbed import undisturbed
@@ -57,6 +58,7 @@ __all__ = [
     "RecurrentRun",
     "RepresentationStore",
     "Role",
+    "RowChoices",
     "SampleGradients",
     "Step",
     "StepResult",
