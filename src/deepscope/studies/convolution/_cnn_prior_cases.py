@@ -43,17 +43,12 @@ FEW: tuple[Fields, ...] = (
 MANY_MLP = learning("mlp", sample="many")
 
 
-def conditions(
-    seeds: int | Iterable[int],
-    pooling_seeds: int | Iterable[int],
-    poolings: Iterable[tuple[str, str]] = POOLED,
-    **shared: Value,
-) -> Grid:
-    """Return every condition, but for the poolings that are left out, with the other fields shared."""
+def conditions(seeds: int | Iterable[int], pooling_seeds: int | Iterable[int], **shared: Value) -> Grid:
+    """Return every condition, with the other fields shared."""
     found = Grid(seeds=seeds, part="filters", **shared)
     for case in (*FEW, MANY_MLP):
         found += Grid(seeds=seeds, **case, **shared)
-    for pooling, activation in poolings:
+    for pooling, activation in POOLED:
         found += Grid(seeds=pooling_seeds, **pooled(pooling, activation), **shared)
     return found
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from deepscope import figures
 from deepscope.figures import COLORS
 from deepscope.studies.convolution._cnn_prior_cases import MANY_MLP, POOLED, Fields, learning, numbers, pooled
@@ -105,13 +103,13 @@ def _differences(ax: Axes, trials: pd.DataFrame) -> None:
     ax.axvline(0, color=COLORS.muted, linewidth=0.8, linestyle=":")
     for place, (pooling, other, activation) in enumerate(COMPARED):
         one, two = (numbers(trials, "error", pooled(each, activation)) for each in (pooling, other))
-        _row(ax, place, 100 * (one - two), ACTIVATION_COLORS[activation], digits=1, above=True)
+        _row(ax, place, 100 * (one - two), ACTIVATION_COLORS[activation], digits=1)
     _names(ax, [f"{pooling},\n{NAMES[activation]}" for pooling, _, activation in COMPARED])
     ax.set(title="… minus the error with max pooling", xlabel="points; left: better than max pooling", xlim=(-5, 5))
 
 
-def _row(ax: Axes, place: float, values: pd.Series[float], color: str, *, digits: int, above: bool = False) -> None:
-    """Draw a mean over seeds with its interval, and write it beside, or above."""
+def _row(ax: Axes, place: float, values: pd.Series[float], color: str, *, digits: int) -> None:
+    """Draw a mean over seeds with its interval, and write it above."""
     known = values.dropna().to_numpy(dtype=float)
     if not len(known):
         return
@@ -120,13 +118,12 @@ def _row(ax: Axes, place: float, values: pd.Series[float], color: str, *, digits
     ax.plot(mean, place, "o", color=color, markeredgewidth=0)
     ax.annotate(
         f"{mean:.{digits}f}".replace("-", "−"),
-        (mean if above else np.fmax(mean, high), place),
-        xytext=(0, 4) if above else (5, 0),
+        (max(mean, high) if high == high else mean, place),
+        xytext=(5, 0),
         textcoords="offset points",
         color=color,
         fontsize=8,
-        ha="center" if above else "left",
-        va="bottom" if above else "center",
+        va="center",
     )
 
 

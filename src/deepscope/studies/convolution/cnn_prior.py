@@ -264,20 +264,8 @@ STUDY = Study(
     judge=judge,
     draw=draw,
     scales={
-        # Not all poolings: the lab's own time for each trial would take it beyond three seconds.
         "smoke": conditions(
-            1,
-            1,
-            POOLED[::3],
-            few=10,
-            many=12,
-            n_validation=1,
-            n_test=2,
-            reach=1,
-            steps=1,
-            batch_size=12,
-            draws=1,
-            filters=1,
+            1, 1, few=20, many=30, n_validation=2, n_test=4, steps=2, batch_size=10, draws=1, filters=1
         ),
         "quick": conditions(8, 12),
         "full": conditions(10, 20, data="mnist", few=1000, many=10_000, n_validation=1000, n_test=1000, steps=10_000),
