@@ -45,14 +45,19 @@ RECIPES: Mapping[str, Recipe] = {
 KINDS = ("plain", "residual")
 
 
-def perceptrons(seeds: Iterable[int], depths: Iterable[int] = (4, 8, 32, 64), **shared: Value) -> Grid:
-    """Return perceptrons of all depths, plain and residual; and of the deepest, the other arms and every rate."""
-    recipe, chosen = RECIPES["perceptron"], tuple(seeds)
+def perceptrons(
+    seeds: Iterable[int],
+    depths: Iterable[int] = (4, 8, 32, 64),
+    deep: int = RECIPES["perceptron"].deep,
+    **shared: Value,
+) -> Grid:
+    """Return perceptrons of all depths, plain and residual; and deep ones of the other arms, and at every rate."""
+    chosen = tuple(seeds)
     fields = {"family": "perceptron", "width": 32, "epochs": 20, "tuning_seeds": 2, **shared}
     return (
         Grid(seeds=chosen, depth=depths, arm=KINDS, **fields)
-        + Grid(seeds=chosen, depth=recipe.deep, arm=["unscaled", "looks-linear"], **fields)
-        + Grid(seeds=chosen, depth=recipe.deep, arm="plain", selection="best", **fields)
+        + Grid(seeds=chosen, depth=deep, arm=["unscaled", "looks-linear"], **fields)
+        + Grid(seeds=chosen, depth=deep, arm="plain", selection="best", **fields)
     )
 
 

@@ -70,7 +70,8 @@ def _errors(ax: Axes, trials: pd.DataFrame, family: str, column: str, title: str
     for arm in ("looks-linear", "unscaled"):
         values = by_seed(trials, column, family, arm, DEEP).dropna().to_numpy(dtype=float)
         if len(values):
-            figures.interval(ax, DEEP, *(100 * figures.over_seeds(values)).reshape(3, 1), color=STYLES[arm][0])
+            # Beside the others of this depth, which are as low or as high.
+            figures.interval(ax, 0.87 * DEEP, *(100 * figures.over_seeds(values)).reshape(3, 1), color=STYLES[arm][0])
     # Beside the points there is no room for names as long as these.
     ax.text(5, 93, STYLES["unscaled"][1], color=STYLES["unscaled"][0], fontsize=7.5)
     ax.text(5, 84, STYLES["looks-linear"][1], color=STYLES["looks-linear"][0], fontsize=7.5)
@@ -139,4 +140,5 @@ def _by_layer(ax: Axes, trials: pd.DataFrame, column: str, arms: tuple[str, ...]
             ax.fill_between(places, low, high, color=color, alpha=0.2, linewidth=0)
         figures.direct_label(ax, places[-1], middle[-1], BRIEF[arm], color)
         last = max(last, places[-1])
-    ax.set_xlim(0, 1.35 * max(last, 1))
+    ax.set_xlim(0, 1.38 * max(last, 1))
+    ax.set_xticks([place for place in (0, 10, 20, 30) if place <= last])

@@ -174,7 +174,7 @@ STUDY = Study(
     judge=judge,
     draw=draw,
     scales={
-        "smoke": perceptrons([0], (4, 64), width=8, n_train=32, epochs=1, tuning_seeds=1)
+        "smoke": perceptrons([0], (4, 8), deep=8, width=8, n_train=32, epochs=1, tuning_seeds=1)
         + convolutional([0], (8, 20), width=1, n_train=32, epochs=1),
         "quick": perceptrons(range(20, 28)) + convolutional(range(20, 25)),
         "full": perceptrons(range(20, 40), (4, 8, 16, 32, 64, 128), epochs=100)
