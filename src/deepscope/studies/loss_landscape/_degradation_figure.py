@@ -56,6 +56,7 @@ def draw(trials: pd.DataFrame) -> Figure:
             "standard deviation of the output",
         )
         axes[2, 0].set_yscale("log")
+        _plain_ticks(axes[2, 0])
         _gradients(axes[2, 1], trials)
     return figure
 
@@ -82,7 +83,13 @@ def _gradients(ax: Axes, trials: pd.DataFrame) -> None:
     depths = _depth_axis(ax, trials, "perceptron")
     for kind in KINDS:
         _line(ax, trials, "perceptron", "gradient_ratio", kind, depths, 1, log=True)
-    ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50) if ax.get_ylim()[0] <= tick <= ax.get_ylim()[1]]
+    _plain_ticks(ax)
+
+
+def _plain_ticks(ax: Axes) -> None:
+    """Write numbers beside a logarithmic axis, not powers of ten."""
+    low, high = ax.get_ylim()
+    ticks = [tick for tick in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high]
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.yaxis.set_minor_locator(NullLocator())
 
