@@ -31,6 +31,7 @@ class RowChoices(TorchFunctionMode):
 
     Examples
     --------
+    >>> import torch
     >>> x = torch.ones(3, 2)
     >>> with RowChoices() as choices:
     ...     some = x[:2]
