@@ -40,7 +40,7 @@ def model_layers(path: str, name: str) -> dict[str, Any]:
         where it returns no tensor; ``calls``; ``parameters``, all in it; ``own_parameters``, those outside of its
         children; ``flops``.
     """
-    specimen = specimen_of(path, name)
+    specimen = _specimen(path, name)
     assert specimen.inputs is not None
     large = (specimen.parameters or 0) > _LARGE
     with seeded_generators(0), torch.device("meta" if large else "cpu"):
@@ -74,7 +74,7 @@ def model_layers(path: str, name: str) -> dict[str, Any]:
     }
 
 
-def specimen_of(path: str, name: str) -> Specimen:
+def _specimen(path: str, name: str) -> Specimen:
     module = importlib.import_module(f"deepscope.models.{Path(path).stem}")
     specimens: tuple[Specimen, ...] = module.SPECIMENS
     return next(each for each in specimens if each.name == name)
