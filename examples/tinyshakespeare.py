@@ -27,14 +27,14 @@ from deepscope.training import Evaluate, GradientClipping, cosine, fit
 UNPREDICTABLE = 8
 #: The width of each, and what reads a sequence [batch, time, width].
 BODIES: dict[str, tuple[int, Callable[[int], nn.Module]]] = {
-    "lstm": (151, lambda width: LSTM(width, width, num_layers=2)),
+    "lstm": (78, lambda width: LSTM(width, width, num_layers=2)),
     "transformer": (
-        88,
+        64,
         lambda width: TransformerEncoder(
-            width, 4, 4 * width, 4, causal=True, positions="rotary", activation=nn.GELU, pre_norm=True
+            width, 4, 4 * width, 2, causal=True, positions="rotary", activation=nn.GELU, pre_norm=True
         ),
     ),
-    "mamba": (113, lambda width: Mamba(width, 4)),
+    "mamba": (80, lambda width: Mamba(width, 2)),
 }
 
 
