@@ -39,7 +39,7 @@ class Bigram(nn.Module):
         return self.logits(letters[:, -1])
 
 
-class LastWords(nn.Module):
+class LastLogits(nn.Module):
     """A WaveNet's logits after the last letter alone."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ def main() -> None:
         "bigram": lambda: Bigram(train),
         "MLP": lambda: Perceptron(normalised=False),
         "MLP with batch norm": lambda: Perceptron(normalised=True),
-        "WaveNet": LastWords,
+        "WaveNet": LastLogits,
     }
     found: dict[str, dict[str, float]] = {}
     below: Tensor | None = None

@@ -62,6 +62,18 @@ def test_targets_stay_with_their_images_and_an_epoch_is_the_same_each_time() -> 
     assert not torch.equal(first[0][0], next(iter(Augmented(epochs(images, 16, seed=1), shift=1, mirror=True)(0)))[0])
 
 
+def test_draws_depend_on_the_seed_and_the_epoch() -> None:
+    """Of images that are all alike the order cannot tell."""
+
+    def moved(epoch: int, seed: int) -> torch.Tensor:
+        alike = placed().expand(64, -1, -1, -1)
+        return next(iter(Augmented(epochs(alike, seed=seed), shift=2, mirror=True)(epoch)))[0]
+
+    assert torch.equal(moved(0, 0), moved(0, 0))
+    assert not torch.equal(moved(0, 0), moved(1, 0))
+    assert not torch.equal(moved(0, 0), moved(0, 1))
+
+
 def test_without_shift_and_mirror_nothing_changes() -> None:
     images = torch.rand(8, 1, 3, 3)
     for (moved, _), (plain, _) in zip(Augmented(epochs(images))(0), epochs(images)(0), strict=True):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepscope.core import MeasurementError, UsageError
+from deepscope.core import DoesNotApplyError, UsageError
 from deepscope.instruments import information
 from deepscope.instruments._information_known import KNOWN
 from deepscope.linalg import binned_information, ksg_information, label_information, local_rank, renyi_information
@@ -288,8 +288,8 @@ def test_odd_layers_are_rows_or_in_the_ledger() -> None:
 @pytest.mark.parametrize(
     ("targets", "status"),
     [
-        (None, "there are no labels: the targets are no tensors"),
-        (torch.zeros(96).long(), "all samples have one label"),
+        (None, "there are no targets"),
+        (torch.zeros(96).long(), "all samples are of one class"),
         (torch.arange(96), "hardly any label comes twice"),
         (torch.zeros(96, 2).long(), "each sample has several labels"),
         (torch.full((96,), torch.nan), "the targets are not finite"),
@@ -435,7 +435,7 @@ def test_a_network_without_rows_is_a_clear_error() -> None:
             self.part(x)
             return x
 
-    with pytest.raises(MeasurementError, match="no layer puts out a row"):
+    with pytest.raises(DoesNotApplyError, match="no layer puts out a row"):
         information(Subject(Plain(), data=[classes()]), **FEW)
 
 
@@ -445,5 +445,18 @@ def test_samples_after_the_first_are_in_the_ledger() -> None:
     left_out = dict(reading.left_out)
     assert reading.n_samples == 270
     assert left_out["data"] == "the samples after the first 270"
-    assert left_out["Rényi information"] == "the samples after the first 256"
+    assert left_out["Rényi information"] == "all but 256 of 270 samples, by chance"
     assert only(reading).labels_renyi.n == 256
+
+
+def test_kernels_are_of_samples_of_all_classes_though_they_come_class_by_class() -> None:
+    x, y = classes(600)
+    order = y.argsort(stable=True)
+    mixed, sorted_by_class = (
+        only(information(network(nn.Linear(6, 3), data=(x[rows], y[rows])), samples=600, **FEW)).labels_renyi
+        for rows in (torch.arange(600), order)
+    )
+    # Of log₂ 3 = 1.585 bits that labels have; the first 256 samples are of two classes, which have 0.76.
+    assert sorted_by_class.ceiling > 1.5
+    # Two draws of 256 of 600 samples: four standard errors of their difference.
+    assert sorted_by_class.bits == pytest.approx(mixed.bits, abs=4 * math.hypot(sorted_by_class.stderr, mixed.stderr))

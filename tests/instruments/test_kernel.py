@@ -12,7 +12,6 @@ from torch.func import functional_call, jacrev, vmap
 
 from deepscope.core import MeasurementError, UsageError
 from deepscope.instruments import Kernel, _kernel_gram, kernel
-from deepscope.instruments._kernel_labels import labels_of
 from deepscope.subject import Subject
 
 
@@ -226,7 +225,7 @@ def test_alignment_and_rank_in_closed_form() -> None:
     found = kernel(Subject(nn.Linear(5, 1, bias=False).double(), [(eye, None)]), outputs="trace")
     assert found.effective_rank == pytest.approx(5, rel=1e-12)
     assert found.alignment is None
-    assert found.labels_status == "the targets are no tensor"
+    assert found.labels_status == "there are no targets"
 
 
 def test_drift_of_scaled_and_of_other_weights() -> None:
@@ -276,22 +275,6 @@ def test_regression_with_a_kernel_that_holds_the_labels_finds_them() -> None:
         subject.model.weight.zero_()
     # A network that puts out one number for all samples is behind it: R² is 0 at most.
     assert any("does better than the network" in each.message for each in kernel(subject).findings())
-
-
-@pytest.mark.parametrize(
-    ("targets", "outputs", "reason"),
-    [
-        (["a"], 3, "the targets are no tensor"),
-        ([torch.zeros(4, 6).long()], 3, "each sample has several labels"),
-        ([torch.tensor([0, 1, 2, 9])], 3, "the labels are not the numbers of outputs"),
-        ([torch.tensor([1, 1, 1, 1])], 3, "all samples are of one class"),
-        ([torch.full((4, 2), 1.5)], 2, "all targets are the same"),
-        ([torch.tensor([1.0, float("nan"), 0, 0])], 1, "the targets are not finite"),
-        ([torch.zeros(3)], 1, "the targets are not alike for all samples"),
-    ],
-)
-def test_targets_that_are_no_labels_are_told(targets: list[object], outputs: int, reason: str) -> None:
-    assert labels_of(targets, 4, outputs) == (None, reason)
 
 
 def test_reading_survives_the_disk_with_its_eigenvalues(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepscope import Subject
-from deepscope.core import MeasurementError, UsageError, derive_seed
+from deepscope.core import DoesNotApplyError, MeasurementError, UsageError, derive_seed
 from deepscope.figures import to_svg
 from deepscope.instruments import Landscape, _chunks, landscape
 from deepscope.instruments._landscape_directions import random_direction
@@ -499,7 +499,7 @@ def test_networks_on_a_line_make_no_plane() -> None:
 
 
 def test_nothing_to_move_is_an_error() -> None:
-    with pytest.raises(MeasurementError, match="nothing moves"):
+    with pytest.raises(DoesNotApplyError, match="nothing moves"):
         landscape(classifier().only("*.bias"))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepscope.core import DoesNotApplyError, MeasurementError, UsageError
-from deepscope.instruments import _regions_count, _regions_pass, regions
+from deepscope.instruments import _regions_count, regions
 from deepscope.subject import Subject
 
 
@@ -465,7 +465,7 @@ def test_counting_stops_and_says_at_least() -> None:
     model, plane = Subject(stack(8, 40, 40, 40, 2)), plane_of(8)
     whole = regions(model, plane=plane, extent=3.0)
     part = regions(model, plane=plane, extent=3.0, max_regions=500)
-    assert 500 < part.count <= whole.count
+    assert part.count == 500 < whole.count
     assert whole.complete
     assert not part.complete
     assert part.distinct_maps is None
@@ -482,37 +482,15 @@ def test_counting_stops_and_says_at_least() -> None:
     assert regions(model, plane=plane, extent=3.0, max_regions=whole.count).complete
 
 
-@pytest.mark.parametrize(("name", "extent"), [("pooled", 0.2), ("residual", 0.2), ("softshrink", 1.5)])
-def test_little_memory_changes_nothing(name: str, extent: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["pooled", "residual", "along time"])
+def test_no_more_are_counted_than_were_asked_for(name: str) -> None:
     model, shape = ZOO[name]()
     plane = noise(3, *shape).unbind()
-    expected = regions(Subject(model), plane=plane, extent=extent)
-    monkeypatch.setattr(_regions_pass, "_MEMORY", 2**12)
-    # Cells of more corners than that are cut all the same.
-    monkeypatch.setattr(_regions_pass, "_FEWEST_VERTICES", 4)
-    found = regions(Subject(model), plane=plane, extent=extent)
-    assert found.cost.forward_passes > 5 * expected.cost.forward_passes
-    assert found.count == expected.count
-    assert [each.added for each in found.layers] == [each.added for each in expected.layers]
-    assert [each.cutting for each in found.layers] == [each.cutting for each in expected.layers]
-
-
-def test_layers_of_many_units_are_cut_at_few_vertices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The values at all vertices are what takes the memory: a layer of 400 may have them at 16."""
-    seen: list[int] = []
-    monkeypatch.setattr(_regions_pass, "_MEMORY", 16 * 8 * 400)
-    whole = _regions_pass.CellPass._cut
-
-    def watched(self: Any, kinks: Any) -> None:
-        try:
-            whole(self, kinks)
-        finally:
-            seen.append(len(self._passed.cells.points))
-
-    monkeypatch.setattr(_regions_pass.CellPass, "_cut", watched)
-    assert not regions(Subject(stack(4, 400, 2)), plane=plane_of(4), extent=3.0, max_regions=100).complete
-    # Rounds go on up to 16 vertices; the last gives each cell two more at most, and has fewer cells than vertices.
-    assert 16 < max(seen) <= 3 * 16
+    whole = regions(Subject(model), plane=plane, extent=0.1).count
+    for most in (1, 2, 3, 7, whole - 1, whole):
+        found = regions(Subject(model), plane=plane, extent=0.1, max_regions=most)
+        assert found.count <= most
+        assert found.complete == (most == whole)
 
 
 class Alternating(Functional):

@@ -27,7 +27,7 @@ def lines(n: int, seed: int = 0) -> Any:
 def cut_square(n: int, extent: float = 1.0, most: int = EVERYTHING) -> Cut:
     weights, offsets = lines(n)
     square = Cells.whole(2, extent)
-    return cut_by_signs(square, square.points @ weights.T + offsets, 0, most)
+    return cut_by_signs(square, square.points @ weights.T + offsets, 0, most, EVERYTHING)
 
 
 def signs(cells: Cells, n: int) -> np.ndarray[Any, Any]:
@@ -66,11 +66,33 @@ def test_cutting_in_steps_comes_to_the_same() -> None:
     weights, offsets = lines(30)
     while not part.complete:
         cells = joined(list(chunks(part.cells, 10)))
-        part = cut_by_signs(cells, cells.points @ weights.T + offsets, 0, len(cells.points) + 40)
+        part = cut_by_signs(cells, cells.points @ weights.T + offsets, 0, len(cells.points) + 40, EVERYTHING)
         steps += 1
     assert steps > 3
     assert len(part.cells) == len(whole.cells)
     np.testing.assert_allclose(np.sort(part.cells.sizes()), np.sort(whole.cells.sizes()), atol=1e-13)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 10, 465, 466, 467])
+def test_there_are_never_more_cells_than_are_wanted(most: int) -> None:
+    weights, offsets = lines(30)
+    square = Cells.whole(2, 1e5)
+    found = cut_by_signs(square, square.points @ weights.T + offsets, 0, EVERYTHING, most)
+    # Thirty lines in general position, that all meet on so large a square, have 1 + 30 + 435.
+    assert len(found.cells) == min(most, 466)
+    assert found.complete == (most >= 466)
+    assert found.full == (most < 466)
+    assert found.cells.sizes().sum() == pytest.approx(4e10)
+
+
+def test_a_maximum_of_more_candidates_than_there_is_room_for_cuts_nothing() -> None:
+    square = Cells.whole(2, 1.0)
+    x, y = square.points.T
+    values = np.stack([x, -x, y, -y], axis=1)
+    for most, count in ((1, 1), (3, 1), (4, 4), (9, 4)):
+        found = cut_by_maxima(square, values, np.arange(4)[None], 0, EVERYTHING, most)
+        assert len(found.cells) == count
+        assert (found.complete, found.full) == (count == 4, count < 4)
 
 
 def test_cells_have_different_signs_and_fill_the_square() -> None:
@@ -84,7 +106,7 @@ def test_units_that_cut_are_told_from_those_that_do_not() -> None:
     x, y = square.points.T
     # Above 0, below 0, through the middle, zero, along an edge, and rounding beside a large value.
     values = np.stack([x + 3, y - 3, x + y, 0 * x, x - 1, 1e-17 * x], axis=1)
-    found = cut_by_signs(square, values, 7, EVERYTHING)
+    found = cut_by_signs(square, values, 7, EVERYTHING, EVERYTHING)
     assert found.cutting.tolist() == [2]
     assert len(found.cells) == 2
     assert set(found.cells.made_by) == {BORDER, 7}
@@ -96,7 +118,7 @@ def test_units_that_differ_by_rounding_cut_once() -> None:
     x, y = square.points.T
     for off, count in ((5e-14, 2), (5e-11, 4)):
         values = np.stack([x, -1.7 * (x + off * y)], axis=1)
-        assert len(cut_by_signs(square, values, 0, EVERYTHING).cells) == count
+        assert len(cut_by_signs(square, values, 0, EVERYTHING, EVERYTHING).cells) == count
 
 
 def test_maxima_of_affine_functions_are_power_diagrams() -> None:
@@ -105,7 +127,7 @@ def test_maxima_of_affine_functions_are_power_diagrams() -> None:
     centres = rng.uniform(-1, 1, size=(12, 2))
     square = Cells.whole(2, 1.0)
     values = 2 * square.points @ centres.T - (centres**2).sum(axis=1)
-    found = cut_by_maxima(square, values, np.arange(12)[None], 0, EVERYTHING)
+    found = cut_by_maxima(square, values, np.arange(12)[None], 0, EVERYTHING, EVERYTHING)
     assert len(found.cells) == 12
     middles = found.cells.means(found.cells.points)
     nearest = ((middles[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
@@ -121,7 +143,7 @@ def test_equal_candidates_are_one_and_absent_ones_none() -> None:
     x, y = square.points.T
     values = np.stack([x, x, -x, y, 0 * x], axis=1)
     windows = np.array([[0, 1, 2, -1], [-1, 1, -1, 0], [4, -1, -1, -1], [3, -1, 4, -1]])
-    found = cut_by_maxima(square, values, windows, 0, EVERYTHING)
+    found = cut_by_maxima(square, values, windows, 0, EVERYTHING, EVERYTHING)
     # The first at x = 0, the last at y = 0; the second has the same function twice.
     assert found.cutting.tolist() == [0, 3]
     assert len(found.cells) == 4

@@ -175,7 +175,7 @@ def test_independent_representations_have_an_alignment_of_zero_even_with_more_fe
 
 
 def test_the_probe_is_a_ridge_regression_on_the_other_half() -> None:
-    from deepscope.instruments._kernel_labels import Labels
+    from deepscope.instruments._labels import Labels
     from deepscope.instruments._representation_probe import linear_probe
 
     rng = np.random.default_rng(0)
@@ -183,7 +183,7 @@ def test_the_probe_is_a_ridge_regression_on_the_other_half() -> None:
         x = rng.normal(size=(60, d))
         classes = np.arange(60) % 3
         x[:, 0] += 1.5 * classes
-        labels = Labels(np.eye(3)[classes], classes.astype(np.int64))
+        labels = Labels(np.arange(60), np.eye(3)[classes], classes)
         found = linear_probe(x, labels, np.random.default_rng(7))
         assert found is not None
         order = np.random.default_rng(7).permutation(60)
@@ -365,7 +365,7 @@ def test_odd_data_is_told_apart() -> None:
     assert np.isnan(alone.cka).all(), "batches of one sample have no unbiased alignment"
     assert alone.table()["effective_rank"].notna().all()
     assert measure(*odd("one class")).labels_status == "all samples are of one class"
-    assert measure(*odd("no labels")).labels_status == "the targets are no tensor"
+    assert measure(*odd("no labels")).labels_status == "there are no targets"
     absent = measure(*odd("absent classes"))
     assert (absent.n_classes, absent.labels_status) == (2, "ok")
     twice = measure(*odd("half duplicates"))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from symmetry_networks import MeanOver, noise, seeded, subject_of
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 from deepscope.instruments import symmetry
 from deepscope.instruments._symmetry_random import randomised
 from deepscope.instruments._symmetry_scores import Score, prediction_interval, symmetry_error
-from deepscope.subject import Subject
+from deepscope.subject import Subject, seeded_generators
 
 
 def parameters_of(model: nn.Module) -> dict[str, Tensor]:
@@ -91,7 +93,8 @@ def test_one_more_network_lies_in_the_interval() -> None:
 
 
 def score_of(value: float, error: float = 0.0, bound: float = 1e-9) -> Score:
-    return Score(value, bound, np.array([-error, error]))
+    """Of 64 samples, with this standard error."""
+    return Score(value, bound, np.resize([-error, error], 64) * np.sqrt(63))
 
 
 def test_an_error_is_judged_by_both_intervals() -> None:
@@ -107,6 +110,13 @@ def test_an_error_is_judged_by_both_intervals() -> None:
     assert few.against_baseline == ""
     assert symmetry_error(score_of(1e-10), random).is_exact
     assert not symmetry_error(Score(0.0, None, np.zeros(2)), random).is_exact
+
+
+def test_the_interval_of_few_samples_is_students() -> None:
+    for n in (4, 32):
+        error = symmetry_error(Score(0.5, 1e-9, np.resize([-0.1, 0.1], n)), [])
+        low, high = error.interval
+        assert (high - low) / (2 * error.stderr) == pytest.approx(stats.t.ppf(0.975, n - 1), rel=1e-9)
 
 
 def mirrored_convolution() -> nn.Module:
@@ -127,6 +137,42 @@ def test_a_symmetry_of_the_weights_is_told_from_one_of_the_architecture() -> Non
     alone = symmetry(subject_of(mirrored_convolution, noise(32, 1, 8, 8)), "flips", networks=0)
     assert alone.baseline_status == "no networks were asked for"
     assert alone.findings()[0].message == "The network is invariant under flips to float accuracy."
+
+
+class Unbiased(nn.Linear):
+    """A linear layer whose biases begin at 0."""
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        nn.init.zeros_(self.bias)
+
+
+def trained(model: nn.Module) -> Subject:
+    """Train it on a function that is neither odd nor homogeneous."""
+    x = torch.randn(128, 6)
+    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(100):
+        optimiser.zero_grad()
+        functional.mse_loss(model(x), x[:, :3].sin() + 0.5).backward()
+        optimiser.step()
+    return Subject(model, [(x[:48], None)])
+
+
+@pytest.mark.parametrize(("activation", "family"), [(nn.Tanh, "signs"), (nn.ReLU, "scalings")])
+@pytest.mark.parametrize("normalised", [False, True])
+def test_biases_that_began_at_zero_are_no_fault(activation: type[nn.Module], family: str, *, normalised: bool) -> None:
+    """Not even running means that were 0: the symmetry was one of where training began."""
+    with seeded_generators(0):
+        norm = [nn.BatchNorm1d(24)] if normalised else []
+        model = nn.Sequential(Unbiased(6, 24), *norm, activation(), Unbiased(24, 3))
+        reading = symmetry(trained(model), family)
+    found = reading.of(family)
+    assert found.output.baseline_is_exact
+    assert found.output.value > 1e-3
+    assert found.own_constants > 1e-3
+    (finding,) = reading.findings()
+    assert finding.severity == "note"
+    assert f"begins equivariant under {family}, because what begins constant" in finding.message
 
 
 def test_nearly_and_hardly_symmetric_networks_are_told_from_random_ones() -> None:

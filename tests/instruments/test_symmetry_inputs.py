@@ -251,7 +251,7 @@ def test_wrong_calls_are_clear_errors() -> None:
     x = noise(8, 4)
     with pytest.raises(UsageError, match="rotations"):
         measured(model, x, "rotation")
-    with pytest.raises(UsageError, match="networks=-1"):
+    with pytest.raises(UsageError, match="networks must be at least 0, not -1"):
         symmetry(Subject(model, [(x, None)]), networks=-1)
     with pytest.raises(UsageError, match="factors"):
         measured(model, x, "scalings", factors=[0.0])

@@ -225,8 +225,8 @@ def test_only_the_largest_classes_are_measured_where_there_are_many() -> None:
 @pytest.mark.parametrize(
     ("targets", "reason"),
     [
-        (None, "the targets are no tensor"),
-        (torch.zeros(24), "the targets are no classes"),
+        (None, "there are no targets"),
+        (torch.arange(24) / 7, "the targets are numbers, not classes"),
         (torch.zeros(24, 5, dtype=torch.long), "each sample has several labels"),
         (torch.arange(24), "all samples are one cloud instead"),
     ],
@@ -324,7 +324,7 @@ def test_without_ripser_it_says_what_to_install_and_finds_gaps(monkeypatch: pyte
 def test_a_model_that_cannot_run_is_explained() -> None:
     with pytest.raises(MeasurementError, match="the model refuses the inputs"):
         topology(subject(nn.Linear(3, 2), torch.zeros(16, 5), None))
-    with pytest.raises(MeasurementError, match="no layer puts out a row for each sample"):
+    with pytest.raises(DoesNotApplyError, match="no layer puts out a row for each sample"):
         topology(Subject(Silent(), [(torch.zeros(16, 3), None)]))
 
 

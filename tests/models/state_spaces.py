@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
-from recurrent import agrees_with_its_steps, is_causal, refuses_bad_input
+from recurrences import numbers, reads_step_by_step, refuses_what_does_not_fit, scans_in_sight, sees_no_later_step
 from torch import Tensor
 
-from deepscope.core import UsageError
 from deepscope.models import DiagonalStateSpace, StateSpace, convolve
-
-
-def sequence(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
 def recurrence(A: Tensor, B: Tensor, C: Tensor, x: Tensor) -> Tensor:
@@ -40,32 +34,21 @@ def direct(x: Tensor, kernel: Tensor) -> Tensor:
 def holds(model: StateSpace, system: tuple[Tensor, Tensor, Tensor]) -> None:
     """Convolution, scan and recurrence agree, with the naive recurrence of the given system."""
     model = model.double()
-    x = sequence(2, 150, model.input_size)
+    x = numbers(2, 150, model.input_size)
     expected = recurrence(*system, x) + model.D * x
     # Sums of a hundred terms of order 1 in float64.
     for outputs in (model(x), model.scan(x)[0], direct(x, model.kernel(150)) + model.D * x):
         torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-10)
-    agrees_with_its_steps(model, x[:, :9], atol=1e-10)
-    # The Fourier transform of the whole sequence leaves rounding errors of later inputs.
-    assert is_causal(model, x, atol=1e-12)
+    assert sees_no_later_step(model, steps=150, atol=1e-12)
     mixed = convolve(x, model.kernel(150).flip(1))
     assert (mixed - expected).abs().max() > 0.1
+    scans_in_sight(model)
+    reads_step_by_step(model, steps=9, atol=1e-10)
 
 
 def is_refused_where_it_must_be(model: StateSpace) -> None:
-    state = model.initial_state(2)
-    assert isinstance(state, Tensor)
-    single = sequence(2, 1, model.input_size, dtype=model.D.dtype)
-    assert model(single).shape == single.shape
-    if not state.is_complex():
-        refuses_bad_input(model)
-    for bad in (single[0], single[:, :0], single[..., :-1], torch.ones(single.shape, dtype=torch.int64)):
-        with pytest.raises(UsageError, match=rf"the input is.*\n?.*{type(model).__name__}|{type(model).__name__}"):
-            model(bad)
-    with pytest.raises(UsageError, match="state"):
-        model.scan(single, state[:, :, 1:])
-    spoilt = sequence(2, 5, model.input_size, dtype=model.D.dtype)
+    refuses_what_does_not_fit(model, at_once=True)
+    spoilt = numbers(2, 5, model.input_size)
     spoilt[0, 2] = torch.nan
     for outputs in (model(spoilt), model.scan(spoilt)[0]):
         assert outputs[0, 2:].isnan().all()
-        assert outputs[1].isfinite().all()

@@ -13,7 +13,7 @@ from deepscope.models import AlexNet
 
 
 def small(**arguments: object) -> AlexNet:
-    return AlexNet(**{"classes": 4, "image_size": 63, "channels": (4, 6, 8, 8, 6), "hidden": 16, **arguments})
+    return AlexNet(**{"classes": 4, "image_size": 63, "channels": (4, 6, 8, 8, 6), "hidden_size": 16, **arguments})
 
 
 def outputs_of(model: AlexNet, x: Tensor) -> dict[str, Tensor]:
@@ -65,7 +65,7 @@ def test_responses_are_normalised_by_the_paper_s_formula() -> None:
 
 def test_weights_begin_as_in_the_paper() -> None:
     torch.manual_seed(0)
-    model = small(channels=(32, 32, 32, 32, 32), hidden=128)
+    model = small(channels=(32, 32, 32, 32, 32), hidden_size=128)
     ones = {"features.convolution2", "features.convolution4", "features.convolution5"}
     ones |= {"classifier.linear1", "classifier.linear2"}
     for name, layer in model.named_modules():
@@ -78,7 +78,7 @@ def test_weights_begin_as_in_the_paper() -> None:
 
 def test_it_drops_hidden_inputs_in_training_alone() -> None:
     torch.manual_seed(0)
-    model, x = small(hidden=64), torch.randn(2, 3, 63, 63)
+    model, x = small(hidden_size=64), torch.randn(2, 3, 63, 63)
     assert not torch.equal(model(x), model(x))
     model.eval()
     assert torch.equal(model(x), model(x))
@@ -116,7 +116,7 @@ def test_wrong_arguments_are_refused() -> None:
     for channels in ((4, 6, 8, 8), (4, 6, 8, 8, 5)):
         with pytest.raises(UsageError, match="five even numbers"):
             small(channels=channels)
-    for name in ("in_channels", "classes", "hidden"):
+    for name in ("in_channels", "classes", "hidden_size"):
         with pytest.raises(UsageError, match=f"{name} is 0"):
             small(**{name: 0})
     for dropout in (-0.1, 1.0, float("nan")):

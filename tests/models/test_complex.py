@@ -70,8 +70,8 @@ def test_one_neuron_computes_xor_and_a_wave_needs_half_the_parameters() -> None:
     for seed in range(5):
         torch.manual_seed(seed)
         neuron = ComplexNeuron()
-        optimizer = torch.optim.Adam(neuron.parameters(), lr=0.05)
-        for _ in range(300):
+        optimizer = torch.optim.Adam(neuron.parameters(), lr=0.2)
+        for _ in range(60):
             optimizer.zero_grad()
             (neuron(CORNERS)[:, 0] - XOR).square().mean().backward()
             optimizer.step()

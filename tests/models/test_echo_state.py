@@ -7,6 +7,7 @@ from recurrences import (
     numbers,
     reads_step_by_step,
     refuses_what_does_not_fit,
+    scans_in_sight,
     sees_no_later_step,
 )
 from torch import Tensor
@@ -40,7 +41,7 @@ def mackey_glass(steps: int, delay: int = 17, substeps: int = 10) -> Tensor:
 
 def distances(model: EchoStateNetwork, x: Tensor) -> Tensor:
     """How far two states that began apart are from one another, [time]."""
-    starts = numbers(2, model.units, seed=5).tanh()
+    starts = numbers(2, model.hidden_size, seed=5).tanh()
     one, other = model.echoes(x.expand(2, -1, -1), starts)
     return (one - other).norm(dim=-1)
 
@@ -119,6 +120,7 @@ def test_a_fit_is_where_the_gradient_of_its_loss_is_zero() -> None:
 def test_it_reads_step_by_step() -> None:
     model = EchoStateNetwork(3, 20, 2, generator=torch.Generator().manual_seed(0))
     reads_step_by_step(model)
+    scans_in_sight(model)
     assert sees_no_later_step(model)
     refuses_what_does_not_fit(model)
 
@@ -135,7 +137,7 @@ def test_what_does_not_fit_is_refused() -> None:
     for wrong in ({"leak": 0.0}, {"leak": 1.5}, {"spectral_radius": -1.0}, {"degree": 0.0}, {"leak": float("nan")}):
         with pytest.raises(UsageError, match="Give a radius of at least 0"):
             network(10, **wrong)
-    with pytest.raises(UsageError, match="units is 0"):
+    with pytest.raises(UsageError, match="hidden_size is 0"):
         network(0)
     with pytest.raises(UsageError, match="eigenvalues"):
         network(1, degree=1e-9)

@@ -7,6 +7,7 @@ from recurrences import (
     numbers,
     reads_step_by_step,
     refuses_what_does_not_fit,
+    scans_in_sight,
     sees_no_later_step,
 )
 from torch import Tensor, nn
@@ -76,8 +77,9 @@ def test_it_is_linear_attention_and_holds_as_many_keys_as_dimensions() -> None:
 def test_it_reads_step_by_step() -> None:
     memory = FastWeights(3, 8, 5)
     reads_step_by_step(memory)
+    scans_in_sight(memory)
     assert sees_no_later_step(memory)
-    refuses_what_does_not_fit(memory, in_chunks=True)
+    refuses_what_does_not_fit(memory, at_once=True)
 
 
 @pytest.mark.parametrize("steps", [63, 64, 65, 200])

@@ -13,7 +13,7 @@ from transformers import FNetConfig, FNetForMaskedLM
 from deepscope.core import UsageError
 from deepscope.models import FNet, FourierMixing, fnet_base, fnet_large
 
-SIZES = {"vocabulary": 17, "longest": 9, "width": 12, "hidden": 20, "layers": 2}
+SIZES = {"vocabulary": 17, "longest": 9, "width": 12, "hidden_size": 20, "num_layers": 2}
 
 
 def generator(seed=0):
@@ -116,7 +116,7 @@ TOKENS = torch.zeros(2, 5, dtype=torch.int64)
     ("call", "match"),
     [
         (lambda: FNet(**{**SIZES, "width": 0}), "width is 0"),
-        (lambda: FNet(**{**SIZES, "layers": 0}), "layers is 0"),
+        (lambda: FNet(**{**SIZES, "num_layers": 0}), "num_layers is 0"),
         (lambda: FNet(**SIZES)(TOKENS + 17), "run from 17"),
         (lambda: FNet(**SIZES)(TOKENS.float()), "float32"),
         (lambda: FNet(**SIZES)(TOKENS[:, :0]), r"\[2, 0\]"),

@@ -45,19 +45,22 @@ class Samples:
         return grow_gmdh(x[:1000], y[:1000], x[checking], y[checking], **settings)
 
 
+def recovered(seed: int) -> bool:
+    """Whether the three variables and two layers are found, and growth ends there."""
+    samples = Samples(seed)
+    network, criteria = samples.grown()
+    # On fresh samples, without their noise: 12 coefficients are fitted to 1,000 samples, six of them with the third
+    # variable's part as noise, which is most of the variance at worst: of order 6/1000 of it.
+    error = (network(samples.inputs[4000:])[:, 0] - samples.truth[4000:]).square().mean()
+    assert error < 0.02 * samples.truth.var()
+    alone = network.inputs_used() == sorted(samples.relevant.tolist())
+    return alone and len(network.layers) == 2 and len(criteria) == 3
+
+
 @pytest.mark.demonstrates("gmdh")
 def test_a_quadratic_polynomial_is_recovered_and_growth_ends_at_its_layer() -> None:
-    right = 0
-    for seed in range(40):
-        samples = Samples(seed)
-        network, criteria = samples.grown()
-        # On fresh samples, without their noise: 12 coefficients are fitted to 1,000 samples, six of them with the third
-        # variable's part as noise, which is most of the variance at worst: of order 6/1000 of it.
-        error = (network(samples.inputs[4000:])[:, 0] - samples.truth[4000:]).square().mean()
-        assert error < 0.02 * samples.truth.var()
-        alone = network.inputs_used() == sorted(samples.relevant.tolist())
-        right += alone and len(network.layers) == 2 and len(criteria) == 3
-    assert right >= 0.9 * 40
+    """Here in 20 runs; tests/verify/test_gmdh_recovery.py has as many as tell 90 % from less."""
+    assert sum(recovered(seed) for seed in range(20)) >= 0.9 * 20
 
 
 def test_without_an_external_criterion_growth_has_no_end() -> None:

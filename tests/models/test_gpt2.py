@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from deepscope.core import UsageError
 from deepscope.models import GPT2, gpt2, gpt2_large, gpt2_medium, gpt2_xl
 
-SIZES = {"vocabulary": 17, "longest": 12, "width": 16, "heads": 4, "layers": 3}
+SIZES = {"vocabulary": 17, "longest": 12, "width": 16, "heads": 4, "num_layers": 3}
 
 
 def generator(seed=0):
@@ -93,7 +93,7 @@ def test_parameters_are_those_of_the_published_weights(build, count):
 
 def test_weights_begin_as_the_authors_code_draws_them():
     torch.manual_seed(0)
-    model = GPT2(vocabulary=300, longest=300, width=64, heads=4, layers=2)
+    model = GPT2(vocabulary=300, longest=300, width=64, heads=4, num_layers=2)
     # The standard deviation of n numbers has a relative standard error of 1/√2n; the fewest are 64² here: 5 of them.
     for weight, expected in (
         (model.body.layers[1].attention.query.weight, 0.02),
@@ -113,7 +113,7 @@ def test_it_learns_sixteen_sequences_by_heart():
     def loss(logits, targets):
         return cross_entropy(logits.flatten(0, 1), targets.flatten())
 
-    model = GPT2(vocabulary=16, longest=8, width=32, heads=4, layers=1)
+    model = GPT2(vocabulary=16, longest=8, width=32, heads=4, num_layers=1)
     overfits(model, text[:, :-1], text[:, 1:], loss, steps=200, below=0.05)
 
 
@@ -130,7 +130,7 @@ TOKENS = torch.zeros(2, 5, dtype=torch.int64)
         (lambda: GPT2(**SIZES)(TOKENS[:, :0]), r"\[2, 0\]"),
         (lambda: GPT2(**SIZES)(TOKENS.repeat(1, 3)), "has 15 steps"),
         (lambda: GPT2(**SIZES).scan(TOKENS.double()), "float64"),
-        (lambda: GPT2(**SIZES).scan(TOKENS, GPT2(**{**SIZES, "layers": 2}).scan(TOKENS)[1]), "2 layers"),
+        (lambda: GPT2(**SIZES).scan(TOKENS, GPT2(**{**SIZES, "num_layers": 2}).scan(TOKENS)[1]), "2 layers"),
         (lambda: GPT2(**SIZES).scan(TOKENS, GPT2(**{**SIZES, "heads": 2}).scan(TOKENS)[1]), "state's shapes"),
     ],
 )

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from recurrences import learns_16_sequences, numbers, reads_step_by_step, refuses_what_does_not_fit, sees_no_later_step
+from recurrences import (
+    learns_16_sequences,
+    numbers,
+    reads_step_by_step,
+    refuses_what_does_not_fit,
+    scans_in_sight,
+    sees_no_later_step,
+)
 from torch import nn
 
 from deepscope.core import UsageError
@@ -72,6 +79,7 @@ def test_gates_at_their_limits_keep_the_state_or_forget_it(reset: str) -> None:
 @pytest.mark.parametrize("model", [GRUCell(3, 5), GRUCell(3, 5, reset="after"), GRU(3, 5, 2)])
 def test_it_reads_step_by_step(model: GRU) -> None:
     reads_step_by_step(model)
+    scans_in_sight(model)
     assert sees_no_later_step(model)
     refuses_what_does_not_fit(model)
 

@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 from contract import overfits, squared_error
-from recurrent import agrees_with_its_steps, is_causal, refuses_bad_input
-from state_spaces import holds, is_refused_where_it_must_be, sequence
+from recurrences import numbers, reads_step_by_step, refuses_what_does_not_fit, scans_in_sight, sees_no_later_step
+from state_spaces import holds, is_refused_where_it_must_be
 from torch import nn
 from torch.nn import functional
 
 from deepscope.core import UsageError
-from deepscope.models import H3, S4D, FeedForwardMixer, H3Mixer, ShiftSSM, h3_125m
+from deepscope.models import H3, S4D, H3Mixer, PerceptronMixer, ShiftSSM, h3_125m
 
 
 def small(head_size: int = 1) -> H3Mixer:
@@ -58,15 +58,16 @@ def test_it_recalls_what_followed_a_token() -> None:
 
 @pytest.mark.parametrize("head_size", [1, 2, 4])
 def test_it_is_its_formula_and_its_recurrence(head_size: int) -> None:
-    model, x = small(head_size).double(), sequence(2, 30, 4)
+    model, x = small(head_size).double(), numbers(2, 30, 4)
     shifted = model.shift(model.key(x)).reshape(2, 30, -1, head_size)
     value, query = (each(x).reshape(2, 30, -1, head_size) for each in (model.value, model.query))
     products = torch.einsum("bthi,bthj->bthij", shifted, value).reshape(2, 30, -1)
     stored = model.diagonal(products).reshape(2, 30, -1, head_size, head_size)
     expected = model.output(torch.einsum("bthi,bthij->bthj", query, stored).reshape(2, 30, 4))
     torch.testing.assert_close(model(x), expected, rtol=0, atol=1e-12)
-    agrees_with_its_steps(model, x, atol=1e-11)
-    assert is_causal(model, x, atol=1e-12)
+    reads_step_by_step(model, steps=30, atol=1e-11)
+    scans_in_sight(model)
+    assert sees_no_later_step(model, steps=30, atol=1e-12)
 
 
 def test_the_shift_is_its_recurrence() -> None:
@@ -81,11 +82,9 @@ def test_the_shift_is_its_recurrence() -> None:
 
 def test_a_stack_is_its_recurrence() -> None:
     torch.manual_seed(0)
-    model, x = H3(4, 2, state_size=4), sequence(2, 20, 4, dtype=torch.float32)
-    agrees_with_its_steps(model, x, atol=1e-5)
-    refuses_stateless = FeedForwardMixer(4, 3)
-    refuses_bad_input(refuses_stateless)
-    agrees_with_its_steps(refuses_stateless, x, atol=1e-6)
+    for model in (H3(4, 2, state_size=4), PerceptronMixer(4, 3)):
+        reads_step_by_step(model, steps=20, rounding=1e-5)
+        scans_in_sight(model)
 
 
 def test_it_has_the_published_size() -> None:
@@ -108,19 +107,20 @@ def test_a_mixer_has_as_many_parameters_as_its_formula_says(width: int, states: 
 def test_it_learns_sixteen_samples_by_heart() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(H3(8, 1, state_size=4), nn.Linear(8, 1))
-    x, targets = (sequence(16, 4, features, seed=features, dtype=torch.float32) for features in (8, 1))
+    x, targets = (numbers(16, 4, features, seed=features, dtype=torch.float32) for features in (8, 1))
     overfits(model, x, targets, squared_error, steps=300, rate=3e-2)
 
 
 def test_bad_input_is_refused() -> None:
     is_refused_where_it_must_be(ShiftSSM(3, 4))
-    refuses_bad_input(H3(4, 1, state_size=4))
-    refuses_bad_input(small(2))
+    refuses_what_does_not_fit(H3(4, 1, state_size=4), at_once=True)
+    refuses_what_does_not_fit(small(2), at_once=True)
+    refuses_what_does_not_fit(PerceptronMixer(4, 3))
     for make in (
         lambda: ShiftSSM(3, 0),
         lambda: H3Mixer(4, head_size=3),
         lambda: H3Mixer(4, state_size=5),
-        lambda: FeedForwardMixer(4, 0),
+        lambda: PerceptronMixer(4, 0),
         lambda: H3(4, 0),
     ):
         with pytest.raises(UsageError):

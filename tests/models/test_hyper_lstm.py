@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from contract import overfits
+from recurrences import reads_step_by_step, refuses_what_does_not_fit, scans_in_sight, sees_no_later_step
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -111,17 +112,12 @@ def test_it_begins_with_scales_of_a_tenth() -> None:
     assert model.hyper_input.bias.reshape(4, 4).mean(1).tolist() == [0.0, 1.0, 0.0, 0.0]
 
 
-def test_halves_in_a_row_are_the_whole_and_the_future_is_not_seen() -> None:
-    model, x = shaken(3, 5, hyper_size=4, embedding_size=2), inputs(2, 8, 3)
-    first, state = model.scan(x[:, :3])
-    second, last = model.scan(x[:, 3:], state)
-    whole, end = model.scan(x)
-    torch.testing.assert_close(torch.cat([first, second], 1), whole, rtol=0, atol=1e-14)
-    torch.testing.assert_close(last, end, rtol=0, atol=1e-14)
-    changed = x.clone()
-    changed[:, 5] += 1
-    torch.testing.assert_close(model(changed)[:, :5], whole[:, :5], rtol=0, atol=0)
-    assert not torch.allclose(model(changed)[:, 5], whole[:, 5])
+def test_it_is_a_recurrence() -> None:
+    model = shaken(3, 5, hyper_size=4, embedding_size=2)
+    reads_step_by_step(model)
+    scans_in_sight(model)
+    assert sees_no_later_step(model)
+    refuses_what_does_not_fit(model)
 
 
 def test_sixteen_samples_are_learnt() -> None:
@@ -135,26 +131,11 @@ def test_sixteen_samples_are_learnt() -> None:
     overfits(model, torch.randn(16, 4, 3), torch.randint(3, (16,)), loss, steps=200, rate=2e-2)
 
 
-def test_one_step_no_step_and_nan() -> None:
-    model, x = shaken(3, 5, hyper_size=4, embedding_size=2), inputs(2, 4, 3)
-    assert model(x[:, :1]).shape == (2, 1, 5)
-    with pytest.raises(UsageError, match="at least one step"):
-        model(x[:, :0])
-    x[1, 2, 0] = torch.nan
-    found = model(x).isnan()
-    assert not found[0].any()
-    assert not found[1, :2].any()
-    assert found[1, 2:].all()
-
-
 def test_bad_input_is_named() -> None:
     for name in ("hidden_size", "hyper_size", "embedding_size"):
         with pytest.raises(UsageError, match=f"{name} is 0"):
             HyperLSTM(3, **{name: 0})
     model = HyperLSTM(3, 5, hyper_size=4, embedding_size=2)
-    for x in (torch.zeros(2, 4, 2), torch.zeros(4, 3), torch.zeros(2, 4, 3, dtype=torch.int64)):
-        with pytest.raises(UsageError, match=r"Give \[batch, time, 3\]"):
-            model(x)
     other = HyperLSTM(3, 5, hyper_size=2, embedding_size=2)
     with pytest.raises(UsageError, match="the state's shapes are"):
         model(torch.zeros(2, 4, 3), other.initial_state(2))

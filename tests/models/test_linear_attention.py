@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import torch
 from contract import overfits
+from recurrences import reads_step_by_step, refuses_what_does_not_fit, scans_in_sight, sees_no_later_step
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -73,6 +74,15 @@ def test_reading_in_parts_is_reading_at_once(normalised, cut):
     second, end = model.scan(x[:, cut:], state)
     torch.testing.assert_close(torch.cat([first, second], 1), expected, rtol=1e-12, atol=1e-11)
     torch.testing.assert_close(end, last, rtol=1e-12, atol=1e-11)
+
+
+@NORMALISED
+def test_it_is_a_recurrence(normalised):
+    scans_in_sight(built(normalised))
+    # Without a denominator, the sums of 150 terms as above.
+    reads_step_by_step(built(normalised), steps=LENGTH, atol=1e-11, rounding=1e-3)
+    assert sees_no_later_step(built(normalised), steps=LENGTH)
+    refuses_what_does_not_fit(built(normalised), at_once=True)
 
 
 @NORMALISED

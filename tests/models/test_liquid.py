@@ -3,17 +3,25 @@ from __future__ import annotations
 import pytest
 import torch
 from ncps.torch.cfc_cell import CfCCell
-from recurrences import learns_16_sequences, numbers, reads_step_by_step, refuses_what_does_not_fit, sees_no_later_step
+from recurrences import (
+    learns_16_sequences,
+    numbers,
+    reads_step_by_step,
+    refuses_what_does_not_fit,
+    scans_in_sight,
+    sees_no_later_step,
+)
 from torch import Tensor
 
 from deepscope.core import UsageError
 from deepscope.models import ClosedFormContinuous, LiquidTimeConstant
 
 
+@torch.no_grad()
 def outside(layer: LiquidTimeConstant, outputs: Tensor) -> float:
     """How far the states leave [min(0, A), max(0, A)]."""
     low, high = layer.reversal.clamp(max=0), layer.reversal.clamp(min=0)
-    return float(torch.maximum(low - outputs, outputs - high).max())
+    return torch.maximum(low - outputs, outputs - high).max().item()
 
 
 @pytest.mark.parametrize("interval", [0.01, 1.0, 1e6])
@@ -25,7 +33,7 @@ def test_states_stay_between_0_and_a_whatever_the_input(interval: float) -> None
         layer.weight_hh *= 30
         outputs = layer(x)
         # A mean of numbers in the interval, but for a rounding of at most some units in the last place of A.
-        assert outside(layer, outputs) <= 1e-15 * float(layer.reversal.abs().max())
+        assert outside(layer, outputs) <= 1e-15 * layer.reversal.abs().max().item()
         # The bound is met from inside: some state comes as close to A as its leak allows.
         assert (outputs / layer.reversal).max() > min(0.3, interval)
         # Planted: an explicit step of Euler leaves it.
@@ -58,7 +66,7 @@ def test_its_solver_approaches_the_solution_at_first_order() -> None:
         errors = []
         for unfolds in (20, 40, 80):
             layer.unfolds = unfolds
-            errors.append(float((layer(x)[0, 0] - h).norm()))
+            errors.append((layer(x)[0, 0] - h).norm().item())
     # An error C Δ + O(Δ²): with Δ ≤ 1/20 the ratio is 2 to within some Δ.
     assert abs(errors[0] / errors[1] - 2) < 0.15
     assert abs(errors[1] / errors[2] - 2) < 0.1
@@ -114,6 +122,7 @@ def test_the_closed_form_goes_from_one_state_to_the_other_with_time() -> None:
 @pytest.mark.parametrize("layer", [LiquidTimeConstant(3, 5), ClosedFormContinuous(3, 5, backbone=8)])
 def test_it_reads_step_by_step(layer: LiquidTimeConstant) -> None:
     reads_step_by_step(layer)
+    scans_in_sight(layer)
     assert sees_no_later_step(layer)
     refuses_what_does_not_fit(layer)
 

@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from deepscope.core import UsageError
 from deepscope.models import GatedFeedForward, Llama, llama3_8b, llama_7b
 
-SIZES = {"vocabulary": 17, "width": 16, "heads": 4, "layers": 2, "hidden": 20}
+SIZES = {"vocabulary": 17, "width": 16, "heads": 4, "num_layers": 2, "hidden_size": 20}
 
 
 def generator(seed=0):
@@ -110,13 +110,13 @@ TOKENS = torch.zeros(2, 5, dtype=torch.int64)
     [
         (lambda: Llama(**{**SIZES, "heads": 3}), "width is 16, and heads 3"),
         (lambda: Llama(**SIZES, key_value_heads=3), "heads is 4, and key_value_heads 3"),
-        (lambda: Llama(**{**SIZES, "heads": 16}), "head_width is 1"),
-        (lambda: Llama(**{**SIZES, "layers": 0}), "layers is 0"),
-        (lambda: Llama(**{**SIZES, "hidden": 0}), "hidden is 0"),
+        (lambda: Llama(**{**SIZES, "heads": 16}), "head_size is 1"),
+        (lambda: Llama(**{**SIZES, "num_layers": 0}), "num_layers is 0"),
+        (lambda: Llama(**{**SIZES, "hidden_size": 0}), "hidden_size is 0"),
         (lambda: Llama(**SIZES)(TOKENS + 17), "run from 17"),
         (lambda: Llama(**SIZES)(TOKENS.double()), "float64"),
         (lambda: Llama(**SIZES)(TOKENS[:, :0]), r"\[2, 0\]"),
-        (lambda: Llama(**SIZES).scan(TOKENS, Llama(**{**SIZES, "layers": 1}).scan(TOKENS)[1]), "1 layers"),
+        (lambda: Llama(**SIZES).scan(TOKENS, Llama(**{**SIZES, "num_layers": 1}).scan(TOKENS)[1]), "1 layers"),
     ],
 )
 def test_bad_input_is_refused(call, match):

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from contract import overfits
+from recurrences import reads_step_by_step, refuses_what_does_not_fit, scans_in_sight, sees_no_later_step
 from torch import nn
 
 from deepscope.core import UsageError
@@ -117,6 +118,14 @@ def test_reading_in_parts_is_reading_at_once(cut):
     second, end = model.scan(x[:, cut:], state)
     torch.testing.assert_close(torch.cat([first, second], 1), expected, rtol=1e-11, atol=1e-10)
     torch.testing.assert_close(end, last, rtol=1e-11, atol=1e-10)
+
+
+def test_it_is_a_recurrence():
+    scans_in_sight(built())
+    # Sums of at most 150 terms of order 10.
+    reads_step_by_step(built(), steps=150, atol=1e-10, rounding=1e-3)
+    assert sees_no_later_step(built(), steps=150)
+    refuses_what_does_not_fit(built(), at_once=True)
 
 
 def test_the_past_does_not_depend_on_the_future_in_any_digit():

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 from contract import overfits, squared_error
-from state_spaces import direct, holds, is_refused_where_it_must_be, sequence
+from recurrences import numbers
+from state_spaces import direct, holds, is_refused_where_it_must_be
 from torch import Tensor
 
 from deepscope.core import UsageError
@@ -34,7 +35,7 @@ def test_recurrence_and_convolution_agree_and_a_step_is_a_sampling_rate() -> Non
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
         torch.manual_seed(0)
         model = LSSL(4, 64).to(dtype)
-        x = sequence(2, 1_000, 4, dtype=dtype)
+        x = numbers(2, 1_000, 4, dtype=dtype)
         by_convolution = model(x) - model.D * x
         A, B = discretise(model.A.double(), model.B.double(), model.log_step.double().exp())
         state, outputs = torch.zeros(2, 4, 64, dtype=torch.float64), []
@@ -43,18 +44,18 @@ def test_recurrence_and_convolution_agree_and_a_step_is_a_sampling_rate() -> Non
             outputs.append((model.C * state).sum(-1))
         recurrent = torch.stack(outputs, 1)
         difference = (by_convolution - recurrent).norm() / recurrent.norm()
-        assert float(difference) < tolerance
-        assert float((model.scan(x)[0] - model.D * x - recurrent).norm() / recurrent.norm()) < tolerance
+        assert difference.item() < tolerance
+        assert ((model.scan(x)[0] - model.D * x - recurrent).norm() / recurrent.norm()).item() < tolerance
 
     # A step r times as small is a sampling rate r times as high. By the zero-order hold that is an identity for what is
     # constant between the coarse samples; by the bilinear rule it holds up to its error of second order.
-    exact, x = small(method="zoh"), sequence(2, 60, 3)
+    exact, x = small(method="zoh"), numbers(2, 60, 3)
     for rate in (2, 5):
         repeated, kept = x.repeat_interleave(rate, 1), exact(x) - exact.D * x
         fine = (finer(exact, rate)(repeated) - exact.D * repeated)[:, rate - 1 :: rate]
         torch.testing.assert_close(fine, kept, rtol=0, atol=1e-10)
         unchanged = (exact(repeated) - exact.D * repeated)[:, rate - 1 :: rate]
-        assert float((unchanged - kept).norm() / kept.norm()) > 0.1
+        assert ((unchanged - kept).norm() / kept.norm()).item() > 0.1
 
     # A smooth signal, sampled twice as densely: what the bilinear rule reads of each is off by O(Δ²) (Δ = 0.02).
     coarse, time = small(method="bilinear"), torch.arange(1, 401, dtype=torch.float64)
@@ -62,8 +63,8 @@ def test_recurrence_and_convolution_agree_and_a_step_is_a_sampling_rate() -> Non
         coarse.log_step.fill_(math.log(0.02))
     read = sampled(coarse, time, 1)
     for rate in (2, 4):
-        assert float((sampled(finer(coarse, rate), time, rate) - read).abs().max()) < 2e-3
-        assert float((sampled(coarse, time, rate) - read).abs().max()) > 0.02
+        assert (sampled(finer(coarse, rate), time, rate) - read).abs().max().item() < 2e-3
+        assert (sampled(coarse, time, rate) - read).abs().max().item() > 0.02
 
 
 def sampled(model: LSSL, time: Tensor, rate: int) -> Tensor:
@@ -83,13 +84,13 @@ def test_its_three_views_agree(method: str) -> None:
 
 
 def test_the_convolution_is_its_sum() -> None:
-    x, kernel = sequence(2, 11, 3), sequence(3, 11, seed=1)
+    x, kernel = numbers(2, 11, 3), numbers(3, 11, seed=1)
     torch.testing.assert_close(convolve(x, kernel), direct(x, kernel), rtol=0, atol=1e-13)
     torch.testing.assert_close(convolve(x[:, :1], kernel), x[:, :1] * kernel[:, 0], rtol=0, atol=1e-13)
 
 
 def test_powers_by_doubling_are_powers() -> None:
-    A, B = sequence(2, 4, 4) / 2, sequence(2, 4, seed=1)
+    A, B = numbers(2, 4, 4) / 2, numbers(2, 4, seed=1)
     for length in (1, 2, 3, 8, 11):
         expected = torch.stack([(torch.linalg.matrix_power(A, k) @ B[..., None])[..., 0] for k in range(length)], -1)
         torch.testing.assert_close(krylov(A, B, length), expected, rtol=1e-12, atol=1e-12)
@@ -98,7 +99,7 @@ def test_powers_by_doubling_are_powers() -> None:
 def test_it_learns_sixteen_samples_by_heart() -> None:
     torch.manual_seed(0)
     model = LSSL(4, 16, smallest_step=0.05, largest_step=0.2)
-    x = sequence(16, 3, 4, dtype=torch.float32)
+    x = numbers(16, 3, 4, dtype=torch.float32)
     with torch.no_grad():
         targets = 3 * LSSL(4, 16, smallest_step=0.05, largest_step=0.2)(x)
     overfits(model, x, targets, squared_error, steps=300, rate=3e-2)

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from recurrences import learns_16_sequences, numbers, reads_step_by_step, refuses_what_does_not_fit, sees_no_later_step
+from recurrences import (
+    learns_16_sequences,
+    numbers,
+    reads_step_by_step,
+    refuses_what_does_not_fit,
+    scans_in_sight,
+    sees_no_later_step,
+)
 from torch import Tensor, nn
 
 from deepscope.core import UsageError
@@ -110,6 +117,7 @@ def test_the_forget_gates_bias_begins_as_it_is_told() -> None:
 @pytest.mark.parametrize("model", [LSTMCell(3, 5), LSTMCell(3, 5, peepholes=True), LSTM(3, 5, 2, peepholes=True)])
 def test_it_reads_step_by_step(model: LSTM) -> None:
     reads_step_by_step(model)
+    scans_in_sight(model)
     assert sees_no_later_step(model)
     refuses_what_does_not_fit(model)
 

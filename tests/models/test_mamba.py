@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 import torch
 from contract import overfits, squared_error
-from recurrent import agrees_with_its_steps, by_steps, is_causal, refuses_bad_input
+from largest_tensor import largest_tensor
+from recurrences import (
+    by_steps,
+    numbers,
+    reads_step_by_step,
+    refuses_what_does_not_fit,
+    scans_in_sight,
+    sees_no_later_step,
+)
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import MambaConfig, MambaForCausalLM
@@ -22,10 +30,6 @@ from deepscope.models import (
     selective_scan,
 )
 from deepscope.models._recurrence import Recurrence
-
-
-def sequence(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
 def small(kind: str, **options: bool) -> Recurrence:
@@ -52,7 +56,7 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
 
 def test_step_scan_and_convolution_agree() -> None:
     """For constant Δ, B and C; a model that selects is no convolution, and the same comparison tells."""
-    x = sequence(3, 150, 6)
+    x = numbers(3, 150, 6, dtype=torch.float32)
     frozen = small("s6", selective=False)
     assert isinstance(frozen, SelectiveSSM)
     expected = convolve(x, impulse_response(frozen, 150))
@@ -61,29 +65,57 @@ def test_step_scan_and_convolution_agree() -> None:
     for outputs in (frozen(x), by_steps(frozen, x)[0]):
         torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-5)
     selective = small("s6")
-    responses = [selective(x + shift * sequence(6, seed=1)) - selective(x) for shift in (1.0, 2.0)]
+    responses = [selective(x + shift * numbers(6, seed=1, dtype=torch.float32)) - selective(x) for shift in (1.0, 2.0)]
     assert (responses[1] - 2 * responses[0]).abs().max() > 0.1
-    linear = [frozen(x + shift * sequence(6, seed=1)) - frozen(x) for shift in (1.0, 2.0)]
+    linear = [frozen(x + shift * numbers(6, seed=1, dtype=torch.float32)) - frozen(x) for shift in (1.0, 2.0)]
     torch.testing.assert_close(linear[1], 2 * linear[0], rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("kind", ["s6", "mixer", "mamba"])
 @pytest.mark.parametrize("options", [{}, {"selective": False}])
 def test_it_is_its_recurrence(kind: str, options: dict[str, bool]) -> None:
-    agrees_with_its_steps(small(kind, **options), sequence(2, 37, 6), atol=1e-5)
+    reads_step_by_step(small(kind, **options), steps=37, rounding=1e-5)
+    scans_in_sight(small(kind, **options))
 
 
 def test_the_recurrence_holds_over_thousands_of_steps() -> None:
     # 4,096 steps of 2 × 6 × 4 numbers: several segments of the scan, and chunks with a rest.
     model = SelectiveSSM(6, 32).double()
-    x = sequence(2, 2_100, 6, dtype=torch.float64)
+    x = numbers(2, 2_100, 6)
     torch.testing.assert_close(model(x), by_steps(model, x)[0], rtol=0, atol=1e-10)
+
+
+def test_without_gradients_the_states_of_all_steps_never_exist_at_once() -> None:
+    time, channels, states = 2**13, 32, 16
+    model, x = SelectiveSSM(channels, states), numbers(1, time, channels, dtype=torch.float32)
+    # The largest are Δ, B and C of all steps.
+    assert largest_tensor(lambda: model(x)) <= time * (2 + 2 * states) < time * channels * states / 15
+
+
+def test_no_state_exceeds_its_bound_however_large_or_small_the_steps() -> None:
+    """|s_t| ≤ max (Δ + 1/|A|) |B x|, over steps from 1e-6 to 1e6, whose decays underflow; a growing A breaks it."""
+    x, B = numbers(1, 4_000, 2, dtype=torch.float32).sign(), numbers(1, 4_000, 3, seed=1, dtype=torch.float32).sign()
+    step = torch.exp(3 * numbers(1, 4_000, 2, seed=2, dtype=torch.float32).clamp(-4.5, 4.5))
+    A = -torch.tensor([[1e-3, 1.0, 1e3]]).expand(2, 3)
+
+    def largest(A: Tensor) -> Tensor:
+        states = torch.zeros(2, 3)
+        for length in (1, 10, 100, 1_000, 4_000):
+            cut = x[:, :length], step[:, :length], A, B[:, :length], B[:, :length]
+            outputs, last = selective_scan(*cut, torch.zeros(1, 2, 3))
+            assert outputs.isfinite().all() or bool((A > 0).any())
+            states = torch.maximum(states, last[0].abs())
+        return states
+
+    bound = step[0].amax(0)[:, None] + 1 / A.abs()
+    assert (largest(A) <= 1.0001 * bound).all()
+    assert not (largest(-A) <= bound).all()
 
 
 def test_a_state_of_a_gate_that_is_shut_is_kept_and_of_one_that_is_open_forgotten() -> None:
     """The limits of Δ: at 0 the step is skipped, at ∞ the state is its own input alone (section 3.5.1 of the paper)."""
-    x, A, one = sequence(1, 3, 2), -torch.ones(2, 3), torch.ones(1, 3, 3)
-    before = sequence(1, 2, 3, seed=1)
+    x, A, one = numbers(1, 3, 2, dtype=torch.float32), -torch.ones(2, 3), torch.ones(1, 3, 3)
+    before = numbers(1, 2, 3, seed=1, dtype=torch.float32)
     _, kept = selective_scan(x, torch.zeros(1, 3, 2), A, one, one, before)
     torch.testing.assert_close(kept, before, rtol=0, atol=0)
     _, replaced = selective_scan(x, torch.full((1, 3, 2), 1e4), A, one, one, before)
@@ -91,25 +123,24 @@ def test_a_state_of_a_gate_that_is_shut_is_kept_and_of_one_that_is_open_forgotte
 
 
 def test_it_is_causal() -> None:
-    x = sequence(2, 20, 6)
-    assert is_causal(small("mamba"), x, atol=0.0)
+    assert sees_no_later_step(small("mamba"))
 
     class Acausal(Mamba):
-        def forward(self, x: Tensor, state: object = None) -> Tensor:
-            return super().forward(x.flip(1)).flip(1)
+        def _outputs(self, x: Tensor) -> Tensor:
+            return super()._outputs(x.flip(1)).flip(1)
 
-    assert not is_causal(Acausal(6, 1), x, atol=1e-6)
+    assert not sees_no_later_step(Acausal(6, 1), atol=1e-6)
 
 
 def test_the_convolution_is_that_of_its_formula() -> None:
-    model, x = CausalConvolution(3, 4), sequence(2, 9, 3)
+    model, x = CausalConvolution(3, 4), numbers(2, 9, 3, dtype=torch.float32)
     weight, bias = model.convolution.weight[:, 0], model.convolution.bias
     assert bias is not None
     padded = functional.pad(x, (0, 0, 3, 0))
     expected = torch.stack([bias + sum(weight[:, j] * padded[:, t + j] for j in range(4)) for t in range(9)], 1)
     torch.testing.assert_close(model(x), expected, rtol=0, atol=1e-6)
     for size in (1, 4):
-        agrees_with_its_steps(CausalConvolution(3, size), x, atol=1e-6)
+        reads_step_by_step(CausalConvolution(3, size), rounding=1e-6)
 
 
 def test_it_computes_what_transformers_computes() -> None:
@@ -123,7 +154,6 @@ def test_it_computes_what_transformers_computes() -> None:
         "body.": "backbone.",
         "embedding": "backbone.embeddings",
         "head": "lm_head",
-        "blocks": "layers",
         "body.norm": "backbone.norm_f",
         "input_projection": "in_proj",
         "convolution.convolution": "conv1d",
@@ -177,16 +207,17 @@ def test_it_begins_as_the_paper_says() -> None:
 def test_it_learns_sixteen_samples_by_heart() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(Mamba(8, 1, state_size=4), nn.Linear(8, 1))
-    overfits(model, sequence(16, 6, 8), sequence(16, 6, 1, seed=1), squared_error, steps=300, rate=3e-2)
+    x, targets = (numbers(16, 6, size, seed=seed, dtype=torch.float32) for size, seed in ((8, 0), (1, 1)))
+    overfits(model, x, targets, squared_error, steps=300, rate=3e-2)
 
 
 @pytest.mark.parametrize("kind", ["s6", "mixer", "mamba"])
 def test_bad_input_is_refused(kind: str) -> None:
-    refuses_bad_input(small(kind))
+    refuses_what_does_not_fit(small(kind))
 
 
 def test_bad_inputs_of_the_convolution_are_refused() -> None:
-    refuses_bad_input(CausalConvolution(3))
+    refuses_what_does_not_fit(CausalConvolution(3))
 
 
 def test_sizes_that_make_no_model_are_refused() -> None:
@@ -212,14 +243,15 @@ def test_shapes_of_a_scan_that_do_not_fit_are_refused() -> None:
 
 def test_a_block_adds_its_mixer_to_its_input() -> None:
     torch.manual_seed(0)
-    block, x = ResidualRecurrence(SelectiveSSM(6, 4)), sequence(2, 5, 6)
+    block, x = ResidualRecurrence(SelectiveSSM(6, 4)), numbers(2, 5, 6, dtype=torch.float32)
     torch.testing.assert_close(block(x), x + block.mixer(functional.layer_norm(x, (6,))), rtol=0, atol=1e-6)
-    agrees_with_its_steps(block, x, atol=1e-5)
+    reads_step_by_step(block, rounding=1e-5)
+    scans_in_sight(block)
 
 
 def test_hooks_see_every_layer() -> None:
     model, seen = small("mamba"), set[str]()
     for name, module in model.named_modules():
         module.register_forward_hook(lambda *_, name=name: seen.add(name))
-    model(sequence(1, 4, 6))
-    assert {name for name, _ in model.named_modules()} - seen == {"blocks"}
+    model(numbers(1, 4, 6, dtype=torch.float32))
+    assert {name for name, _ in model.named_modules()} - seen == {"layers"}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from contract import overfits, squared_error
-from recurrent import agrees_with_its_steps, is_causal, refuses_bad_input
+from recurrences import numbers, reads_step_by_step, refuses_what_does_not_fit, scans_in_sight, sees_no_later_step
 from torch import Tensor, nn
 from transformers import Mamba2Config, Mamba2ForCausalLM
 
@@ -11,17 +11,13 @@ from deepscope.core import UsageError
 from deepscope.models import LanguageModel, Mamba2, Mamba2Mixer, mamba2_130m, selective_scan, state_space_dual
 
 
-def sequence(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
 def problem(time: int, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
     return {
-        "x": sequence(2, time, 3, 4, dtype=dtype),
-        "step": sequence(2, time, 3, seed=1, dtype=dtype).exp() / 10,
+        "x": numbers(2, time, 3, 4, dtype=dtype),
+        "step": numbers(2, time, 3, seed=1, dtype=dtype).exp() / 10,
         "A": -torch.tensor([0.5, 1.0, 8.0], dtype=dtype),
-        "B": sequence(2, time, 5, seed=2, dtype=dtype),
-        "C": sequence(2, time, 5, seed=3, dtype=dtype),
+        "B": numbers(2, time, 5, seed=2, dtype=dtype),
+        "C": numbers(2, time, 5, seed=3, dtype=dtype),
     }
 
 
@@ -79,9 +75,9 @@ def test_steps_that_forget_all_overflow_nowhere() -> None:
 
 
 def test_it_is_its_recurrence() -> None:
-    agrees_with_its_steps(small(), sequence(2, 70, 6), atol=1e-5)
-    agrees_with_its_steps(small().double(), sequence(2, 70, 6, dtype=torch.float64), atol=1e-12)
-    assert is_causal(small(), sequence(2, 70, 6), atol=1e-6)
+    reads_step_by_step(small(), steps=70, rounding=1e-5)
+    scans_in_sight(small())
+    assert sees_no_later_step(small(), steps=70, atol=1e-12)
 
 
 def test_it_computes_what_transformers_computes() -> None:
@@ -105,7 +101,6 @@ def test_it_computes_what_transformers_computes() -> None:
         "body.": "backbone.",
         "embedding": "backbone.embeddings",
         "head": "lm_head",
-        "blocks": "layers",
         "body.norm": "backbone.norm_f",
         "input_projection": "in_proj",
         "convolution.convolution": "conv1d",
@@ -141,12 +136,13 @@ def test_a_mixer_has_as_many_parameters_as_its_formula_says() -> None:
 def test_it_learns_sixteen_samples_by_heart() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(Mamba2(8, 1, state_size=4, head_size=4), nn.Linear(8, 1))
-    overfits(model, sequence(16, 6, 8), sequence(16, 6, 1, seed=1), squared_error, steps=300, rate=3e-2)
+    x, targets = (numbers(16, 6, size, seed=seed, dtype=torch.float32) for size, seed in ((8, 0), (1, 1)))
+    overfits(model, x, targets, squared_error, steps=300, rate=3e-2)
 
 
 def test_bad_input_is_refused() -> None:
-    refuses_bad_input(small())
-    refuses_bad_input(Mamba2Mixer(6, state_size=3, head_size=2))
+    refuses_what_does_not_fit(small(), at_once=True)
+    refuses_what_does_not_fit(Mamba2Mixer(6, state_size=3, head_size=2), at_once=True)
     for make in (
         lambda: Mamba2Mixer(6, head_size=5),
         lambda: Mamba2Mixer(6, head_size=4, state_size=0),

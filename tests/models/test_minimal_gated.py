@@ -4,7 +4,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from recurrences import learns_16_sequences, numbers, reads_step_by_step, refuses_what_does_not_fit, sees_no_later_step
+from recurrences import (
+    learns_16_sequences,
+    numbers,
+    reads_step_by_step,
+    refuses_what_does_not_fit,
+    scans_in_sight,
+    sees_no_later_step,
+)
 
 from deepscope.core import UsageError
 from deepscope.models import GRUCell, MinimalGatedUnit, mgu, mgu1, mgu2, mgu3
@@ -57,6 +64,7 @@ def test_parameters_are_those_of_the_papers_table(
 def test_it_reads_step_by_step(gate: str) -> None:
     unit = MinimalGatedUnit(3, 5, gate=gate)
     reads_step_by_step(unit)
+    scans_in_sight(unit)
     assert sees_no_later_step(unit)
     refuses_what_does_not_fit(unit)
 

@@ -19,7 +19,7 @@ from deepscope.models import MixerBlock, MLPMixer
 def built(**sizes: int) -> MLPMixer:
     """Return a small mixer in float64 of 3×3 patches, its logits not 0."""
     torch.manual_seed(0)
-    arguments = {"in_channels": 2, "channels": 6, "layers": 2, "token_width": 5, "channel_width": 7, "out_features": 4}
+    arguments = {"in_channels": 2, "channels": 6, "num_layers": 2, "token_width": 5, "channel_width": 7, "classes": 4}
     model = MLPMixer(12, 4, **{**arguments, **sizes}).double()
     nn.init.normal_(model.output.weight)
     return model
@@ -109,7 +109,7 @@ def test_a_block_has_the_parameters_of_its_formula() -> None:
 
 def test_weights_begin_with_variance_1_over_fan_in_and_logits_at_0() -> None:
     torch.manual_seed(0)
-    model = MLPMixer(64, 8, channels=64, layers=1, token_width=96, channel_width=128, out_features=5)
+    model = MLPMixer(64, 8, channels=64, num_layers=1, token_width=96, channel_width=128, classes=5)
     for layer in model.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d) and layer is not model.output:
             # Of at least 6,144 numbers: four standard errors.
@@ -119,7 +119,7 @@ def test_weights_begin_with_variance_1_over_fan_in_and_logits_at_0() -> None:
 
 def test_sixteen_samples_are_learnt() -> None:
     torch.manual_seed(0)
-    model = MLPMixer(8, 4, in_channels=1, channels=16, layers=1, token_width=8, channel_width=32, out_features=3)
+    model = MLPMixer(8, 4, in_channels=1, channels=16, num_layers=1, token_width=8, channel_width=32, classes=3)
     overfits(model, torch.randn(16, 1, 8, 8), torch.randint(3, (16,)), cross_entropy, steps=200)
 
 
@@ -140,7 +140,7 @@ def test_nan_is_not_hidden() -> None:
 def test_bad_input_is_named() -> None:
     with pytest.raises(UsageError, match="an image of 12 pixels is no whole number of patches of 5"):
         MLPMixer(12, 5)
-    for name in ("in_channels", "channels", "layers", "token_width", "channel_width", "out_features"):
+    for name in ("in_channels", "channels", "num_layers", "token_width", "channel_width", "classes"):
         with pytest.raises(UsageError, match=f"{name} is 0"):
             built(**{name: 0})
     model, x = built(), images()

@@ -7,7 +7,14 @@ import pytest
 import torch
 from ncps.torch.ltc_cell import LTCCell
 from ncps.wirings import NCP
-from recurrences import learns_16_sequences, numbers, reads_step_by_step, refuses_what_does_not_fit, sees_no_later_step
+from recurrences import (
+    learns_16_sequences,
+    numbers,
+    reads_step_by_step,
+    refuses_what_does_not_fit,
+    scans_in_sight,
+    sees_no_later_step,
+)
 from torch import nn
 
 from deepscope.core import UsageError
@@ -135,6 +142,7 @@ def test_it_reads_step_by_step() -> None:
     torch.manual_seed(0)
     model = NeuralCircuitPolicy(Wiring(sensory=torch.ones(3, 4), synapses=torch.ones(4, 4), motors=4))
     reads_step_by_step(model)
+    scans_in_sight(model)
     assert sees_no_later_step(model)
     refuses_what_does_not_fit(model)
 

@@ -137,7 +137,7 @@ def test_contextual_positions_let_no_nan_vanish():
     ("make", "match"),
     [
         (lambda: SinusoidalPositions(5), "width is 5"),
-        (lambda: RotaryPositions(3), "head_width is 3"),
+        (lambda: RotaryPositions(3), "head_size is 3"),
         (lambda: LearnedPositions(0, 4), "longest is 0"),
         (lambda: LinearBiases(0), "heads is 0"),
         (lambda: ContextualPositions(4, 0), "count is 0"),

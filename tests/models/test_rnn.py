@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from recurrences import learns_16_sequences, numbers, reads_step_by_step, refuses_what_does_not_fit, sees_no_later_step
+from recurrences import (
+    learns_16_sequences,
+    numbers,
+    reads_step_by_step,
+    refuses_what_does_not_fit,
+    scans_in_sight,
+    sees_no_later_step,
+)
 from torch import nn
 
 from deepscope.core import UsageError
@@ -46,6 +53,7 @@ def test_it_computes_its_formula_step_by_step() -> None:
 @pytest.mark.parametrize("model", [RNNCell(3, 5), RNN(3, 5, 2), RNN(3, 5, activation="relu")])
 def test_it_reads_step_by_step(model: RNN) -> None:
     reads_step_by_step(model)
+    scans_in_sight(model)
     assert sees_no_later_step(model)
     refuses_what_does_not_fit(model)
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 from contract import overfits, squared_error
-from state_spaces import holds, is_refused_where_it_must_be, recurrence, sequence
+from largest_tensor import largest_tensor
+from recurrences import numbers
+from state_spaces import holds, is_refused_where_it_must_be, recurrence
 from torch import Tensor
 
 from deepscope.core import UsageError
@@ -67,19 +69,26 @@ def test_its_three_views_agree() -> None:
 def test_what_is_longer_than_its_length_is_read_as_well() -> None:
     model, longer = small(50).double(), small(200).double()
     A, B, C = dense(model)
-    x = sequence(2, 200, 3)
+    x = numbers(2, 200, 3)
     torch.testing.assert_close(model(x), recurrence(A, B, C, x) + model.D * x, rtol=0, atol=1e-10)
     assert longer.kernel(200).shape == model.kernel(200).shape
 
 
 def test_a_shorter_sequence_takes_the_head_of_the_kernel() -> None:
-    model, x = small().double(), sequence(2, 200, 3)
+    model, x = small().double(), numbers(2, 200, 3)
     torch.testing.assert_close(model(x[:, :70]), model(x)[:, :70], rtol=0, atol=1e-12)
+
+
+def test_the_kernel_takes_memory_for_its_states_and_steps_not_for_their_product() -> None:
+    model, length = S4(1, 64, length=2**15), 2**15
+    assert largest_tensor(lambda: model.kernel(length)) <= 2**17
+    # Of the naive kernel's two, what a state and a step make: 64 × 2¹⁵.
+    assert largest_tensor(lambda: model.transfer(length)) >= 64 * length
 
 
 def test_it_learns_sixteen_samples_by_heart() -> None:
     torch.manual_seed(0)
-    x = sequence(16, 3, 4, dtype=torch.float32)
+    x = numbers(16, 3, 4, dtype=torch.float32)
     with torch.no_grad():
         targets = 2 * S4(4, 8, length=3, smallest_step=0.1, largest_step=0.5)(x)
     overfits(S4(4, 8, length=3, smallest_step=0.1), x, targets, squared_error, steps=400, rate=3e-2)

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 from contract import overfits, squared_error
-from state_spaces import dense, holds, is_refused_where_it_must_be, sequence
+from recurrences import numbers
+from state_spaces import dense, holds, is_refused_where_it_must_be
 from torch import Tensor
 
 from deepscope.core import UsageError
@@ -43,8 +44,8 @@ def test_in_single_precision_the_kernel_of_a_long_sequence_keeps_its_digits() ->
     kernel = model.kernel(20_000)
     exact = model.double().kernel(20_000)
     error = (kernel - exact).abs().amax(1) / exact.abs().amax(1)
-    assert float(error.max()) < 1e-4
-    assert float(error.median()) < 1e-5
+    assert error.max().item() < 1e-4
+    assert error.median().item() < 1e-5
 
 
 def test_it_begins_as_its_paper_says() -> None:
@@ -102,7 +103,7 @@ def test_dss_without_length_is_s4d_with_weights_for_both_matrices() -> None:
 @pytest.mark.parametrize("kind", [S4D, DSS])
 def test_it_learns_sixteen_samples_by_heart(kind: type[Recurrence]) -> None:
     torch.manual_seed(0)
-    x = sequence(16, 3, 4, dtype=torch.float32)
+    x = numbers(16, 3, 4, dtype=torch.float32)
     with torch.no_grad():
         targets = 2 * S4D(4, 8, smallest_step=0.1, largest_step=0.5)(x)
     model = S4D(4, 8, smallest_step=0.1) if kind is S4D else DSS(4, 8, smallest_step=0.1)
@@ -110,7 +111,7 @@ def test_it_learns_sixteen_samples_by_heart(kind: type[Recurrence]) -> None:
 
 
 def test_its_parameters_may_lie_anywhere_in_memory() -> None:
-    model, x = small(), sequence(2, 9, 3, dtype=torch.float32)
+    model, x = small(), numbers(2, 9, 3, dtype=torch.float32)
     flat = torch.cat([torch.zeros(1), *(each.detach().flatten() for each in model.parameters())])
     views, start = {}, 1
     for name, each in model.named_parameters():

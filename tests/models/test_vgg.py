@@ -15,7 +15,7 @@ from deepscope.models import VGG, Window, output_size, receptive_field, vgg11, v
 
 
 def small(**arguments: object) -> VGG:
-    return VGG(**{"blocks": (1, 2), "channels": (6, 8), "image_size": 8, "hidden": 16, "classes": 4, **arguments})
+    return VGG(**{"blocks": (1, 2), "channels": (6, 8), "image_size": 8, "hidden_size": 16, "classes": 4, **arguments})
 
 
 def seen_and_returned(windows: list[Window], size: int) -> tuple[int, int]:
@@ -68,7 +68,7 @@ def test_a_stack_of_small_convolutions_sees_what_a_large_one_does() -> None:
         expected = transposed_correlation(weight, g[0, 0], length, window)
         torch.testing.assert_close(gradient[0, 0], expected, rtol=0, atol=1e-13)
     for n in (2, 3):
-        block = VGG([n], [8], in_channels=8, image_size=32, hidden=1, classes=1).features.block1
+        block = VGG([n], [8], in_channels=8, image_size=32, hidden_size=1, classes=1).features.block1
         convolutions = [layer for layer in block if isinstance(layer, nn.Conv2d)]
         assert receptive_field([Window(kernel_size=3)] * n) == 2 * n + 1
         for layer in convolutions:
@@ -155,7 +155,7 @@ def test_wrong_arguments_are_refused() -> None:
         small(image_size=10)
     with pytest.raises(UsageError, match="1 blocks and 2 numbers of channels"):
         small(blocks=(1,))
-    for wrong in ({"blocks": (0, 1)}, {"channels": (6, 0)}, {"hidden": 0}, {"classes": 0}, {"in_channels": 0}):
+    for wrong in ({"blocks": (0, 1)}, {"channels": (6, 0)}, {"hidden_size": 0}, {"classes": 0}, {"in_channels": 0}):
         with pytest.raises(UsageError, match="is 0"):
             small(**wrong)
     with pytest.raises(UsageError, match="dropout is 1"):

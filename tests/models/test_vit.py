@@ -13,7 +13,7 @@ from transformers import ViTConfig, ViTForImageClassification
 from deepscope.core import UsageError
 from deepscope.models import VisionTransformer, vit_b_16, vit_b_32, vit_h_14, vit_l_16
 
-SIZES = {"channels": 2, "classes": 5, "width": 12, "heads": 3, "layers": 2}
+SIZES = {"in_channels": 2, "classes": 5, "width": 12, "heads": 3, "num_layers": 2}
 
 
 def generator(seed=0):
@@ -98,7 +98,7 @@ def test_parameters_are_those_of_the_published_weights(build, count, published):
 
 def test_it_learns_sixteen_images_by_heart():
     torch.manual_seed(0)
-    model = VisionTransformer(8, 4, channels=1, classes=4, width=32, heads=4, layers=1)
+    model = VisionTransformer(8, 4, in_channels=1, classes=4, width=32, heads=4, num_layers=1)
     images, classes = torch.randn(16, 1, 8, 8, generator=generator()), torch.arange(16) % 4
     overfits(model, images, classes, cross_entropy, steps=150)
 
@@ -117,10 +117,10 @@ X = torch.zeros(2, 2, 8, 8)
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda: VisionTransformer(9, 4), "image is 9, and patch 4"),
+        (lambda: VisionTransformer(9, 4), "image_size is 9, and patch_size 4"),
         (lambda: VisionTransformer(8, 4, width=10, heads=3), "width is 10, and heads 3"),
         (lambda: VisionTransformer(8, 4, **{**SIZES, "classes": 0}), "classes is 0"),
-        (lambda: VisionTransformer(8, 4, **{**SIZES, "channels": 0}), "channels is 0"),
+        (lambda: VisionTransformer(8, 4, **{**SIZES, "in_channels": 0}), "in_channels is 0"),
         (lambda: VisionTransformer(8, 4, **SIZES)(X[:, :1]), r"\[2, 1, 8, 8\]"),
         (lambda: VisionTransformer(8, 4, **SIZES)(X.repeat(1, 1, 2, 1)), "16 × 8"),
         (lambda: VisionTransformer(8, 4, **SIZES)(X.long()), "int64"),

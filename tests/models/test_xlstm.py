@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 from contract import overfits
-from recurrences import learns_16_sequences, numbers, reads_step_by_step, refuses_what_does_not_fit, sees_no_later_step
+from recurrences import (
+    learns_16_sequences,
+    numbers,
+    reads_step_by_step,
+    refuses_what_does_not_fit,
+    scans_in_sight,
+    sees_no_later_step,
+)
 from torch import Tensor
 from torch.nn import functional
 from transformers.models.xlstm.modeling_xlstm import mlstm_recurrent_sequence_native
@@ -15,7 +22,6 @@ from deepscope.models import (
     MLSTM,
     SLSTM,
     XLSTM,
-    CausalConvolution,
     LanguageModel,
     MLSTMBlock,
     SLSTMBlock,
@@ -127,7 +133,6 @@ def test_slstm_revises_what_it_stored_and_heads_do_not_hear_one_another() -> Non
 
 
 MODELS = [
-    CausalConvolution(3, 4),
     MLSTM(3, 6, heads=2),
     SLSTM(3, 6, heads=2),
     MLSTMBlock(4, heads=2),
@@ -145,8 +150,9 @@ def test_it_reads_step_by_step(model: MLSTM) -> None:
             if "gates" in name:
                 parameter.copy_(torch.randn(parameter.shape))
     reads_step_by_step(model, atol=1e-11)
+    scans_in_sight(model)
     assert sees_no_later_step(model)
-    refuses_what_does_not_fit(model, in_chunks=True)
+    refuses_what_does_not_fit(model, at_once=True)
 
 
 def test_parameters_follow_the_formulas() -> None:
@@ -185,12 +191,12 @@ def test_wrong_arguments_are_named() -> None:
         MLSTM(2, 8, heads=3)
     with pytest.raises(UsageError, match="hidden_size is 8, and heads 3"):
         SLSTM(2, 8, heads=3)
-    with pytest.raises(UsageError, match="expansion · width is 12, and heads 5"):
+    with pytest.raises(UsageError, match="expand · width is 12, and heads 5"):
         MLSTMBlock(6, heads=5)
     with pytest.raises(UsageError, match="the size of a block 4"):
         MLSTMBlock(3, heads=2)
     with pytest.raises(UsageError, match="kernel_size is 0"):
-        CausalConvolution(3, 0)
+        MLSTMBlock(8, heads=2, kernel_size=0)
     for blocks in ("", "mx"):
         with pytest.raises(UsageError, match="blocks is"):
             XLSTM(8, blocks)

@@ -56,6 +56,13 @@ def test_a_huge_interval_does_not_flatten_the_values():
 def test_equal_values_stand_in_the_middle():
     assert float(Scale.over({"a": 3.0}, {}, {}, None, log=False).y(3.0)) == TALL / 2
     assert float(Scale.over({"a": 3.0}, {}, {}, None, log=True).y(3.0)) == TALL / 2
+    assert float(Scale.over({"a": -3.0}, {}, {}, None, log=False).y(-3.0)) == TALL / 2
+
+
+def test_the_axis_of_equal_values_begins_at_zero():
+    made = glance("abc", [track({"a": 3.0, "b": 3.0}), track({"a": 0.0, "c": 0.0}), track({"b": -2.0})], [])
+    assert [(row.top, row.bottom) for row in made.rows] == [("6", "0"), ("1", "0"), ("0", "−4")]
+    assert made.rows[1].inside == f"M5 {TALL - EDGE:g}h0M25 {TALL - EDGE:g}h0"
 
 
 def finding(severity, where):

@@ -60,6 +60,15 @@ def test_what_an_opened_module_holds_beside_its_layers_has_a_row() -> None:
     assert [row[0] for row in rows] == ["block0", "block0.in", "block0.out"]
 
 
+def test_layers_that_repeat_are_one_row_and_their_work_adds_up() -> None:
+    layers = [layer(f"body.blocks.{place}", 0, 0, flops=25) for place in range(4)]
+    rows = [line for line in written([*layers, layer("head", 0, 0, flops=0)]).splitlines() if "body" in line]
+    assert len(rows) == 1
+    assert rows[0].split() == ["body.blocks.0", "…", "3", "Linear", "4", "4", "×", "20", "4", "×", "25", "█" * 16]
+    apart = [layer(f"block{place}", 0, 0, flops=place) for place in range(4)]
+    assert sum("block" in line for line in written(apart).splitlines()) == 4
+
+
 def test_a_layer_that_runs_at_every_step_says_how_often() -> None:
     assert "LSTMCell × 1,024" in written([layer("cell", 0, 0, kind="LSTMCell", calls=1024)])
 

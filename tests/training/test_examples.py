@@ -51,7 +51,30 @@ def test_mnist_is_watched_on_request(tmp_path: Path) -> None:
 
 @pytest.mark.verify
 def test_tinyshakespeare_beats_the_frequencies_of_pairs(tmp_path: Path) -> None:
-    result = run("tinyshakespeare", tmp_path / "report.html")
+    result = run("tinyshakespeare", tmp_path / "report.html", "--models", "transformer", "--epochs", "2")
+    found = result["models"]["transformer"]
     # The test text's own entropy is 4.81 bits per character, and 3.42 given the character before.
-    assert result["test_bits_per_character"] < 3.42
-    assert result["steps"] >= 300
+    assert found["bits_per_character"] < 3.42
+    assert found["steps"] >= 300
+
+
+def test_the_three_language_models_have_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import tinyshakespeare
+
+    sizes = [
+        sum(each.numel() for each in tinyshakespeare.build(kind, 65).parameters()) for kind in tinyshakespeare.BODIES
+    ]
+    assert max(sizes) < 1.01 * min(sizes)
+
+
+def test_the_table_of_examples_holds_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import measured
+
+    page = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    results = json.loads((EXAMPLES / "results.json").read_text(encoding="utf-8"))
+    assert measured.with_table(page, results) == page
+    assert results["mnist"]["test_accuracy"] >= 0.992
+    assert results["mnist"]["cpu_seconds"] < 600
+    assert results["names"]["in_order"]

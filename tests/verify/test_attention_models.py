@@ -50,7 +50,7 @@ MODELS = {
     "contextual": lambda: language_model("contextual"),
     "gpt2": lambda: GPT2(11, 6, 8, 2, 1),
     "llama": lambda: Llama(11, 8, 2, 1, 12, key_value_heads=1),
-    "vit": lambda: VisionTransformer(8, 4, channels=1, classes=3, width=8, heads=2, layers=1),
+    "vit": lambda: VisionTransformer(8, 4, in_channels=1, classes=3, width=8, heads=2, num_layers=1),
     "fnet": lambda: FNet(11, 6, 8, 12, 1),
     "linear-attention": lambda: TransformerStack(8, [layer(LinearAttention(8, 2))]),
     "log-linear-attention": lambda: TransformerStack(8, [layer(LogLinearAttention(8, 2, longest=8))]),

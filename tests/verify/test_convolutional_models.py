@@ -28,7 +28,7 @@ pytestmark = pytest.mark.verify
 
 IMAGES = (3, 8, 8)
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "alexnet": (lambda: AlexNet(image_size=63, channels=(4, 6, 8, 8, 6), hidden=16, classes=4), (3, 63, 63)),
+    "alexnet": (lambda: AlexNet(image_size=63, channels=(4, 6, 8, 8, 6), hidden_size=16, classes=4), (3, 63, 63)),
     "capsnet": (
         lambda: CapsNet(image_size=17, channels=6, kinds=3, dimensions=4, class_dimensions=5, classes=4),
         (1, 17, 17),
@@ -51,8 +51,8 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: ResNet([1, 1], [16, 32], classes=4, bottleneck=True, projection=True, large_images=True),
         (3, 32, 32),
     ),
-    "vgg": (lambda: VGG([1, 2], [6, 8], image_size=8, hidden=16, classes=4), IMAGES),
-    "vgg, batch norm": (lambda: VGG([1, 1], [6, 8], image_size=8, hidden=16, classes=4, batch_norm=True), IMAGES),
+    "vgg": (lambda: VGG([1, 2], [6, 8], image_size=8, hidden_size=16, classes=4), IMAGES),
+    "vgg, batch norm": (lambda: VGG([1, 1], [6, 8], image_size=8, hidden_size=16, classes=4, batch_norm=True), IMAGES),
     "wavenet": (lambda: WaveNet(5, channels=6, skip_channels=8, dilations=[1, 2]), ()),
 }
 

@@ -34,16 +34,10 @@ pytestmark = pytest.mark.verify
 
 
 def small_mixer() -> MLPMixer:
-    mixer = MLPMixer(8, 4, in_channels=1, channels=8, layers=2, token_width=6, channel_width=12, out_features=3)
+    mixer = MLPMixer(8, 4, in_channels=1, channels=8, num_layers=2, token_width=6, channel_width=12, classes=3)
     # Its logits begin at 0, and would be no function of the input.
     nn.init.normal_(mixer.output.weight, std=0.3)
     return mixer
-
-
-def small_hypernetwork() -> nn.Sequential:
-    return nn.Sequential(
-        HyperConv2d(KernelGenerator(2, 1, 2, 3), in_blocks=2), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3)
-    )
 
 
 def taught() -> Perceptron:
@@ -61,7 +55,7 @@ def taught_mixture() -> SparseMixture:
 
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "gmdh": (lambda: GMDH(4, (((0, 1), (1, 2)), ((4, 3), (4, 5)))), (4,)),
-    "hyperconvolution": (small_hypernetwork, (2, 4, 4)),
+    "hyperconvolution": (lambda: HyperConv2d(KernelGenerator(2, 1, 2, 3), in_blocks=2), (2, 4, 4)),
     "hyperlstm": (lambda: HyperLSTM(3, 6, hyper_size=4, embedding_size=2), (5, 3)),
     "hypernetwork": (HyperNetwork, (1, 28, 28)),
     "maxout": (lambda: Maxout(6, 4, pieces=3), (6,)),

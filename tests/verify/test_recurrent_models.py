@@ -75,8 +75,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "echo state": (lambda: EchoStateNetwork(4, 12, 3, generator=torch.Generator().manual_seed(0)), numbers),
     "liquid": (lambda: LiquidTimeConstant(4, 6, unfolds=2), numbers),
     "closed form": (lambda: ClosedFormContinuous(4, 6, backbone=8), numbers),
-    # Behind a layer, as a controller is: alone it has no filters, which directions in weight space are scaled by.
-    "neural circuit": (lambda: nn.Sequential(nn.Linear(4, 4), NeuralCircuitPolicy(wiring(), unfolds=2)), numbers),
+    "neural circuit": (lambda: NeuralCircuitPolicy(wiring(), unfolds=2), numbers),
     "convolution": (lambda: CausalConvolution(4, 3), numbers),
     "mlstm": (lambda: MLSTM(4, 6, heads=2), numbers),
     "slstm": (lambda: SLSTM(4, 6, heads=2), numbers),

@@ -17,8 +17,10 @@ from deepscope.models import (
     LanguageModel,
     Mamba,
     Mamba2,
+    ResidualStack,
     SelectiveSSM,
     ShiftSSM,
+    StateSpaceMixer,
 )
 
 pytestmark = pytest.mark.verify
@@ -29,6 +31,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "s4": lambda: S4(3, 4, length=8),
     "s4d": lambda: S4D(3, 4),
     "dss": lambda: DSS(3, 4, length=8),
+    "deep": lambda: ResidualStack([StateSpaceMixer(S4D(3, 4))]),
     "shift": lambda: ShiftSSM(3, 4),
     "h3": lambda: H3(3, 1, state_size=4),
     "s6": lambda: SelectiveSSM(3, 4),

@@ -30,7 +30,7 @@ TWELVE = (
 #: A study takes ten CPU-minutes at most; the one that takes more says in its file why it needs 564 networks.
 LONGEST, LONGER = 600, {"alpha-hat-quality": 900}
 #: CPU-seconds of the studies of one turn.
-TURN = 800
+TURN = 400
 
 
 def turns(costs: dict[str, float]) -> list[list[str]]:

@@ -101,6 +101,7 @@ class Instrument:
     fit
         ``fit(subject, effort, operations)``: the effort, less what would take more operations than these on a network
         as large as the subject. It counts on one sample and does not time, so that it is the same on every machine.
+        It raises ``DoesNotApplyError`` where they allow nothing that would tell anything.
     per_weight
         The instrument as a step per tensor and a step that gathers, where it is one.
     expected_cost

@@ -40,7 +40,7 @@ class Augmented:
     >>> from deepscope.data import Samples
     >>> epochs = Samples(torch.eye(3)[None, None], torch.zeros(1)).epochs(1, seed=0)
     >>> [images[0, 0].int().tolist() for images, targets in Augmented(epochs, shift=1)(0)]
-    [[[0, 0, 0], [1, 0, 0], [0, 1, 0]]]
+    [[[0, 0, 0], [0, 0, 0], [1, 0, 0]]]
     """
 
     epochs: Epochs

@@ -22,6 +22,7 @@ from deepscope.instruments._frequency_lines import (
 from deepscope.instruments._frequency_reading import Frequency
 from deepscope.instruments._frequency_row import LineFrequencies
 from deepscope.instruments._frequency_targets import answers_of, outputs_of, targets_of
+from deepscope.instruments._labels import Labels
 from deepscope.linalg import FilteredErrors, filter_widths, filtered_errors
 from deepscope.subject import Subject, forward_work, tensors_in
 
@@ -96,7 +97,7 @@ def frequency(
     Raises
     ------
     DoesNotApplyError
-        The inputs are whole numbers (tokens), between which there are no lines.
+        The inputs are whole numbers (tokens), between which there are no lines; or no layer can be seen.
     UsageError
         An argument is out of range, the line does not fit the inputs, or the target function not the outputs.
     MeasurementError
@@ -139,12 +140,13 @@ def frequency(
         outputs, no_outputs = outputs_of(subject, data)
         stopwatch.count(forward=along.passes + len(data.batches))
     with stopwatch:
-        bands, read_as, status = _bands(subject, data, outputs, widths, seed)
+        labels = targets_of(data, outputs)
+        bands, read_as, status = _bands(subject, data, labels, outputs, widths, seed)
     rows = tuple(each.row(cutoff) for each in along.layers.values())
     whole, units, wanted, missed = along.rows(cutoff)
     return Frequency(
         subject=subject.name,
-        left_out=(*along.left_out, *data.left_out, *subject.left_out),
+        left_out=(*along.left_out, *data.left_out, *labels.left_out, *subject.left_out),
         cost=stopwatch.cost,
         layers=rows,
         output=whole,
@@ -158,7 +160,7 @@ def frequency(
         lines=words,
         cutoff=float(cutoff),
         bands=bands,
-        n_samples=data.n,
+        n_samples=len(labels.rows),
         read_as=no_outputs or read_as,
         bands_status=status,
     )
@@ -182,19 +184,24 @@ def _check(samples: int, lines: int, points: int, directions: str, length: float
 
 
 def _bands(
-    subject: Subject, data: Samples, outputs: Tensor | None, widths: Sequence[float] | None, seed: int
+    subject: Subject,
+    data: Samples,
+    labels: Labels,
+    outputs: Tensor | None,
+    widths: Sequence[float] | None,
+    seed: int,
 ) -> tuple[tuple[FilteredErrors, ...], str, str]:
     """Return the filtered errors, how outputs were read, and why there are none."""
-    labels, reason = targets_of(data, outputs)
-    if labels is None:
-        return (), reason, reason
-    ladder = filter_widths(data.squared, _LADDER) if widths is None else tuple(sorted(widths))
+    if labels.why:
+        return (), labels.why, labels.why
+    squared = data.squared[np.ix_(labels.rows, labels.rows)]
+    ladder = filter_widths(squared, _LADDER) if widths is None else tuple(sorted(widths))
     if not ladder:
         return (), "all samples are the same", "all samples are the same"
     answers, how = (None, "") if outputs is None else answers_of(outputs, labels, subject.loss)
     bands = tuple(
         filtered_errors(
-            data.squared, width, labels.values, answers, rng=np.random.default_rng(derive_seed(seed, "permutations"))
+            squared, width, labels.values, answers, rng=np.random.default_rng(derive_seed(seed, "permutations"))
         )
         for width in ladder
     )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepscope.core import DeepscopeError, LeftOut, MeasurementError, UsageError, derive_seed
+from deepscope.core import DeepscopeError, DoesNotApplyError, LeftOut, UsageError, derive_seed
 from deepscope.instruments._frequency_lines import Lines
 from deepscope.instruments._frequency_row import LineFrequencies, LinePower, LineSums
 from deepscope.instruments._frequency_targets import has_rows
@@ -60,14 +60,23 @@ class AlongLines:
         self._points = points
         rows = max(1, min(_ROWS, _VALUES // max(1, laid.n_features)))
         together = max(1, rows // points)
+        lost: dict[str, None] = {}
         with collecting(self._subject, reduce=self._copied if rows < points else self._reduced) as collector:
             for start in range(0, len(laid), together):
                 count = min(together, len(laid) - start)
-                for name, sums in self._run(collector, laid, start, count, rows).items():
-                    self._row(name).add(sums)
+                found = self._run(collector, laid, start, count, rows)
+                # What one part of the lines shows is no account of the others.
+                known = self.layers if start else found
+                lost |= dict.fromkeys(name for name in (*known, *found) if name not in known or name not in found)
+                for name, sums in found.items():
+                    if name not in lost:
+                        self._row(name).add(sums)
+            for name in lost:
+                self.layers.pop(name, None)
+                self._ledger[LeftOut(name, "it does not show a row for each sample on every line")] = None
             self.left_out = (*collector.left_out, *self._ledger)
         if not self.layers:
-            raise MeasurementError(
+            raise DoesNotApplyError(
                 "none of the model's layers can be seen",
                 where=self._subject.name,
                 todo="Give a model of torch.nn modules that run on this data, not TorchScript.",
@@ -128,7 +137,9 @@ class AlongLines:
 
     def _see_output(self, output: Any, inputs: Any, n: int) -> None:
         if not has_rows(output, n):
-            self._ledger[LeftOut("output", "the network's output is not one tensor with a row per sample")] = None
+            self._ledger[
+                LeftOut("output", "the network's output is not a floating-point tensor with a row per sample")
+            ] = None
             return
         values = output.detach().reshape(n, -1)
         values = values.float() if values.dtype.itemsize < 4 else values

@@ -82,10 +82,9 @@ class FrequencyErrors:
         self._data = Samples(subject, samples)
         with subject.undisturbed(seed=seed), torch.no_grad():
             outputs, _ = outputs_of(subject, self._data)
-        labels, reason = targets_of(self._data, outputs)
-        if labels is None:
-            raise MeasurementError(reason, where=subject.name, todo="Give classes or numbers as targets.")
-        self._labels = labels
+        self._labels = labels = targets_of(self._data, outputs)
+        if labels.why:
+            raise MeasurementError(labels.why, where=subject.name, todo="Give classes or numbers as targets.")
         self._bands = self._made(waves, widths)
         sizes = band_errors(self._bands, np.zeros_like(labels.values), labels.values)
         empty = [name for name, size in zip(self._bands.names, sizes, strict=True) if not np.isfinite(size)]
@@ -124,9 +123,11 @@ class FrequencyErrors:
         return band_errors(self._bands, answers, self._labels.values)
 
     def _made(self, waves: Sequence[Any] | NDArray[Any] | None, widths: Sequence[float] | None) -> FrequencyBands:
+        rows = self._labels.rows
         if waves is not None:
-            return FourierModes(self._data.points(), waves)
-        ladder = filter_widths(self._data.squared, _LADDER) if widths is None else tuple(widths)
+            return FourierModes(self._data.points()[rows], waves)
+        squared = self._data.squared[np.ix_(rows, rows)]
+        ladder = filter_widths(squared, _LADDER) if widths is None else tuple(widths)
         if not ladder:
             raise MeasurementError("all samples are the same", where=self._subject.name, todo="Give others.")
-        return GaussianBands(self._data.squared, ladder)
+        return GaussianBands(squared, ladder)

@@ -15,7 +15,8 @@ Floats = NDArray[np.float64]
 
 #: More power than this share in the upper half of the frequencies: points lie too far apart.
 UNRESOLVED = 0.1
-#: What varies by less than this share of its size does not vary: single precision, through a layer.
+#: What varies by less than this share of its size does not vary, nor what differs so little from a straight line bend:
+#: single precision, through a layer.
 _CONSTANT = 2e-6
 
 
@@ -126,6 +127,9 @@ class LinePower:
         straight, power, square = straight[finite], power[finite], square[finite]
         if float(straight.sum() + power.sum()) <= _CONSTANT**2 * float(square.sum()):
             return LineFrequencies(**about, status="does not vary along the lines")
+        if float(power.sum()) <= _CONSTANT**2 * float(square.sum()):
+            # A straight line, but for rounding, which has no frequency.
+            power = np.zeros_like(power)
         frequencies = np.arange(power.shape[1], dtype=float)
         n_points = 2 * (power.shape[1] - 1)
         parts = np.column_stack(

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from deepscope.core import DeepscopeError
 from deepscope.instruments._frequency_lines import Samples
-from deepscope.instruments._kernel_labels import Labels, labels_of
+from deepscope.instruments._labels import Labels, labels_of
 from deepscope.instruments._refusal import refusal
-from deepscope.subject import Subject
+from deepscope.subject import Subject, main_output
 
 Floats = NDArray[np.float64]
 
@@ -40,27 +40,25 @@ def outputs_of(subject: Subject, data: Samples) -> tuple[Tensor | None, str]:
     found: list[Tensor] = []
     for index, batch in enumerate(data.batches):
         try:
-            outputs = subject.predict(batch.inputs)
+            outputs = main_output(subject.predict(batch.inputs))
         except DeepscopeError:
             raise
         except Exception as error:
             raise refusal(error, index, subject, ran=False) from error
         if not has_rows(outputs, batch.n_samples) or (found and outputs.shape[1:] != found[0].shape[1:]):
-            return None, "the outputs are not one tensor with a row per sample"
+            return None, "the outputs are not a floating-point tensor with a row per sample"
         found.append(outputs.detach())
     return torch.cat(found), ""
 
 
-def targets_of(data: Samples, outputs: Tensor | None) -> tuple[Labels | None, str]:
-    """Return the samples' targets as numbers, or None and the reason."""
+def targets_of(data: Samples, outputs: Tensor | None) -> Labels:
+    """Return the samples' targets."""
     targets = [batch.targets for batch in data.batches]
-    if all(each is None for each in targets):
-        return None, "there are no targets"
     return labels_of(targets, data.n, outputs[0].numel() if outputs is not None else 0)
 
 
 def answers_of(outputs: Tensor, labels: Labels, loss: Callable[..., Any] | None) -> tuple[Floats | None, str]:
-    """Return the outputs in the targets' units and how they were read, or None and the reason.
+    """Return the labelled samples' outputs in the targets' units and how they were read, or None and the reason.
 
     With a squared or absolute error, as they are; with cross-entropy, as probabilities by softmax; with binary
     cross-entropy, by the logistic function. With any other loss, or none, classes' outputs are taken by softmax, unless
@@ -69,16 +67,18 @@ def answers_of(outputs: Tensor, labels: Labels, loss: Callable[..., Any] | None)
     Parameters
     ----------
     outputs
-        [n, …].
+        [n, …], of all samples.
     labels
-        Of the same samples.
+        Of those of them that have one, [m, k].
     loss
         The subject's.
     """
-    values = outputs.detach().double().cpu().reshape(len(outputs), -1)
+    values = outputs.detach().double().cpu().reshape(len(outputs), -1)[torch.from_numpy(labels.rows)]
     if not bool(torch.isfinite(values).all()):
         return None, "the outputs are not finite"
     k = labels.values.shape[1]
+    if not labels.of_outputs:
+        return None, "the labels are not the numbers of outputs"
     single = labels.classes is not None and values.shape[1] == 1 and k == 2
     if values.shape[1] != k and not single:
         return None, f"{values.shape[1]} outputs do not fit {k} targets"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import entropy
 from torch import Tensor
 
-from deepscope.core import Instrument, LeftOut, MeasurementError, Needs, Stopwatch, UsageError, derive_seed
+from deepscope.core import DoesNotApplyError, Instrument, LeftOut, Needs, Stopwatch, UsageError, derive_seed
 from deepscope.instruments._affordable import FEWEST as FEWEST_SAMPLES
 from deepscope.instruments._affordable import Keywords
 from deepscope.instruments._information_known import KNOWN
@@ -29,8 +29,9 @@ from deepscope.instruments._information_variables import (
     Variable,
     first_of_copies,
     inputs_of,
-    labels_of,
+    variable_of,
 )
+from deepscope.instruments._labels import labels_of
 from deepscope.linalg import FEWEST_PERMUTATIONS
 from deepscope.subject import FirstSamples, Subject, collect, forward_work
 
@@ -62,7 +63,7 @@ def information(
     Parameters
     ----------
     subject
-        A model with data. Whole-number targets, one per sample, are classes; floating-point ones are values.
+        A model with data. Targets are classes or numbers; samples without a label (−100) are left out.
     samples
         How many, n, the first of the data; at most 4,096.
     bins
@@ -87,8 +88,10 @@ def information(
     ------
     UsageError
         An argument is out of range.
+    DoesNotApplyError
+        No layer puts out a row for each sample.
     MeasurementError
-        There is no model or no data, or no layer puts out a row for each sample.
+        There is no model or no data.
 
     Notes
     -----
@@ -126,7 +129,7 @@ def information(
     with stopwatch, subject.undisturbed(seed=seed):
         collected = collect(subject, samples, seed=seed)
         if not collected.layers:
-            raise MeasurementError(
+            raise DoesNotApplyError(
                 "no layer puts out a row for each sample",
                 where=subject.name,
                 todo="Give a model of torch.nn modules whose outputs have a row per sample.",
@@ -135,9 +138,11 @@ def information(
         stopwatch.count(forward=collected.n_batches + ranks.passes)
         inputs = inputs_of([(batch.inputs, batch.n_samples) for batch in FirstSamples(subject, samples)], seed)
     with stopwatch:
-        labels = labels_of(collected.targets, collected.n_samples)
-        kept = first_of_copies(inputs, labels, collected.n_samples)
-        inputs, labels = inputs.taken(kept), labels.taken(kept)
+        read = labels_of(collected.targets, collected.n_samples)
+        inputs = inputs.taken(read.rows)
+        first = first_of_copies(inputs, read)
+        inputs, labels = inputs.taken(first), variable_of(read, first)
+        kept = read.rows[first]
         rows = torch.from_numpy(kept)
         kinds = _kinds(subject)
         layers = tuple(
@@ -155,10 +160,15 @@ def information(
         )
         output = _output(collected.output, rows, seed)
         given = None if inputs.points is None else torch.from_numpy(inputs.points)
-    copies = collected.n_samples - len(kept)
+    copies = len(read.rows) - len(kept)
     return Information(
         subject=subject.name,
-        left_out=(*collected.left_out, *_left_out(inputs, copies, len(kept)), *subject.left_out),
+        left_out=(
+            *collected.left_out,
+            *read.left_out,
+            *_left_out(inputs, copies, len(kept)),
+            *subject.left_out,
+        ),
         cost=stopwatch.cost,
         layers=layers,
         data=neighbour_information(given, labels, settings, "data"),
@@ -224,7 +234,7 @@ def _left_out(inputs: Variable, copies: int, n: int) -> Iterator[LeftOut]:
     if inputs.points is not None and inputs.n_features > MOST_FEATURES:
         yield LeftOut("inputs", f"all but {MOST_FEATURES:,} of their {inputs.n_features:,} values, by chance")
     if n > RENYI_SAMPLES:
-        yield LeftOut("Rényi information", f"the samples after the first {RENYI_SAMPLES}")
+        yield LeftOut("Rényi information", f"all but {RENYI_SAMPLES} of {n:,} samples, by chance")
 
 
 def _fit(subject: Subject, effort: Keywords, operations: float) -> Keywords:
@@ -240,7 +250,8 @@ def _fit(subject: Subject, effort: Keywords, operations: float) -> Keywords:
     def total(n: int) -> float:
         # Differences and comparisons run at a tenth of the speed of products, and distances are needed several times.
         distances = 40.0 * float(n) ** 2 * sum(min(width, MOST_FEATURES) + wide for width in widths.values())
-        nulls: float = orders * (250.0 * float(n) ** 2 + 5.0 * float(min(n, RENYI_SAMPLES)) ** 3) * len(widths)
+        # Sorting and counting of neighbours, and eigenvalues, at their speed beside products': measured.
+        nulls: float = orders * (500.0 * float(n) ** 2 + 6.0 * float(min(n, RENYI_SAMPLES)) ** 3) * len(widths)
         passes: float = forward * (n + 3 * _RANK_SAMPLES * effort["directions"])
         return passes + distances + nulls
 
@@ -266,13 +277,14 @@ INFORMATION = Instrument(
         "I(T; Y) and I(X; T) in bits, T a layer's output, over the first n samples less copies. Bins: the plug-in "
         "Σ p̂(a, b) log₂ (p̂(a, b) / p̂(a)p̂(b)) of rows of 30 equal bins over the layer's range; for continuous inputs it "
         "is the entropy of those rows. Neighbours, k = 3: (ψ(k) + ψ(n) − ⟨ψ(n_x + 1) + ψ(n_y + 1)⟩) / ln 2; with "
-        "classes (ψ(n) + ⟨ψ(k) − ψ(n_i) − ψ(m_i)⟩) / ln 2. Rényi, α = 1.01, first 256 samples: S(A) + S(B) − S(A ∘ B), "
-        "S = log₂ Σ λ^α / (1 − α), kernels as wide as the median distance times n^(−1/(d + 4)). Intervals: 1.96 "
-        "standard errors, from halves of the samples; null: the 95 % quantile over random orders. Local rank: the mean "
-        "over 64 samples of (Σσ²)² / Σσ⁴, σ the singular values of ∂T/∂x, with Student's interval; along 32 random "
-        "directions where inputs have more values. A problem where the network puts out the same for all samples; "
-        "notes where from a layer to the last no estimator beats its null about the labels although the inputs do, by "
-        "three standard errors, and where the output keeps less than half: a network not yet trained does so."
+        "classes (ψ(n) + ⟨ψ(k) − ψ(n_i) − ψ(m_i)⟩) / ln 2. Rényi, α = 1.01, 256 samples by chance: S(A) + S(B) − "
+        "S(A ∘ B), S = log₂ Σ λ^α / (1 − α), kernels as wide as the median distance times n^(−1/(d + 4)). Intervals: "
+        "1.96 standard errors, from halves of the samples; null: the 95 % quantile over random orders. Local rank: the "
+        "mean over 64 samples of (Σσ²)² / Σσ⁴, σ the singular values of ∂T/∂x, with Student's interval; along 32 "
+        "random directions where inputs have more values. A problem where the network puts out the same for all "
+        "samples; notes where from a layer to the last no estimator beats its null about the labels although the "
+        "inputs do, by three standard errors, and where the output keeps less than half: a network not yet "
+        "trained does so."
     ),
     how_to_read=(
         "A point above its short line is more than chance: above, what a layer holds about the labels; in the middle, "

@@ -179,7 +179,7 @@ def _estimate(
     if estimator == "renyi":
         other = variable.codes if variable.points is None else variable.points
         assert other is not None
-        few = slice(0, RENYI_SAMPLES)
+        few = _few(len(T), settings)
         return renyi_information(T[few], other[few], permutations=settings.permutations, rng=rng)
     names = variable.codes
     if names is None:
@@ -192,6 +192,11 @@ def _estimate(
     if len(np.unique(names)) == len(T):
         return replace(counted, status=f"the entropy of its own bins: all {of} differ")
     return counted
+
+
+def _few(n: int, settings: Settings) -> NDArray[np.intp]:
+    """Return which samples kernels are made of, the same of every layer; at random, as data may come class by class."""
+    return np.sort(_generator(settings, "kernel samples").permutation(n)[:RENYI_SAMPLES])
 
 
 def _by_neighbours(T: Tensor, variable: Variable, settings: Settings, rng: np.random.Generator) -> InformationEstimate:

@@ -37,14 +37,15 @@ class Information(Reading):
     partial
         Whether only a part of the network was measured.
     n_samples
-        Different samples used; the Rényi information takes the first 256 of them.
+        Different samples used; the Rényi information takes 256 of them, by chance.
     bins, neighbours, permutations
         As asked for.
     n_rank_samples, n_directions, exact_rank
         At how many samples, and along how many directions of the inputs, the local rank was measured; whether those
         are all directions.
     labels_entropy
-        H(Y) of classes, in bits: the most that a layer can hold about them. None for other targets.
+        H(Y) of classes, and of numbers that all come several times, in bits: the most that a layer can hold about
+        them. None for other targets.
     labels_status, inputs_status, rank_status
         ``"ok"``, or why there is nothing about them.
     """

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepscope.core import derive_seed
+from deepscope.instruments._labels import Labels, why_not_compared
 from deepscope.linalg import codes_of
 from deepscope.subject import tensors_in
 
@@ -36,22 +37,18 @@ class Variable:
         Why there is no such variable; empty where there is one.
     n_features
         How many values a sample has, of which ``points`` may hold a part.
-    are_labels
-        Whether its values are classes, of which there must be two.
     """
 
     points: NDArray[np.float64] | None = None
     codes: NDArray[np.int64] | None = None
     why: str = ""
     n_features: int = 0
-    are_labels: bool = False
 
     def taken(self, rows: NDArray[np.intp]) -> Variable:
         """Return that of some of the samples."""
         points = self.points[rows] if self.points is not None else None
         codes = np.unique(self.codes[rows], return_inverse=True)[1] if self.codes is not None else None
-        taken = replace(self, points=points, codes=codes)
-        return replace(taken, why=_why_not_labels(codes)) if self.are_labels and codes is not None else taken
+        return replace(self, points=points, codes=codes)
 
 
 def inputs_of(batches: Sequence[tuple[Any, int]], seed: int) -> Variable:
@@ -85,52 +82,31 @@ def inputs_of(batches: Sequence[tuple[Any, int]], seed: int) -> Variable:
     return Variable(points=points, codes=codes, n_features=width)
 
 
-def labels_of(targets: Sequence[Any], n: int) -> Variable:
-    """Make a variable of targets: classes, or the values of a regression.
+def variable_of(labels: Labels, taken: NDArray[np.intp]) -> Variable:
+    """Make a variable of some of the samples that have a label.
 
-    Whole numbers, one per sample, are classes; so are floating-point rows that all come several times.
+    Numbers that all come several times are names: two samples at the same place are no neighbours.
     """
-    if not targets or not all(isinstance(each, Tensor) and each.ndim for each in targets):
-        return Variable(why="there are no labels: the targets are no tensors")
-    if len({(each.shape[1:], each.dtype) for each in targets}) != 1 or sum(map(len, targets)) != n:
-        return Variable(why="the targets are not one row for each sample")
-    rows = torch.cat(list(targets)).detach().cpu().reshape(n, -1)
-    if not rows.is_floating_point():
-        if rows.shape[1] != 1:
-            return Variable(why="each sample has several labels")
-        return _classes(codes_of(rows))
-    if not bool(torch.isfinite(rows).all()):
-        return Variable(why="the targets are not finite")
-    points = rows.double().numpy()
+    if labels.classes is not None:
+        codes = codes_of(labels.classes[taken])
+        return Variable(codes=codes, why=labels.why or why_not_compared(codes), n_features=1)
+    if labels.why:
+        return Variable(why=labels.why)
+    points = labels.values[taken]
     codes = codes_of(points)
-    counts = np.bincount(codes)
-    if counts.min() > 1 or len(counts) == 1:
-        return _classes(codes)
+    if np.bincount(codes).min() > 1:
+        return Variable(codes=codes, why=why_not_compared(codes), n_features=1)
     return Variable(points=points, n_features=points.shape[1])
 
 
-def _classes(codes: NDArray[np.int64]) -> Variable:
-    return Variable(codes=codes, why=_why_not_labels(codes), n_features=1, are_labels=True)
-
-
-def _why_not_labels(codes: NDArray[np.int64]) -> str:
-    counts = np.bincount(codes)
-    if len(counts) == 1:
-        return "all samples have one label"
-    return "hardly any label comes twice" if np.sum(counts > 1) < 2 else ""
-
-
-def first_of_copies(inputs: Variable, labels: Variable, n: int) -> NDArray[np.intp]:
-    """Return the samples that are no copy, in inputs and label, of an earlier one.
+def first_of_copies(inputs: Variable, labels: Labels) -> NDArray[np.intp]:
+    """Return which of the labelled samples are no copy, in inputs and label, of an earlier one.
 
     A sample of a continuous variable that comes twice has been copied; equal names are draws of the same value.
     """
+    n = len(labels.rows)
     if inputs.points is None or inputs.codes is not None:
         return np.arange(n)
-    values = [inputs.points]
-    if labels.codes is not None:
-        values.append(labels.codes[:, None].astype(float))
-    elif labels.points is not None:
-        values.append(labels.points)
-    codes = codes_of(np.hstack(values))
+    names = np.zeros((n, 0)) if labels.classes is None else labels.classes[:, None].astype(float)
+    codes = codes_of(np.hstack([inputs.points, names, labels.values]))
     return np.sort(np.unique(codes, return_index=True)[1])

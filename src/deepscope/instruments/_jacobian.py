@@ -8,8 +8,9 @@ from deepscope.core import Instrument, LeftOut, Needs, Stopwatch, UsageError, de
 from deepscope.instruments._affordable import Keywords, affordable
 from deepscope.instruments._jacobian_known import KNOWN
 from deepscope.instruments._jacobian_layers import MOST_PRODUCTS, LayerMeter
-from deepscope.instruments._jacobian_outputs import LEADING, MOST_WRITTEN, PROBES
+from deepscope.instruments._jacobian_outputs import CLIMB_PASSES, LEADING, MOST_WRITTEN, PROBES
 from deepscope.instruments._jacobian_reading import Jacobian, LayerJacobian
+from deepscope.instruments._jacobian_recurrent import recurrent_states
 from deepscope.instruments._jacobian_rows import layer_rows
 from deepscope.instruments._jacobian_run import JacobianRun
 from deepscope.instruments._jacobian_trace import traced
@@ -30,7 +31,9 @@ def jacobian(
     layer_samples: int = 16,
     layers: bool = True,
     probes: int = 4,
+    climbs: int = 4,
     radius: float | None = None,
+    sequences: int = 16,
     generator: torch.Generator | None = None,
 ) -> Jacobian:
     r"""Measure how small changes of the inputs travel through a network, at the first samples of the data.
@@ -61,9 +64,13 @@ def jacobian(
         Whether to follow changes from the input to every layer, beside the layers' own χ.
     probes
         Random vectors for a Jacobian of more than 64 rows and columns.
+    climbs
+        Around how many samples larger singular values are looked for, those where they are largest; 0 for none.
     radius
         How far from a sample larger singular values are looked for, in units of the inputs; a tenth of their root mean
         square length unless given.
+    sequences
+        Of the first samples, those along which recurrent layers are followed; 0 for none.
     generator
         Its initial seed seeds the random vectors and what is random in the model's evaluation mode.
 
@@ -80,7 +87,7 @@ def jacobian(
     DoesNotApplyError
         The inputs are whole numbers and go through no embedding.
     MeasurementError
-        There is no model or no data; the outputs are not one floating-point tensor with a row per sample, not finite,
+        There is no model or no data; the outputs are not a floating-point tensor with a row per sample, not finite,
         or dependent on the other samples of a batch; or the model refuses the data.
 
     Notes
@@ -91,8 +98,9 @@ def jacobian(
     a forward-mode rule; where one has no second derivative either, the status says so.
 
     Cost: a backward pass per output, for all samples of a chunk together; for the samples on which layers are measured
-    up to 64 backward passes to the input for each layer, or up to 60 products with J and as many with Jᵀ. Memory:
-    chunks of about 256 MiB.
+    up to 64 backward passes to the input for each layer, or up to 60 products with J and as many with Jᵀ; for each
+    climb some 250 forward passes of its sample; for each sequence a backward pass per number of a recurrent layer's
+    state. Memory: chunks of about 256 MiB.
 
     Examples
     --------
@@ -107,11 +115,16 @@ def jacobian(
     for name, value in (("samples", samples), ("layer_samples", layer_samples), ("probes", probes), ("top", top)):
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1, not {value}", where="jacobian")
+    for name, value in (("climbs", climbs), ("sequences", sequences)):
+        if value < 0:
+            raise UsageError(f"{name} must be at least 0, not {value}", where="jacobian")
     if radius is not None and not radius > 0:
         raise UsageError(f"a radius must be positive, not {radius}", where="jacobian")
     seed = generator.initial_seed() if generator is not None else 0
     meter = LayerMeter(probes, spectra=layers, seed=derive_seed(seed, "layers"))
-    run = JacobianRun(subject, meter, top=top, layer_samples=layer_samples, seed=seed)
+    run = JacobianRun(
+        subject, meter, top=top, layer_samples=layer_samples, climbs=climbs, sequences=sequences, seed=seed
+    )
     stopwatch = Stopwatch()
     with stopwatch, subject.undisturbed(seed=seed):
         chosen = samples_of(subject, samples)
@@ -149,6 +162,7 @@ def jacobian(
         is_complete=found.values.shape[1] == min(run.n_inputs, run.n_outputs),
         lipschitz_at_samples=at_samples,
         lipschitz_nearby=max(nearby, at_samples) if nearby is not None else None,
+        n_climbs=min(climbs, chosen.n),
         radius=reach,
         lipschitz_bound=bounds.output.value,
         lipschitz_status=bounds.output.reason or "ok",
@@ -164,10 +178,17 @@ def _fit(subject: Subject, effort: Keywords, operations: float) -> Keywords:
     top = effort.get("top")
     # A backward pass without weight gradients takes as much as a forward pass; one through a backward pass twice that.
     rows = work.outputs if top is None and work.outputs <= MOST_WRITTEN else 3 * 6 * (top or LEADING) + PROBES
-    # Half of the network on average lies before a layer. Layers and outputs share the operations.
+    # Half of the network on average lies before a layer. Layers have half of the operations,
     to_layers = effort["layer_samples"] * work.operations * depth * 3 * MOST_PRODUCTS / 2
     asked = effort if to_layers <= operations / 2 else {**effort, "layers": False}
-    return affordable([asked], "samples", lambda _: work.operations * (2 + rows), operations / 2)
+    # climbs an eighth and recurrent layers a quarter at most, and the outputs' Jacobians what these leave.
+    left = operations / 2 - effort["layer_samples"] * work.operations * (2 + effort["probes"])
+    beside = (("climbs", CLIMB_PASSES, operations / 8), ("sequences", recurrent_states(subject.model), operations / 4))
+    for name, passes, most in beside:
+        price = work.operations * passes
+        asked = {**asked, name: int(min(effort[name], most / price)) if price else effort[name]}
+        left -= asked[name] * price
+    return affordable([asked], "samples", lambda _: work.operations * (2 + rows), left)
 
 
 def _expected_cost(
@@ -178,11 +199,13 @@ def _expected_cost(
     layer_samples: int = 16,
     layers: bool = True,
     probes: int = 4,
+    climbs: int = 4,
+    sequences: int = 16,
 ) -> str:
-    del subject, probes
+    del subject, probes, sequences
     passes = "a backward pass per output" if top is None else f"products for {top} singular values"
-    more = f", and up to 120 for each layer over {layer_samples}" if layers else ""
-    return f"{passes} over up to {samples:,} samples{more}"
+    more = f", up to 120 for each layer over {layer_samples}" if layers else ""
+    return f"{passes} over up to {samples:,} samples{more}" + (f", and {CLIMB_PASSES} over {climbs}" if climbs else "")
 
 
 JACOBIAN = Instrument(
@@ -212,9 +235,9 @@ JACOBIAN = Instrument(
     expected_cost=_expected_cost,
     fit=_fit,
     efforts={
-        "quick": {"samples": 64, "layer_samples": 8, "probes": 2},
-        "standard": {"samples": 256, "layer_samples": 16, "probes": 4},
-        "deep": {"samples": 1024, "layer_samples": 64, "probes": 8},
+        "quick": {"samples": 64, "layer_samples": 8, "probes": 2, "climbs": 4, "sequences": 16},
+        "standard": {"samples": 256, "layer_samples": 16, "probes": 4, "climbs": 4, "sequences": 16},
+        "deep": {"samples": 1024, "layer_samples": 64, "probes": 8, "climbs": 4, "sequences": 16},
     },
     rows=("spectral-norm",),
     pinned_by="tests/instruments/test_jacobian.py::test_spectral_normalisation_bounds_every_layer_and_the_network",

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from deepscope.core import first_line
 from deepscope.instruments._jacobian_constants import Constant, lipschitz_constant
 from deepscope.instruments._jacobian_functions import constant_of_function
-from deepscope.subject import Subject, is_opaque
+from deepscope.subject import Subject, is_opaque, main_output
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class _Walk(fx.Interpreter):
             module = self.fetch_attr(str(node.target))
             if self._embedded and isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
                 return Constant(1.0)
-        before = [self.constants[each] for each in node.all_input_nodes]
+        before = [self.constants[each] for each in self._given(node, made)]
         unknown = next((each for each in before if each.value is None), None)
         if unknown is not None:
             return unknown
@@ -130,6 +130,11 @@ class _Walk(fx.Interpreter):
         values = fx.node.map_arg((node.args, node.kwargs), lambda each: self.env[each])
         moved = fx.node.map_arg((node.args, node.kwargs), lambda each: self.constants[each].value)
         return constant_of_function(name.strip("_"), values, moved, made)
+
+    def _given(self, node: fx.Node, made: Any) -> list[fx.Node]:
+        """Return the nodes that a node is made of; of the network's outputs those of its main one."""
+        main = [each for each in node.all_input_nodes if self.env[each] is main_output(made)]
+        return main if node.op == "output" and main else node.all_input_nodes
 
     def _through(self, node: fx.Node, before: list[Constant]) -> Constant:
         own = self._layers.get(str(node.target))

@@ -21,6 +21,8 @@ _CALLS = 8
 #: Products from which the largest singular value is known, at the latest.
 MOST_PRODUCTS = 60
 _TOLERANCE = 1e-4
+#: Why a layer that samples use to a different extent, as an expert of a mixture, has no Jacobian from the input.
+_VARIES = "its output has not the same size for all samples"
 
 
 @dataclass
@@ -39,6 +41,8 @@ class LayerSums:
         ‖h‖² of the layer's output.
     n_inputs, n_outputs
         Numbers per sample that the layer takes and gives.
+    sizes
+        Numbers that it gives, by those of the network's input.
     rank
         Most singular values that the Jacobian from the input can have.
     notes
@@ -55,8 +59,17 @@ class LayerSums:
     outputs: list[Tensor] = field(default_factory=list)
     n_inputs: int = 0
     n_outputs: int = 0
+    sizes: dict[int, int] = field(default_factory=dict)
     rank: int = 0
     notes: dict[str, None] = field(default_factory=dict)
+
+    def sees_another(self, n_inputs: int, size: int) -> bool:
+        """Whether samples of one size have outputs of several; what is known from the input is then forgotten."""
+        if self.sizes.setdefault(n_inputs, size) != size:
+            self.notes[_VARIES] = None
+            for each in (self.squares, self.squared, self.fourths, self.largest, self.outputs):
+                each.clear()
+        return _VARIES in self.notes
 
 
 class LayerMeter:
@@ -133,6 +146,8 @@ class LayerMeter:
 
     def _from_input(self, passed: ForwardPass, call: Call, sums: LayerSums) -> None:
         at = call.output
+        if sums.sees_another(passed.n_inputs, at.size if at is not None else 0):
+            return
         if at is None:
             sums.notes[call.why_not] = None
             return

@@ -23,6 +23,8 @@ PROBES = 16
 _NEARBY_PRODUCTS = 8
 #: Steps of a climb, each of a quarter of the radius.
 STEPS = 8
+#: Forward passes that a climb from one sample takes, its backward passes and those through backward passes included.
+CLIMB_PASSES = STEPS * (3 * _NEARBY_PRODUCTS + 8)
 
 Run = Callable[[Tensor | None], ForwardPass]
 

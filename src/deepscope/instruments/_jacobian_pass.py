@@ -153,7 +153,7 @@ class ForwardPass:
         edges = [each.edge for each in self.sources if each.edge is not None]
         found: Sequence[Tensor | None] = (None,) * len(edges)
         if products:
-            found = torch.autograd.grad(sum(products[1:], products[0]), edges, retain_graph=True, allow_unused=True)
+            found = _gradients(sum(products[1:], products[0]), edges, retain_graph=True, allow_unused=True)
         made = _joined(found, self.sources)
         return made if made is not None else torch.zeros_like(right)
 
@@ -165,7 +165,7 @@ class ForwardPass:
         if not behind or not before:
             return (None,) * len(to)
         found = iter(
-            torch.autograd.grad(
+            _gradients(
                 [edge for edge, _ in behind],
                 before,
                 [u for _, u in behind],
@@ -196,10 +196,24 @@ class PushForward:
         ]
         if not pairs:
             return directions.new_zeros(self.at.n, self.at.size)
-        (found,) = torch.autograd.grad(
+        (found,) = _gradients(
             [each for each, _ in pairs], self.cotangents, [each for _, each in pairs], retain_graph=True
         )
         return self.at.rows(found)
+
+
+def _gradients(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
+    """Run ``torch.autograd.grad``, and say what is wrong with a network that overwrites what it needs."""
+    try:
+        found: tuple[Any, ...] = torch.autograd.grad(*args, **kwargs)
+    except RuntimeError as error:
+        if "inplace operation" not in str(error):
+            raise
+        raise MeasurementError(
+            "the forward pass changes values in place that its own derivatives are made of",
+            todo="Look for += and functions that end in _ behind activation functions: no such network can be trained.",
+        ) from error
+    return found
 
 
 def _joined(gradients: Sequence[Tensor | None], places: Sequence[Place]) -> Tensor | None:

@@ -107,6 +107,8 @@ class Jacobian(Reading):
         The largest singular value at any sample: a lower bound on the Lipschitz constant.
     lipschitz_nearby
         The largest that was met within ``radius`` of the samples with the largest; None where it could not be had.
+    n_climbs
+        Around how many samples it was looked for.
     radius
         In units of the inputs.
     lipschitz_bound
@@ -131,6 +133,7 @@ class Jacobian(Reading):
     is_complete: bool
     lipschitz_at_samples: float
     lipschitz_nearby: float | None
+    n_climbs: int
     radius: float
     lipschitz_bound: float | None
     lipschitz_status: str
@@ -197,7 +200,8 @@ class Jacobian(Reading):
         words = f"{self.n_samples} samples, Jacobians of {self.n_outputs:,} outputs by {self.n_inputs:,} {what}"
         words += f"; largest singular value {self.lipschitz_at_samples:.3g} at a sample"
         if self.lipschitz_nearby is not None:
-            words += f", {self.lipschitz_nearby:.3g} within {self.radius:.3g} of one"
+            some = "that" if self.n_climbs == 1 else f"the {self.n_climbs} where it is largest"
+            words += f", {self.lipschitz_nearby:.3g} within {self.radius:.3g} of {some}"
         if self.lipschitz_bound is not None:
             words += f", certified at most {self.lipschitz_bound:.3g} anywhere"
         if self.recurrent:

@@ -20,8 +20,6 @@ from deepscope.subject import RecurrentRun, recurrent_runs
 MOST_EXPONENTS, _MOST_STATES = 64, 2048
 #: Of each sequence, the share of steps at the start that only turn the directions.
 _TRANSIENT = 0.25
-#: Sequences of the first samples that are followed.
-SEQUENCES = 16
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -155,10 +153,20 @@ def exponents_of(calls: Sequence[Call], generator: torch.Generator) -> Iterator[
         yield from _of_module(name, found, generator)
 
 
+def recurrent_states(model: nn.Module) -> int:
+    """Return how many numbers the states have that exponents are computed of, the largest; 0 where there is none."""
+    layers = (each for each in model.modules() if isinstance(each, (nn.RNNBase, nn.RNNCellBase)))
+    return max((size for size in map(_state_size, layers) if size <= _MOST_STATES), default=0)
+
+
+def _state_size(module: Any) -> int:
+    return int(module.hidden_size) * (2 if "LSTM" in type(module).__name__ else 1)
+
+
 def _of_module(name: str, calls: list[Call], generator: torch.Generator) -> Iterator[RecurrentExponents | LeftOut]:
     module: Any = calls[0].module
     inputs, state = _arguments(calls[0])
-    size = module.hidden_size * (2 if "LSTM" in type(module).__name__ else 1)
+    size = _state_size(module)
     steps = len(calls) if isinstance(module, nn.RNNCellBase) else _length(module, inputs)
     if size > _MOST_STATES:
         yield LeftOut(name, f"Lyapunov exponents of a state of {size:,} numbers, more than {_MOST_STATES:,}")

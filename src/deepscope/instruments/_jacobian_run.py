@@ -16,15 +16,10 @@ from deepscope.instruments._jacobian_constants import Constant, lipschitz_consta
 from deepscope.instruments._jacobian_layers import MOST_PRODUCTS, LayerMeter
 from deepscope.instruments._jacobian_outputs import STEPS, OutputSpectrum, climb, output_spectrum
 from deepscope.instruments._jacobian_pass import Call, ForwardPass
-from deepscope.instruments._jacobian_recurrent import SEQUENCES, RecurrentExponents, exponents_of
-from deepscope.instruments._jacobian_trace import Layout, Tracer, samples_mixed
+from deepscope.instruments._jacobian_recurrent import RecurrentExponents, exponents_of
+from deepscope.instruments._jacobian_trace import CHUNK, CHUNK_BYTES, Layout, Tracer, samples_mixed
 from deepscope.instruments._kernel_gram import Piece
 from deepscope.subject import Subject, in_chunks, joined, own_parameters, selected_layers, take_samples, tensors_in
-
-#: Bytes that one chunk of samples may take, and the most samples of one.
-_CHUNK_BYTES, _CHUNK = 2**28, 128
-#: Samples with the largest singular values around which larger ones are looked for.
-_CLIMBS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +48,19 @@ class JacobianRun:
         Whether derivatives are by the embeddings' outputs.
     """
 
-    def __init__(self, subject: Subject, meter: LayerMeter, *, top: int | None, layer_samples: int, seed: int) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        meter: LayerMeter,
+        *,
+        top: int | None,
+        layer_samples: int,
+        climbs: int,
+        sequences: int,
+        seed: int,
+    ) -> None:
         self.subject, self.meter = subject, meter
+        self._climbs, self._sequences = climbs, sequences
         self._top, self._seed, self._left = top, seed, layer_samples
         self._generator = torch.Generator().manual_seed(derive_seed(seed, "outputs"))
         self._selected = set(selected_layers(subject))
@@ -88,7 +94,7 @@ class JacobianRun:
             (piece.n, layout.numbers + 3 * written, self._outputs),
             (min(self._left, piece.n), 3 * layout.numbers + basis, self._layers),
         ):
-            step = max(1, min(_CHUNK, _CHUNK_BYTES // (8 * numbers))) if layout.together else 1
+            step = max(1, min(CHUNK, CHUNK_BYTES // (8 * numbers))) if layout.together else 1
             for _ in in_chunks(n, step, partial(run, tracer, piece, layout)):
                 pass
         self._left -= min(self._left, piece.n)
@@ -132,7 +138,10 @@ class JacobianRun:
         assert self.subject.model is not None
         if not any(isinstance(each, (nn.RNNBase, nn.RNNCellBase)) for each in self.subject.model.modules()):
             return
-        part = piece.take(slice(0, min(piece.n, SEQUENCES) if layout.together else 1))
+        if not self._sequences:
+            self.left_out.append(LeftOut("Lyapunov exponents", "no sequence was to be followed"))
+            return
+        part = piece.take(slice(0, min(piece.n, self._sequences) if layout.together else 1))
         passed = tracer.run(part.inputs, part.n, layout)
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "recurrent"))
         chosen = [each for each in passed.calls if each.name in self._selected]
@@ -163,11 +172,13 @@ class JacobianRun:
 
     def climbed(self, tracer: Tracer, radius: float) -> tuple[float | None, str]:
         """Return the largest singular value met near the samples with the largest, or None and why not."""
+        if not self._climbs:
+            return None, "none were looked for"
         largest = torch.cat([each.values[:, 0] for each in self._spectra])
         if not radius > 0 or not bool(largest.any()):
             return None, "the inputs or the Jacobian are zero"
         # Stable, so that equal ones are taken in the order of the data.
-        chosen = largest.argsort(descending=True, stable=True)[:_CLIMBS].tolist()
+        chosen = largest.argsort(descending=True, stable=True)[: self._climbs].tolist()
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "nearby"))
         best: list[float] = []
         try:

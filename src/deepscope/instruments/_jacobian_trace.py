@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,21 +13,26 @@ from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
 from deepscope.core import DeepscopeError, MeasurementError
+from deepscope.instruments._jacobian_order import Axes, rows_follow
 from deepscope.instruments._jacobian_pass import Call, ForwardPass, Place, no_sources
 from deepscope.instruments._refusal import refusal
 from deepscope.subject import (
+    RowChoices,
     Subject,
     agrees,
     each_sampled,
     every_layer_called,
     is_layer,
     is_opaque,
+    main_output,
     take_samples,
     tensors_in,
 )
 
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+#: Bytes that one chunk of samples may take, and the most samples of one.
+CHUNK_BYTES, CHUNK = 2**28, 128
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Layout:
         That the layers take and give for one sample.
     """
 
-    axes: tuple[tuple[int | None, ...], ...]
+    axes: tuple[Axes, ...]
     embedded: frozenset[int]
     together: bool
     numbers: int
@@ -83,15 +88,18 @@ class Tracer:
         self._embedded: frozenset[int] = frozenset()
         self._leaves: dict[int, Tensor] = {}
         self._shift: Tensor | None = None
+        self._choices = RowChoices()
         self._n = 1
 
     def layout(self, inputs: Any, n: int) -> Layout:
         """Find where the samples lie, from a pass over the first and one over the first two.
 
+        Where the network chooses rows by their values, two further passes over all samples show whether they always do.
+
         Raises
         ------
         MeasurementError
-            The model refuses the inputs, or the outputs are not one floating-point tensor with a row per sample.
+            The model refuses the inputs, or the outputs are not a floating-point tensor with a row per sample.
         """
         try:
             alone = self._record(take_samples(inputs, n, slice(0, 1)))
@@ -123,7 +131,18 @@ class Tracer:
             for each, a, b in zip(axes, alone.calls, both.calls, strict=False)
             for axis, one, two in zip(each, a.tensors, b.tensors, strict=False)
         )
-        return Layout(axes, embedded, together=same and fixed, numbers=numbers)
+        together = same and fixed
+        if together and self._choices.made:
+            step = max(1, min(CHUNK, CHUNK_BYTES // (8 * max(1, numbers))))
+            together = all(self._follow(inputs, n, start, min(start + step, n), axes) for start in range(0, n, step))
+        return Layout(axes, embedded, together=together, numbers=numbers)
+
+    def _follow(self, inputs: Any, n: int, start: int, stop: int, axes: Sequence[Axes]) -> bool:
+        """Whether the rows of all calls follow some samples into the reverse order."""
+        part = take_samples(inputs, n, slice(start, stop))
+        backwards = each_sampled(part, stop - start, lambda tensor: tensor.flip(0))
+        one, other = ([call.tensors for call in self._record(each).calls] for each in (part, backwards))
+        return rows_follow(one, other, axes, stop - start)
 
     def run(
         self, inputs: Any, n: int, layout: Layout, shift: Tensor | None = None, *, values: bool = False
@@ -188,20 +207,21 @@ class Tracer:
     def _record(self, inputs: Any, *, values: bool = True) -> _Recorded:
         self._calls, self._running, self._active, self._values = [], [], True, values
         try:
-            outputs = self._subject.predict(inputs)
+            with RowChoices() as self._choices:
+                output = main_output(self._subject.predict(inputs))
         except DeepscopeError:
             raise
         except Exception as error:
             raise refusal(error, 0, self._subject, ran=False) from error
         finally:
             self._active = False
-        if not isinstance(outputs, Tensor) or not outputs.is_floating_point() or not outputs.ndim:
+        if output is None:
             raise MeasurementError(
-                "the outputs are not one floating-point tensor with a row per sample",
+                "the outputs are not a floating-point tensor with values for every sample",
                 where=self._subject.name,
                 todo="Give forward=… that returns one such tensor.",
             )
-        return _Recorded(self._calls, outputs)
+        return _Recorded(self._calls, output)
 
     def _hook(self, model: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
         for name, module in model.named_modules():
@@ -231,8 +251,10 @@ class Tracer:
             call.out(result)
             return result.clone()
         tensor = next((each for each in tensors_in(result) if each.is_floating_point() and each.ndim), None)
-        if tensor is not None:
+        if tensor is not None and tensor.numel():
             call.out(tensor)
+        elif tensor is not None:
+            call.why_not = "its output is empty"
         return None
 
 
@@ -251,6 +273,7 @@ class _Open:
         self._views: dict[int, Tensor] = {}
         self._inputs: list[Place] = []
         self._output: Place | None = None
+        self.why_not = "its output is not floating-point"
         #: What was seen, inputs before the output; where values are not kept, None in the place of each.
         self.tensors: list[Any] = []
 
@@ -291,9 +314,7 @@ class _Open:
             for place, axis, tensor in zip(places, axes, self.tensors, strict=True)
         ]
         output = told.pop() if self._output is not None else None
-        why_not = (
-            "its output is not floating-point" if self._output is None else "its output is the same for all samples"
-        )
+        why_not = self.why_not if self._output is None else "its output is the same for all samples"
         return Call(
             self.name, self.module, tuple(each for each in told if each is not None), output, self.given, why_not
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -14,11 +15,11 @@ from deepscope.core import Instrument, LeftOut, Needs, Stopwatch, UsageError, de
 from deepscope.instruments._affordable import Keywords, affordable
 from deepscope.instruments._kernel_gram import Samples, TangentGram, samples_of, tangent_gram
 from deepscope.instruments._kernel_known import KNOWN
-from deepscope.instruments._kernel_labels import labels_of
 from deepscope.instruments._kernel_reading import Kernel, KernelDrift, LayerKernel
 from deepscope.instruments._kernel_regression import regress
+from deepscope.instruments._labels import Labels, labels_of
 from deepscope.linalg import kernel_alignment
-from deepscope.subject import PerSampleGradients, Subject, forward_work, layer_of, per_sample_gradients
+from deepscope.subject import PerSampleGradients, Subject, forward_work, layer_of, main_output, per_sample_gradients
 
 __all__ = ["KERNEL", "Kernel", "KernelDrift", "kernel"]
 
@@ -105,15 +106,18 @@ def kernel(
     seed = generator.initial_seed() if generator is not None else 0
     signs = partial(_signs, k=directions, seed=seed, device=subject.device) if directions is not None else None
     stopwatch = Stopwatch()
-    with stopwatch, subject.undisturbed(seed=seed), per_sample_gradients(subject) as gradients:
+    alone = copy(subject)
+    alone.forward = lambda _, inputs: main_output(subject.predict(inputs))
+    with stopwatch, subject.undisturbed(seed=seed), per_sample_gradients(alone) as gradients:
         chosen = samples_of(subject, samples)
         found = tangent_gram(gradients, chosen.pieces, trace=outputs == "trace", signs=signs)
         stopwatch.count(forward=found.forward, backward=found.backward)
     with stopwatch:
-        made = _reading(found, chosen.targets, outputs, directions, seed)
+        labels = labels_of(chosen.targets, *found.outputs.shape)
+        made = _reading(found, labels, outputs, directions, seed)
     return Kernel(
         subject=subject.name,
-        left_out=tuple(_left_out(subject, gradients, chosen, directions)),
+        left_out=(*_left_out(subject, gradients, chosen, directions), *labels.left_out),
         cost=stopwatch.cost,
         layers=_layers(subject, gradients, found.traces),
         **made,
@@ -125,7 +129,7 @@ def _signs(c: int, *, k: int, seed: int, device: torch.device) -> torch.Tensor:
     return (torch.randint(0, 2, (k, c), generator=generator, dtype=torch.int8) * 2 - 1).to(device)
 
 
-def _reading(found: TangentGram, targets: list[Any], outputs: str, directions: int | None, seed: int) -> dict[str, Any]:
+def _reading(found: TangentGram, labels: Labels, outputs: str, directions: int | None, seed: int) -> dict[str, Any]:
     """Draw from a Gram matrix everything that a reading holds of it."""
     n, c = found.outputs.shape
     full = outputs == "full"
@@ -135,15 +139,17 @@ def _reading(found: TangentGram, targets: list[Any], outputs: str, directions: i
     summed = (summed + summed.T) / 2
     values, vectors = np.linalg.eigh(summed)
     trace = float(np.trace(summed))
-    labels, status = labels_of(targets, n, c)
     alignment = regression = None
     shares = np.zeros(0)
-    if labels is not None:
+    if not labels.why:
         rng = np.random.default_rng(seed)
-        centred = labels.values - labels.values.mean(axis=0)
+        # A sample without a label is taken to have the mean one.
+        centred = np.zeros((n, labels.values.shape[1]))
+        centred[labels.rows] = labels.values - labels.values.mean(axis=0)
         shares = np.sum((vectors.T @ centred) ** 2, axis=1)[::-1] / np.sum(centred**2)
-        alignment = kernel_alignment(summed, labels.values @ labels.values.T, rng=rng)
-        regression = regress(summed, found.outputs.double().cpu().numpy(), labels)
+        labelled = summed[np.ix_(labels.rows, labels.rows)]
+        alignment = kernel_alignment(labelled, labels.values @ labels.values.T, rng=rng)
+        regression = regress(labelled, found.outputs.double().cpu().numpy()[labels.rows], labels)
     return {
         "outputs": outputs,
         "gram": gram,
@@ -157,7 +163,7 @@ def _reading(found: TangentGram, targets: list[Any], outputs: str, directions: i
         "constant_share": float(summed.sum() / (n * trace)) if trace > 0 else None,
         "label_alignment": alignment,
         "regression": regression,
-        "labels_status": status or "ok",
+        "labels_status": labels.why or "ok",
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscope.instruments._held_out_scores import accuracy, r_squared
-from deepscope.instruments._kernel_labels import Labels
+from deepscope.instruments._labels import Labels
 from deepscope.linalg import leave_one_out
 
 Floats = NDArray[np.float64]
@@ -55,7 +55,7 @@ def regress(kernel: Floats, outputs: Floats, labels: Labels) -> KernelRegression
     found = leave_one_out(kernel, values - centre)
     if found is None:
         return None
-    fits = outputs.shape == values.shape
+    fits = labels.of_outputs and outputs.shape == values.shape
     ridge = found.ridge / (float(np.trace(kernel)) / len(kernel))
     if classes is not None:
         chosen = found.predictions.argmax(axis=1)

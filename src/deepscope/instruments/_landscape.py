@@ -111,8 +111,10 @@ def landscape(
 
     Raises
     ------
+    DoesNotApplyError
+        Nothing can move: there are biases, norms and parameters of one number per unit alone, or zeros.
     MeasurementError
-        There is no model, data or loss; nothing can move; a batch is refused; the loss is not finite at the network
+        There is no model, data or loss; a batch is refused; the loss is not finite at the network
         itself, or a sum over samples rather than a mean.
     UsageError
         An even number of points, directions or networks that do not fit, or two ways to choose directions.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepscope.core import MeasurementError, UsageError, derive_seed, nearest
+from deepscope.core import DoesNotApplyError, UsageError, derive_seed, nearest
 from deepscope.instruments._filter_norms import filter_norms, module_of
 from deepscope.instruments._parameter_space import ParameterSpace, Tensors, is_fixed_by_policy
 from deepscope.subject import Subject, Weight
@@ -28,7 +28,7 @@ def random_direction(
 
     Raises
     ------
-    MeasurementError
+    DoesNotApplyError
         Nothing moves: the part that was chosen has biases and norms alone, or all its filters are zero.
     """
     assert subject.model is not None
@@ -41,7 +41,7 @@ def random_direction(
         noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
         drawn[weight.name] = _scaled(noise, weight, space, module_of(modules, weight.name), normalise)
     if not any(bool(tensor.any()) for tensor in drawn.values()):
-        raise MeasurementError(
+        raise DoesNotApplyError(
             "nothing moves: there are biases and norms alone, or zeros",
             where=subject.name,
             todo='Choose a part with weight matrices, or give biases_and_norms="normalised".',

@@ -64,7 +64,7 @@ def regions(
     extent
         Half the square's side, in units of u and v; of the data's plane too.
     max_regions
-        Where there are more, counting stops: the count is then a lower bound, and ``complete`` is False.
+        Where there are more, counting stops: the count, never larger, is a lower bound, and ``complete`` is False.
     generator
         Its initial seed chooses the samples.
 
@@ -79,7 +79,8 @@ def regions(
     UsageError
         Both line and plane are given, or they are no inputs of one shape that span a line or a plane.
     DoesNotApplyError
-        The network is smooth, not continuous or mixes its samples; its inputs are tokens.
+        The network is smooth, not continuous or mixes its samples; its inputs are tokens; a layer has more than some
+        four million values for a sample.
     MeasurementError
         There is no model, or neither data nor a slice, or the model cannot be run on the slice.
 
@@ -92,7 +93,7 @@ def regions(
     it is and has to be affine there. A network without kinks has one region.
     Cost: about one forward pass in double precision for a region, and some ten microseconds of geometry; where a batch
     may not grow in the middle of a forward pass, one for each activation function that is behind. Memory: 256 MiB for
-    a layer's values at the vertices of cells, a few times over; more are taken in chunks.
+    a layer's values at the vertices of cells, three or four times over; more are taken in chunks.
     Sources: ``montufar2014number``, ``hanin2019complexity``.
 
     Examples

@@ -37,22 +37,35 @@ class Bend:
     kind: str
 
 
-def refuse_bent(network: Network, where: Slice) -> None:
+def refuse_bent(network: Network, where: Slice) -> list[int]:
     """Raise where the network is smooth and not affine near one of a few points.
+
+    Returns
+    -------
+    list
+        Values per row of the largest tensor before the first function with kinks, and from each such function on to the
+        next.
 
     Raises
     ------
     DoesNotApplyError
         Names the layer and the function.
     """
+    largest: list[int] = []
     for place in _PLACES:
         middle = where.extent * np.array(place[: len(where.directions)])
         near = np.full(len(middle), _NEAR * where.extent)
-        refuse_between(network, where, middle - near, middle + near)
+        largest = refuse_between(network, where, middle - near, middle + near)
+    return largest
 
 
-def refuse_between(network: Network, where: Slice, one: Floats, other: Floats) -> None:
+def refuse_between(network: Network, where: Slice, one: Floats, other: Floats) -> list[int]:
     """Raise where a function without kinks is not affine between two points; coordinates, [d].
+
+    Returns
+    -------
+    list
+        As ``refuse_bent`` does.
 
     Raises
     ------
@@ -71,6 +84,7 @@ def refuse_between(network: Network, where: Slice, one: Floats, other: Floats) -
             where=bend.layer,
             todo="Regions are those of ReLU and its kin, maxima and what is linear; measure others with jacobian.",
         )
+    return [each // 3 for each in watch.largest]
 
 
 class _Watch(TorchFunctionMode):
@@ -79,6 +93,8 @@ class _Watch(TorchFunctionMode):
     def __init__(self, network: Network, moved: list[Tensor]) -> None:
         super().__init__()
         self.found: Bend | None = None
+        #: Values of the largest tensor, up to the first function with kinks and from each on.
+        self.largest = [max(each.numel() for each in moved)]
         self._network = network
         # Whether a tensor is affine over the three rows.
         self._affine: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
@@ -96,9 +112,12 @@ class _Watch(TorchFunctionMode):
             (float(each.abs().max()) for each in given if each.is_floating_point() and each.numel()), default=0.0
         )
         kinked = bool(given) and kinks_of(func, args, kwargs, 3) is not None
+        if kinked:
+            self.largest.append(0)
         result = func(*args, **kwargs)
         if given and self.found is None:
             for each in tensors_in(result):
+                self.largest[-1] = max(self.largest[-1], each.numel())
                 self._affine[each] = _is_affine(each, _CANCELLED * largest)
                 if not self._affine[each] and affine and not kinked:
                     name, module = self._network.here()

@@ -24,6 +24,8 @@ _PROVED, _FEWEST_PROVED, _MOST_PROVED = 1 / 8, 16, 256
 _ROUNDING = 1e-9
 #: How far the cells' sizes may be from adding up to the whole.
 _AREA = 1e-9
+#: A cell and what a cut adds to it.
+_FEWEST_VERTICES = 8
 #: Outputs that are kept along a line.
 KEPT_OUTPUTS = 16
 
@@ -98,11 +100,17 @@ def count_cells(network: Network, where: Slice, max_regions: int) -> Counted:
     Raises
     ------
     DoesNotApplyError
-        The network is not affine on the cells: it is smooth, or not continuous, or has kinks that cannot be seen.
+        The network is not affine on the cells: it is smooth, or not continuous, or has kinks that cannot be seen. Or
+        its layers are so large that their values cannot be held at a cell's corners.
     """
-    refuse_bent(network, where)
+    largest = refuse_bent(network, where)
+    if vertices_within(max(largest)) < _FEWEST_VERTICES:
+        raise DoesNotApplyError(
+            f"a layer has {max(largest):,} values for a sample, too many to be held at the corners of a region",
+            todo="Give smaller inputs, or measure a part of the network.",
+        )
     try:
-        return _Counting(network, where, max_regions, grows=True).run()
+        return _Counting(network, where, max_regions, largest, grows=True).run()
     except DeepscopeError:
         raise
     except Exception:
@@ -110,7 +118,7 @@ def count_cells(network: Network, where: Slice, max_regions: int) -> Counted:
         # raises cannot be known. Without a growing batch it has nothing to complain of.
         pass
     try:
-        return _Counting(network, where, max_regions, grows=False).run()
+        return _Counting(network, where, max_regions, largest, grows=False).run()
     except _MismatchError as error:
         refuse_between(network, where, error.corner, error.middle)
         raise DoesNotApplyError(
@@ -123,8 +131,9 @@ def count_cells(network: Network, where: Slice, max_regions: int) -> Counted:
 class _Counting:
     """Cells that are done, and those that are left."""
 
-    def __init__(self, network: Network, where: Slice, max_regions: int, *, grows: bool) -> None:
+    def __init__(self, network: Network, where: Slice, max_regions: int, largest: list[int], *, grows: bool) -> None:
         self._network, self._slice, self._most, self._grows = network, where, max_regions, grows
+        self._largest = largest
         self._left: list[tuple[Cells, int]] = [(Cells.whole(len(where.directions), where.extent), 0)]
         self._done: list[Cells] = []
         self._found = Counted(self._left[0][0])
@@ -137,16 +146,16 @@ class _Counting:
         while self._left and self._found.complete:
             cells, first = self._left.pop()
             others = sum(map(len, self._done)) + sum(len(each) for each, _ in self._left)
-            passed = CellPass(self._network, self._slice, cells, first, self._most - others, grows=self._grows).run()
+            room = self._most - others
+            passed = CellPass(self._network, self._slice, cells, first, self._largest, room, grows=self._grows).run()
             self._found.forward_passes += 1
             self._note(passed.met)
             if passed.outputs is not None:
                 self._finish(passed, passed.outputs)
                 continue
-            if others + len(passed.cells) > self._most:
-                self._found.complete = False
+            self._found.complete = not passed.full
             assert passed.first is not None
-            size = vertices_within(max(each.call.units for each in self._found.calls.values())) // 4
+            size = vertices_within(max(self._largest)) // 4
             self._left += [(each, passed.first) for each in chunks(passed.cells, size)]
         found = self._found
         found.cells = joined([*self._done, *(each for each, _ in self._left)])
@@ -188,7 +197,8 @@ class _Counting:
         self._slopes.append(slopes)
         self._marks.append(marks)
         self._found.n_outputs = values.shape[1]
-        self._outputs.append(values[:, :KEPT_OUTPUTS] if len(self._slice.directions) == 1 else values[:, :0])
+        # Copies: a part of it would keep the whole.
+        self._outputs.append(values[:, : KEPT_OUTPUTS if len(self._slice.directions) == 1 else 0].copy())
 
     def _prove(self, cells: Cells, values: Floats) -> None:
         """Run the network inside cells, as it is, and compare with what the corners say.

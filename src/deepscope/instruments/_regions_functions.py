@@ -79,9 +79,12 @@ def kinks_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], rows: int
 
 
 def _signs(name: str, values: Sequence[Tensor], rows: int) -> Kinks | None:
-    if values[0].dtype == torch.bool or not values[0].ndim or values[0].numel() % rows:
+    units, rest = divmod(values[0].numel(), rows)
+    if values[0].dtype == torch.bool or not values[0].ndim or rest or not units:
         return None
-    return Kinks(name, values[0].numel() // rows, torch.stack([_by_row(each, rows) for each in values], dim=1))
+    by_row = [_by_row(each, rows) for each in values]
+    # What is large enough to matter has one threshold: no copy is made of it.
+    return Kinks(name, units, by_row[0][:, None] if len(by_row) == 1 else torch.stack(by_row, dim=1))
 
 
 def _by_row(values: Tensor, rows: int) -> Tensor:

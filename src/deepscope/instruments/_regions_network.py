@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import DoesNotApplyError
+from deepscope.instruments._regions_convolutions import ConvolvedInParts
 from deepscope.instruments._regions_functions import Kinks
-from deepscope.subject import Subject, every_layer_called, is_layer, own_parameters, tensors_in
+from deepscope.subject import Subject, every_layer_called, is_layer, main_output, own_parameters
 
 #: Have parameters and are activation functions all the same.
 _ACTIVATIONS = (nn.PReLU,)
@@ -51,6 +52,7 @@ class Network(nn.Module):
         """Context in which it can be run, and knows its layers; the model's hooks are as before afterwards."""
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
+            stack.enter_context(ConvolvedInParts())
             stack.enter_context(every_layer_called(self.model))
             for name, module in self.model.named_modules():
                 if is_layer(name, module):
@@ -96,17 +98,17 @@ def _computes(module: nn.Module) -> bool:
 
 
 def rows_of(outputs: Any, rows: int) -> Tensor:
-    """Return what a network put out as [rows, values].
+    """Return what a network put out as [rows, values], float64; its main output.
 
     Raises
     ------
     DoesNotApplyError
-        It is not made of floating-point tensors with a row per sample.
+        There is none with a row per sample.
     """
-    found: Sequence[Tensor] = [each for each in tensors_in(outputs) if each.is_floating_point()]
-    if not found or any(not each.ndim or each.shape[0] != rows for each in found):
+    found = main_output(outputs)
+    if found is None or len(found) != rows:
         raise DoesNotApplyError(
-            "the outputs are not tensors with a row per sample",
+            "the outputs are not a floating-point tensor with values for every sample",
             todo="Give forward=… that returns such a tensor, or measure with another instrument.",
         )
-    return torch.cat([each.reshape(rows, -1).double() for each in found], dim=1)
+    return found.reshape(rows, -1).double()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +19,10 @@ from deepscope.instruments._regions_functions import Kinks, kinks_of
 from deepscope.instruments._regions_network import Network, rows_of
 from deepscope.instruments._regions_slice import Slice
 from deepscope.instruments._regions_vertices import Growth
-from deepscope.subject import tensors_in
+from deepscope.subject import main_output, tensors_in
 
 #: Bytes that the values of one layer at all vertices may take.
 _MEMORY = 2**28
-#: However large the layers are, so many vertices are taken at once.
-_FEWEST_VERTICES = 16
 
 
 @dataclass(frozen=True)
@@ -87,17 +86,20 @@ class Passed:
         By call, what was done.
     outputs
         [v, values], at the cells' vertices; None where calls are left.
+    full
+        Whether there would be more cells than are wanted.
     """
 
     cells: Cells
     first: int | None = None
     met: dict[int, Met] = field(default_factory=dict)
     outputs: Tensor | None = None
+    full: bool = False
 
 
 def vertices_within(values: int) -> int:
     """Return at how many vertices so many values of a layer may be had at once."""
-    return max(_FEWEST_VERTICES, _MEMORY // (8 * max(values, 1)))
+    return _MEMORY // (8 * max(values, 1))
 
 
 class _StopError(Exception):
@@ -124,6 +126,9 @@ class CellPass(TorchFunctionMode):
         What is cut, over vertices of their own.
     first
         Calls before this one have cut them already.
+    largest
+        Values per row of the largest tensor before the first call, and from each call on to the next. Where they cannot
+        be held at more vertices, the pass stops, to be taken up again with fewer cells.
     most
         Where there would be more cells than these, the pass stops.
     grows
@@ -131,9 +136,20 @@ class CellPass(TorchFunctionMode):
         slower, but right for every forward pass whose rows do not mix.
     """
 
-    def __init__(self, network: Network, where: Slice, cells: Cells, first: int, most: int, *, grows: bool) -> None:
+    def __init__(
+        self,
+        network: Network,
+        where: Slice,
+        cells: Cells,
+        first: int,
+        largest: Sequence[int],
+        most: int,
+        *,
+        grows: bool,
+    ) -> None:
         super().__init__()
         self._network, self._slice, self._first, self._most, self._grows = network, where, first, most, grows
+        self._largest = largest
         self._passed = Passed(cells)
         self._growths: list[Growth] = []
         # Weak: a tensor lives no longer for being known here.
@@ -151,8 +167,9 @@ class CellPass(TorchFunctionMode):
         except _StopError:
             return self._passed
         # An output that was ready before the last vertices were made.
-        for each in tensors_in(outputs):
-            self._grow(each)
+        main = main_output(outputs)
+        if main is not None:
+            self._grow(main)
         self._passed.outputs = rows_of(outputs, len(self._passed.cells.points))
         return self._passed
 
@@ -165,9 +182,7 @@ class CellPass(TorchFunctionMode):
             return func(*args, **kwargs)
         for each in given:
             self._grow(each)
-        kinks = kinks_of(func, args, kwargs, len(self._passed.cells.points))
-        if kinks is not None:
-            self._cut(kinks)
+        if self._cut(kinks_of(func, args, kwargs, len(self._passed.cells.points))):
             for each in given:
                 self._grow(each)
         result = func(*args, **kwargs)
@@ -175,26 +190,30 @@ class CellPass(TorchFunctionMode):
             self._known[each] = len(self._growths)
         return result
 
-    def _cut(self, kinks: Kinks) -> None:
+    def _cut(self, kinks: Kinks | None) -> bool:
+        """Cut the cells where a function has kinks; return whether there are vertices that were not before."""
+        if kinks is None:
+            return False
         index, self._calls = self._calls, self._calls + 1
         passed, cells = self._passed, self._passed.cells
         layer, module = self._network.layer_of(kinks)
         call = Call(layer, type(module).__name__, kinks.function, kinks.units, kinks.each)
         if index < self._first:
             passed.met[index] = Met(call, len(cells), len(cells), np.zeros(0, dtype=np.int64))
-            return
-        most = vertices_within(kinks.values[0].numel())
-        found = _cut(cells, kinks, index, min(most, 2 * self._most + _FEWEST_VERTICES))
+            return False
+        values = max([kinks.values[0].numel(), *self._largest[index + 1 :]])
+        found = _cut(cells, kinks, index, vertices_within(values), self._most)
         cutting = found.cutting if kinks.windows is not None else np.unique(found.cutting % kinks.units)
         below, above = (kinks.windows is not None or bool(each.any()) for each in (kinks.values < 0, kinks.values > 0))
         passed.met[index] = Met(call, len(cells), len(found.cells), cutting, below, above)
-        passed.cells = found.cells
+        passed.cells, passed.full = found.cells, found.full
         new = found.growth.after > found.growth.before
-        if not found.complete or len(found.cells) > self._most or (new and not self._grows):
+        if not found.complete or (new and not self._grows):
             passed.first = index if not found.complete else index + 1
             raise _StopError
         if new:
             self._growths.append(found.growth)
+        return new
 
     def _grow(self, tensor: Tensor) -> None:
         """Give a tensor rows for the vertices made since it was."""
@@ -209,7 +228,7 @@ class CellPass(TorchFunctionMode):
         self._known[tensor] = len(self._growths)
 
 
-def _cut(cells: Cells, kinks: Kinks, call: int, most: int) -> Cut:
+def _cut(cells: Cells, kinks: Kinks, call: int, most_vertices: int, most_cells: int) -> Cut:
     values = kinks.values.flatten(1).double().cpu().numpy()
     if not np.isfinite(values).all():
         raise MeasurementError(
@@ -217,8 +236,8 @@ def _cut(cells: Cells, kinks: Kinks, call: int, most: int) -> Cut:
             todo="Look at anatomy's and health's findings, or give a smaller extent.",
         )
     if kinks.windows is not None:
-        return cut_by_maxima(cells, values, kinks.windows, call, most)
-    return cut_by_signs(cells, values, call, most)
+        return cut_by_maxima(cells, values, kinks.windows, call, most_vertices, most_cells)
+    return cut_by_signs(cells, values, call, most_vertices, most_cells)
 
 
 def _grown(tensor: Tensor, growth: Growth) -> Tensor:

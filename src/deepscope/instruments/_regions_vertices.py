@@ -117,10 +117,15 @@ class Vertices:
     def _append(self, a: Integers, b: Integers, share: Floats) -> None:
         after = self.count + len(a)
         if after > len(self._values):
-            more = max(after, 2 * len(self._values)) - len(self._values)
-            self._values = np.pad(self._values, ((0, more), (0, 0)))
-            self._points = np.pad(self._points, ((0, more), (0, 0)))
+            self._values, self._points = (_longer(each, after) for each in (self._values, self._points))
         for values in (self._values, self._points):
             values[self.count : after] = (1 - share[:, None]) * values[a] + share[:, None] * values[b]
         self.growth.rounds.append((a, b, share))
         self.count = after
+
+
+def _longer(values: Floats, least: int) -> Floats:
+    """Return values with rows behind them, at least so many in all; what is not written yet takes no memory."""
+    found = np.empty((max(least, 2 * len(values)), values.shape[1]))
+    found[: len(values)] = values
+    return found

@@ -13,7 +13,7 @@ from torch import nn
 
 from deepscope.core import Instrument, LeftOut, Needs, Stopwatch, UsageError, derive_seed
 from deepscope.instruments._affordable import Keywords, affordable
-from deepscope.instruments._kernel_labels import Labels, labels_of
+from deepscope.instruments._labels import Labels, labels_of
 from deepscope.instruments._representation_findings import first_lost
 from deepscope.instruments._representation_known import KNOWN
 from deepscope.instruments._representation_pairs import SHAPES, compare_pairs
@@ -120,7 +120,6 @@ def representation(
     stopwatch.count(forward=seen.passes)
     return Representation(
         subject=subject.name,
-        left_out=tuple(_left_out(seen)),
         cost=stopwatch.cost,
         other=other.name if other is not None else None,
         **made,
@@ -131,7 +130,7 @@ def _reading(subject: Subject, seen: Seen, seed: int) -> dict[str, Any]:
     """Draw from what a pass saw everything that a reading holds of it."""
     mine, theirs = seen.mine, seen.theirs
     n_outputs = mine.output[0].numel() if mine.output is not None else 0
-    labels, labels_status = labels_of(list(mine.targets), mine.n_samples, n_outputs)
+    labels = labels_of(mine.targets, mine.n_samples, n_outputs)
     rows = list(mine.layers.values())
     others = None if theirs is None else list(theirs.layers.values())
     pairs = None
@@ -140,16 +139,16 @@ def _reading(subject: Subject, seen: Seen, seed: int) -> dict[str, Any]:
     layers = []
     for index, (name, each) in enumerate(mine.layers.items()):
         rng = np.random.default_rng(derive_seed(seed, f"probe {name}"))
-        row = measure_layer(name, _kind(subject, name), mine.widths[name], each, labels, rng)
+        row = measure_layer(name, _kind(subject, name), mine.widths[name], each, labels.usable, rng)
         shared = float(pairs.neighbours[index, -1]) if pairs is not None else math.nan
         layers.append(replace(row, mutual_neighbours=None if math.isnan(shared) else shared))
     lost = first_lost(layers)
     random = None
-    if lost is not None and labels is not None:
-        points = rows[lost - 1].detach().double().cpu().numpy()
+    if lost is not None and not labels.why:
+        points = rows[lost - 1].detach().double().cpu().numpy()[labels.rows]
         width = min(layers[lost].features, _UNITS)
         random = through_random_weights(points, width, labels, np.random.default_rng(derive_seed(seed, "random")))
-    collapse, collapse_status = _collapse(seen.head, labels)
+    collapse, collapse_status = _collapse(seen.head, labels.usable)
     empty = np.zeros((0, 0))
     return {
         "layers": tuple(layers),
@@ -162,8 +161,9 @@ def _reading(subject: Subject, seen: Seen, seed: int) -> dict[str, Any]:
         "procrustes": pairs.procrustes if pairs is not None else empty,
         "procrustes_null": pairs.procrustes_null if pairs is not None else None,
         "neighbours": pairs.neighbours if pairs is not None else empty,
-        "n_classes": len(np.unique(labels.classes)) if labels is not None and labels.classes is not None else None,
-        "labels_status": labels_status or "ok",
+        "n_classes": len(np.unique(labels.classes)) if labels.classes is not None and not labels.why else None,
+        "labels_status": labels.why or "ok",
+        "left_out": (*_left_out(seen), *labels.left_out),
         "head": seen.head.name if seen.head is not None else None,
         "random_weights": random,
         "collapse": collapse,
@@ -182,11 +182,12 @@ def _collapse(head: Head | None, labels: Labels | None) -> tuple[NeuralCollapse 
         return None, "no classes"
     if head is None:
         return None, "the network does not end in a linear layer"
-    if labels.classes.max() >= head.module.out_features:
+    if not labels.of_outputs or labels.classes.max() >= head.module.out_features:
         return None, "the last layer has not an output for each class"
     weight, bias = head.module.weight, head.module.bias
     try:
-        return neural_collapse(head.features, torch.from_numpy(labels.classes), weight, bias), "ok"
+        features = head.features[torch.from_numpy(labels.rows).to(head.features.device)]
+        return neural_collapse(features, torch.from_numpy(labels.classes), weight, bias), "ok"
     except UsageError as error:
         return None, error.what
 

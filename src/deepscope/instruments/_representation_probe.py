@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscope.instruments._held_out_scores import accuracy, r_squared
-from deepscope.instruments._kernel_labels import Labels
+from deepscope.instruments._labels import Labels
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from deepscope.core import UsageError
-from deepscope.instruments._kernel_labels import Labels
+from deepscope.instruments._labels import Labels
 from deepscope.instruments._representation_probe import linear_probe
 from deepscope.linalg import effective_dimensions, intrinsic_dimension, neural_collapse
 
@@ -92,7 +92,7 @@ def measure_layer(
         except UsageError as error:
             missing.append(f"{error.what}")
     if labels is not None:
-        found |= _of_labels(points, labels, rng)
+        found |= _of_labels(points[torch.from_numpy(labels.rows)], labels, rng)
     return LayerRepresentation(
         name=name, kind=kind, features=features, status="; ".join(dict.fromkeys(missing)) or "ok", **found
     )

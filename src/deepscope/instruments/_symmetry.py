@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
-from deepscope.core import Instrument, LeftOut, MeasurementError, Needs, Stopwatch, UsageError, derive_seed, first_line
-from deepscope.instruments._affordable import Keywords, affordable
-from deepscope.instruments._symmetry_groups import Group, families_of
+from deepscope.core import Instrument, LeftOut, MeasurementError, Needs, Stopwatch, UsageError
+from deepscope.instruments._symmetry_baseline import Networks, own_constants, random_networks
+from deepscope.instruments._symmetry_budget import fitted
+from deepscope.instruments._symmetry_groups import Group, families_of, thinned
 from deepscope.instruments._symmetry_known import KNOWN
 from deepscope.instruments._symmetry_layout import main_tensor
-from deepscope.instruments._symmetry_pass import Comparison, FamilyScores, mean_of
+from deepscope.instruments._symmetry_pass import ROUTED, Comparison, FamilyScores, mean_of
 from deepscope.instruments._symmetry_probe import OUTPUT, Probe, Site, probe
-from deepscope.instruments._symmetry_random import randomised
 from deepscope.instruments._symmetry_reading import FamilySymmetry, LayerSymmetry, Symmetry
 from deepscope.instruments._symmetry_scores import Score, SymmetryError, symmetry_error
 from deepscope.instruments._symmetry_transformation import Family
 from deepscope.linalg import paired_distance
-from deepscope.subject import Subject, forward_work
+from deepscope.subject import Subject
 
 __all__ = ["SYMMETRY", "Symmetry", "symmetry"]
-
-#: What a network of unknown layout is taken to be run on: two families of six transformations, and plain twice.
-_USUAL_PASSES = 14
 
 
 def symmetry(
@@ -36,6 +33,7 @@ def symmetry(
     factors: Sequence[float] = (0.5, 2.0),
     networks: int = 4,
     max_samples: int = 128,
+    transformations: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Symmetry:
     """Measure how far a network's output, and that of each layer, is from symmetric.
@@ -79,6 +77,8 @@ def symmetry(
         With random weights, for the baseline; 0 for none, and from 3 on there is an interval.
     max_samples
         The first so many samples are run.
+    transformations
+        How many of each family, evenly from the last on; all unless given.
     generator
         Its initial seed seeds permutations, random weights, which values of a large layer are compared, and what is
         random in the model's evaluation mode.
@@ -109,8 +109,11 @@ def symmetry(
     a thousand terms.
     A layer's output is that of a leaf module; it follows in space where it has as many dimensions as the input. Of a
     layer with many values some are compared, drawn at random, the same for all networks.
-    Cost: (1 + networks) · (transformations + families) forward passes. Memory: the outputs of all layers for a part of
-    the samples (256 MB), 128 MB of values, and a copy of the network.
+    Where random weights are symmetric to float accuracy and the network is not, one network more is run: with random
+    weights, and the network's own values of what begins constant. That tells a symmetry of the architecture from one
+    of biases that begin at 0.
+    Cost: (1 + networks) · (1 + transformations) forward passes. Memory: the outputs of all layers for a part of the
+    samples (256 MB), up to 512 MB of values, and a copy of the network.
     Sources: ``lenc2015understanding``, ``goodfellow2009measuring``, ``cohen2016group``.
 
     Examples
@@ -122,10 +125,13 @@ def symmetry(
     (0.0, True)
     """
     subject.require(Needs.MODEL | Needs.DATA, "symmetry")
-    if max_samples < 1 or networks < 0:
-        raise UsageError(
-            f"max_samples={max_samples}, networks={networks}", where="symmetry", todo="Give at least 1 and at least 0."
-        )
+    for name, value, least in (
+        ("max_samples", max_samples, 1),
+        ("networks", networks, 0),
+        ("transformations", transformations, 1),
+    ):
+        if value is not None and value < least:
+            raise UsageError(f"{name} must be at least {least}, not {value}", where="symmetry")
     if not all(math.isfinite(each) for each in (*angles, *factors)) or 0 in factors:
         raise UsageError(
             f"angles={angles}, factors={factors}", where="symmetry", todo="Give finite numbers, factors not 0."
@@ -135,28 +141,32 @@ def symmetry(
     with stopwatch, subject.undisturbed(seed=seed):
         seen = probe(subject, max_samples)
         stopwatch.count(forward=1)
-        families = families_of(seen.layout, group, angles, factors, seed)
-        comparison = Comparison(seen, max(len(family.members) for family in families), seed, stopwatch)
+        families = [
+            thinned(family, transformations) for family in families_of(seen.layout, group, angles, factors, seed)
+        ]
+        comparison = Comparison(seen, sum(len(family.members) for family in families), seed, stopwatch)
         if comparison.is_random(subject):
             raise MeasurementError(
                 "the network's outputs are random in evaluation mode",
                 where=subject.name,
                 todo="Switch the randomness off, or fix its seed in the forward pass.",
             )
-        own = [comparison.run(subject, family) for family in families]
-        others, shuffled, status = _random_networks(subject, comparison, families, networks, seed)
+        own = comparison.run(subject, families)
+        others, shuffled, status = random_networks(subject, comparison, families, networks, seed)
         interpolation = [_interpolation(seen, family) for family in families]
-        inputs_differ = _inputs_differ(seen)
-    sites = [site for site in seen.sites if not site.is_output]
-    return Symmetry(
-        subject=subject.name,
-        left_out=tuple(_left_out(subject, seen, comparison, families, own, shuffled)),
-        cost=stopwatch.cost,
-        inputs=seen.layout.kind,
-        families=tuple(
+        sites = [site for site in seen.sites if not site.is_output]
+        measured = [
             _family(family, scores, [each[index] for each in others], sites, lost)
             for index, (family, scores, lost) in enumerate(zip(families, own, interpolation, strict=True))
-        ),
+        ]
+        constants = own_constants(subject, comparison, families, measured, seed)
+        inputs_differ = _inputs_differ(seen)
+    return Symmetry(
+        subject=subject.name,
+        left_out=tuple(_left_out(subject, seen, comparison, families, own, others, shuffled)),
+        cost=stopwatch.cost,
+        inputs=seen.layout.kind,
+        families=tuple(replace(each, own_constants=constants.get(each.name)) for each in measured),
         layers=tuple(_layer(site, own, others) for site in sites),
         n_samples=seen.n_samples,
         n_networks=len(others),
@@ -164,27 +174,6 @@ def symmetry(
         inputs_differ=inputs_differ,
         baseline_status=status,
     )
-
-
-Networks = list[list[FamilyScores]]
-
-
-def _random_networks(
-    subject: Subject, comparison: Comparison, families: Sequence[Family], networks: int, seed: int
-) -> tuple[Networks, tuple[str, ...], str]:
-    found: Networks = []
-    shuffled: tuple[str, ...] = ()
-    assert subject.model is not None
-    for index in range(networks):
-        try:
-            model, shuffled = randomised(subject.model, derive_seed(seed, "network", index))
-        except Exception as error:
-            return found, shuffled, f"the network cannot be copied: {first_line(error)}"
-        other = copy.copy(subject)
-        other.model = model
-        with other.undisturbed(seed=seed):
-            found.append([comparison.run(other, family) for family in families])
-    return found, shuffled, "ok" if networks else "no networks were asked for"
 
 
 def _family(
@@ -203,6 +192,7 @@ def _family(
         member_errors=tuple(each.value if isinstance(each, Score) else None for each in own.members)
         or (None,) * len(family.members),
         layers=tuple(_layer(site, [own], [[each] for each in others]) for site in sites),
+        own_constants=None,
         interpolation=lost,
         status="; ".join(dict.fromkeys(said)) or "ok",
     )
@@ -261,6 +251,7 @@ def _left_out(
     comparison: Comparison,
     families: Sequence[Family],
     own: Sequence[FamilyScores],
+    others: Networks,
     shuffled: Sequence[str],
 ) -> Iterator[LeftOut]:
     yield from seen.left_out
@@ -271,31 +262,21 @@ def _left_out(
             yield LeftOut(f"{family.name}: {member}", why)
     for name, width, kept in comparison.cut:
         yield LeftOut(name, f"all but {kept:,} of its {width:,} values, by chance")
+    for site in seen.sites:
+        if any(scores.sites[site.key].invariance == ROUTED for network in others for scores in network):
+            yield LeftOut(site.key, f"no baseline: with random weights {ROUTED}")
     for name in shuffled:
         yield LeftOut(name, "no reset_parameters: for the baseline its entries are in a random order")
     yield from subject.left_out
 
 
-def _passes(subject: Subject) -> int:
-    """Return passes of one network by the default group of its inputs."""
-    try:
-        with subject.undisturbed():
-            seen = probe(subject, 4)
-            families = families_of(seen.layout, None, (90.0, 180.0, 270.0), (0.5, 2.0), 0)
-    except MeasurementError:
-        return _USUAL_PASSES
-    return sum(len(family.members) + 1 for family in families)
-
-
-def _fit(subject: Subject, effort: Keywords, operations: float) -> Keywords:
-    work = forward_work(subject).operations * _passes(subject)
-    fewer = {**effort, "networks": 4}
-    return affordable([effort, fewer], "max_samples", lambda each: (1 + each["networks"]) * work, operations)
-
-
-def _expected_cost(subject: Subject, *, networks: int = 4, max_samples: int = 128) -> str:
+def _expected_cost(
+    subject: Subject, *, networks: int = 4, max_samples: int = 128, transformations: int | None = None
+) -> str:
     del subject
-    return f"some dozen forward passes of the network and of {networks} random ones over up to {max_samples:,} samples"
+    passes = "some dozen forward passes" if transformations is None else "a few forward passes"
+    random = f" and of {networks} random ones" if networks else ""
+    return f"{passes} of the network{random} over up to {max_samples:,} samples"
 
 
 SYMMETRY = Instrument(
@@ -311,7 +292,8 @@ SYMMETRY = Instrument(
         "ρ = 1. Baseline: networks of the same architecture with random weights, with the 95 % interval of one more of "
         "them. To float accuracy: at most 2 (32 ε L)² E(‖f(gx)‖² + ‖ρ f(x)‖²) over the same denominator, L layers "
         "deep. A problem where outputs of different samples are equal to rounding, and with random weights are not; a "
-        "warning where random weights are symmetric to float accuracy and these are not."
+        "warning where random weights are symmetric to float accuracy and these are not; a note where random weights "
+        "are not so either with this network's own values of what begins constant, such as biases of 0."
     ),
     how_to_read=(
         "For each family of transformations, how far each layer, and at the right the whole network, is from following "
@@ -321,7 +303,7 @@ SYMMETRY = Instrument(
     ),
     source="lenc2015understanding",
     expected_cost=_expected_cost,
-    fit=_fit,
+    fit=fitted,
     efforts={
         "quick": {"networks": 4, "max_samples": 32},
         "standard": {"networks": 8, "max_samples": 128},

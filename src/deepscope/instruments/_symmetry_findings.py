@@ -65,7 +65,7 @@ def _of_family(symmetry: Symmetry, family: FamilySymmetry) -> Iterator[Finding]:
     evidence = _evidence(symmetry, family, output)
     if output.is_exact:
         by = (
-            ", whatever its weights: its architecture makes it so"
+            ", with random weights too: it is built so, or begins so"
             if output.baseline_is_exact
             else ": its weights make it so, random ones do not"
             if output.baseline is not None
@@ -79,13 +79,23 @@ def _of_family(symmetry: Symmetry, family: FamilySymmetry) -> Iterator[Finding]:
             "Nothing to do; augmenting the data with these transformations teaches it nothing more.",
         )
         return
-    if output.baseline_is_exact and output.against_baseline == "less":
+    if family.begins_symmetric:
+        yield _finding(
+            "note",
+            "",
+            f"The network begins {symmetric} under {family.name}, because what begins constant, such as biases of 0, "
+            "is so; what it has learnt there ends that.",
+            f"{evidence}; with random weights and its own values of what begins constant {family.own_constants:.2g}",
+            "Nothing to do; if the task has this symmetry, leave these parameters out.",
+        )
+        return
+    if output.is_broken:
         first = _first_broken(family)
         at = f", from {_called(first)} on" if first is not None else ""
         yield _finding(
             "warning",
             first.module if first is not None else "",
-            f"The network is built {symmetric} under {family.name}, and its weights have broken that{at}.",
+            f"Random weights make the network {symmetric} under {family.name}, and its own have broken that{at}.",
             evidence if first is None else f"{evidence}; {_of_layer(family, first)}",
             "Tie the weights that begin equal (share one parameter), or project them back; or accept that the symmetry "
             "is only where training begins.",

@@ -67,6 +67,20 @@ def families_of(
     return found
 
 
+def thinned(family: Family, most: int | None) -> Family:
+    """Return a family with so many of its transformations, evenly from the last on: of shifts the largest."""
+    n = len(family.members)
+    if most is None or n <= most:
+        return family
+    places = sorted({n - 1 - round(index * (n - 1) / max(1, most - 1)) for index in range(most)})
+    status = f"{len(places)} of {n} transformations, as asked for"
+    return replace(
+        family,
+        members=tuple(family.members[place] for place in places),
+        status=status if family.status == "ok" else f"{family.status}; {status}",
+    )
+
+
 def _of(layout: InputLayout, name: str, move: Move) -> Transformation:
     return Transformation(name, lambda inputs: layout.moved(inputs, move, n_samples(inputs)), on_layer=move)
 

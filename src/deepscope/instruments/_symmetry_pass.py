@@ -14,10 +14,23 @@ from deepscope.core import Stopwatch, UsageError, derive_seed, first_line
 from deepscope.instruments._symmetry_probe import OUTPUT, Probe, Site, is_row
 from deepscope.instruments._symmetry_scores import Score, score
 from deepscope.instruments._symmetry_transformation import Family, Transformation
-from deepscope.subject import Batch, LayerOutput, Subject, is_out_of_memory, tensors_in, watch_layers
+from deepscope.subject import (
+    Batch,
+    LayerOutput,
+    RowChoices,
+    Subject,
+    agrees,
+    each_sampled,
+    is_out_of_memory,
+    tensors_in,
+    watch_layers,
+)
 
 #: What the values that are compared may take, in bytes; and the fewest and most of them by sample and layer.
-_MEMORY, _FEWEST, _MOST = 2**27, 64, 1024
+_MEMORY, _FEWEST, _MOST = 2**29, 64, 1024
+
+#: Why a layer is not compared that is given some of the samples only, as an expert of a mixture is.
+ROUTED = "its rows are not those of all samples in order"
 
 #: ``see(site, tensor, real)``: called with each output as it is made.
 See = Callable[[Site, Tensor, Tensor | None], None]
@@ -65,17 +78,17 @@ class Comparison:
     ----------
     probe
         What the inputs and layers are, and the samples.
-    most
-        Transformations of the largest family.
+    transformations
+        How many there are in all families.
     seed
         Seeds which values of a layer are compared where it has too many; the same for every network.
     stopwatch
         Counts passes.
     """
 
-    def __init__(self, probe: Probe, most: int, seed: int, stopwatch: Stopwatch) -> None:
+    def __init__(self, probe: Probe, transformations: int, seed: int, stopwatch: Stopwatch) -> None:
         self._probe, self._stopwatch = probe, stopwatch
-        room = _MEMORY // (4 * max(1, probe.n_samples) * max(1, len(probe.sites)) * (2 * most + 1))
+        room = _MEMORY // (4 * max(1, probe.n_samples) * max(1, len(probe.sites)) * 4 * max(1, transformations))
         kept = min(_MOST, max(_FEWEST, room))
         self._sites = {site.key: site for site in probe.sites}
         self._columns: dict[str, Tensor] = {}
@@ -92,23 +105,19 @@ class Comparison:
             site = self._sites[key]
             yield site.module if key != OUTPUT else "output", torch.Size(site.shape).numel(), len(columns)
 
-    def run(self, subject: Subject, family: Family) -> FamilyScores:
-        """Run a family over all samples."""
-        rows = _Rows(family)
+    def run(self, subject: Subject, families: Sequence[Family]) -> list[FamilyScores]:
+        """Run families over all samples; the plain inputs once for all of them."""
+        lost: set[str] = set()
+        rows = [_Rows(family, lost) for family in families]
         with self._watching(subject) as forward:
             for chunk in self._probe.chunks:
-                plain: dict[str, Tensor] = {}
-
-                def keep(site: Site, tensor: Tensor, real: Tensor | None, plain: dict[str, Tensor] = plain) -> None:
-                    del real
-                    # A later layer may work in place.
-                    plain[site.key] = tensor.detach().clone()
-
-                forward(chunk.inputs, keep)
-                for member in family.members:
-                    if member.name not in rows.refused:
-                        self._moved(forward, chunk, member, plain, rows)
-        return rows.scores(self._probe.sites)
+                plain, strays = _plain(forward, chunk)
+                lost |= strays
+                for family, found in zip(families, rows, strict=True):
+                    for member in family.members:
+                        if member.name not in found.refused:
+                            self._moved(forward, chunk, member, plain, found)
+        return [found.scores(self._probe.sites) for found in rows]
 
     def is_random(self, subject: Subject) -> bool:
         """Whether two passes of the same inputs differ by more than rounding."""
@@ -160,7 +169,9 @@ class Comparison:
 
         def see(site: Site, tensor: Tensor, real: Tensor | None) -> None:
             before = plain.get(site.key)
-            if before is not None:
+            if len(tensor) != chunk.n_samples:
+                rows.lost.add(site.key)
+            if before is not None and site.key not in rows.lost:
                 found[site.key] = self._pair(site, member, before, tensor.detach(), real)
 
         try:
@@ -205,11 +216,39 @@ class Comparison:
         return chosen.to("cpu", torch.float64 if chosen.dtype == torch.float64 else torch.float32, copy=True)
 
 
+def _plain(forward: Callable[[Any, See], None], chunk: Batch) -> tuple[dict[str, Tensor], set[str]]:
+    """Return copies of what the layers put out, by key, and the keys of those that do not show all samples in order."""
+
+    def outputs(inputs: Any) -> dict[str, Tensor]:
+        made: dict[str, Tensor] = {}
+
+        def keep(site: Site, tensor: Tensor, real: Tensor | None) -> None:
+            del real
+            # A later layer may work in place.
+            made[site.key] = tensor.detach().clone()
+
+        forward(inputs, keep)
+        return made
+
+    n = chunk.n_samples
+    with RowChoices() as choices:
+        plain = outputs(chunk.inputs)
+    strays = {key for key, rows in plain.items() if len(rows) != n}
+    if choices.made and n > 1:
+        backwards = outputs(each_sampled(chunk.inputs, n, lambda tensor: tensor.flip(0)))
+        strays |= {
+            key for key, rows in plain.items() if key not in backwards or not agrees(rows, backwards[key].flip(0))
+        }
+    return {key: rows for key, rows in plain.items() if key not in strays}, strays
+
+
 class _Rows:
     """Values by layer and transformation, chunk after chunk."""
 
-    def __init__(self, family: Family) -> None:
+    def __init__(self, family: Family, lost: set[str]) -> None:
         self._family = family
+        #: Keys of layers that do not show all samples, of all families.
+        self.lost = lost
         self._values: dict[tuple[str, str], list[tuple[Tensor, ...]]] = {}
         self.refused: dict[str, str] = {}
 
@@ -233,6 +272,8 @@ class _Rows:
         if member in self.refused:
             return self.refused[member], self.refused[member]
         chunks = self._values.pop((site.key, member), [])
+        if site.key in self.lost:
+            return ROUTED, ROUTED
         if not chunks or len({tuple(each.shape[1] for each in chunk) for chunk in chunks}) > 1:
             why = "its output has not the same length for all samples" if chunks else "it did not run"
             return why, why

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from deepscope.subject import seeded_generators
 
 
-def randomised(model: nn.Module, seed: int) -> tuple[nn.Module, tuple[str, ...]]:
+def randomised(model: nn.Module, seed: int, *, own_constants: bool = False) -> tuple[nn.Module, tuple[str, ...]]:
     """Return a copy of a network with new random weights, and which parameters were shuffled to get them.
 
     Every module with parameters of its own that has ``reset_parameters`` (attention: ``_reset_parameters``) is reset
@@ -24,6 +24,9 @@ def randomised(model: nn.Module, seed: int) -> tuple[nn.Module, tuple[str, ...]]
         It is not touched.
     seed
         Seeds all draws, which are made in single precision on the CPU: the same for every dtype and device.
+    own_constants
+        Give what begins constant — biases of 0, scales of 1, running means — the network's own values, in a random
+        order. A symmetry that is gone then is not one of the architecture, but of where training begins.
 
     Raises
     ------
@@ -42,13 +45,19 @@ def randomised(model: nn.Module, seed: int) -> tuple[nn.Module, tuple[str, ...]]
         for parameter, dtype, _ in homes:
             parameter.data = parameter.data.to("cpu", torch.float32 if dtype.is_floating_point else dtype)
         before = {name: parameter.clone() for name, parameter in made.named_parameters()}
+        buffers = {name: buffer.clone() for name, buffer in made.named_buffers() if buffer.is_floating_point()}
         for module in made.modules():
             _reset(module)
         shuffled = []
         for name, parameter in made.named_parameters():
             if torch.equal(parameter, before[name]) and not _is_constant(parameter):
-                parameter.copy_(parameter.flatten()[torch.randperm(parameter.numel())].reshape(parameter.shape))
+                parameter.copy_(_shuffled(parameter))
                 shuffled.append(name)
+        if own_constants:
+            after = {**dict(made.named_parameters()), **dict(made.named_buffers())}
+            for name, own in {**before, **buffers}.items():
+                if _is_constant(after[name]):
+                    after[name].copy_(_shuffled(own))
         for parameter, dtype, device in homes:
             parameter.data = parameter.data.to(device, dtype)
     return made, tuple(shuffled)
@@ -64,6 +73,10 @@ def _reset(module: nn.Module) -> None:
             with suppress(Exception):
                 reset()
             return
+
+
+def _shuffled(tensor: Tensor) -> Tensor:
+    return tensor.flatten()[torch.randperm(tensor.numel()).to(tensor.device)].reshape(tensor.shape)
 
 
 def _is_constant(tensor: Tensor) -> bool:

@@ -61,6 +61,10 @@ class FamilySymmetry:
         none).
     layers
         Each layer's errors under this family alone, in forward order.
+    own_constants
+        The output's error of random weights with this network's own values, in random order, of what begins constant
+        (biases of 0, running means): where it is above rounding, the symmetry is one of where training begins. None
+        unless random weights are symmetric to float accuracy and this network is not.
     interpolation
         What interpolated rotations lose themselves: the error of the inputs after a turn there and back, in the same
         units; None where nothing is interpolated.
@@ -75,8 +79,15 @@ class FamilySymmetry:
     members: tuple[str, ...]
     member_errors: tuple[float | None, ...]
     layers: tuple[LayerSymmetry, ...]
+    own_constants: float | None
     interpolation: float | None
     status: str
+
+    @property
+    def begins_symmetric(self) -> bool:
+        """Whether the symmetry is one of where training begins, and ends with what begins constant."""
+        known, rounding = self.own_constants, self.output.rounding
+        return known is not None and rounding is not None and known > rounding
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

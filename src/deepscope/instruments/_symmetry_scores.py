@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from deepscope.instruments._symmetry_probe import Site
 from deepscope.linalg import paired_distance
@@ -89,6 +90,8 @@ class SymmetryError:
         as the output of another sample; None where it could not be had.
     stderr
         Its standard error over samples.
+    n_samples
+        How many there are.
     rounding
         What rounding alone may make of it; None where that cannot be told.
     baseline
@@ -101,6 +104,7 @@ class SymmetryError:
 
     value: float | None
     stderr: float | None
+    n_samples: int
     rounding: float | None
     baseline: float | None
     baseline_low: float | None
@@ -114,15 +118,21 @@ class SymmetryError:
 
     @property
     def baseline_is_exact(self) -> bool:
-        """Whether random weights are symmetric to float accuracy: the architecture is, whatever its weights."""
+        """Whether random weights are symmetric to float accuracy: the architecture is, or what begins constant."""
         return self.baseline is not None and self.rounding is not None and self.baseline <= self.rounding
 
     @property
+    def is_broken(self) -> bool:
+        """Whether random weights are symmetric to float accuracy, and these are not."""
+        return self.baseline_is_exact and not self.is_exact and self.against_baseline == "less"
+
+    @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval over samples."""
+        """The 95 % interval over samples, by Student's t."""
         if self.value is None or self.stderr is None:
             return None
-        return max(0.0, self.value - 1.96 * self.stderr), self.value + 1.96 * self.stderr
+        half = float(stdtrit(self.n_samples - 1, 0.975)) * self.stderr
+        return max(0.0, self.value - half), self.value + half
 
     @property
     def against_baseline(self) -> str:
@@ -141,6 +151,7 @@ def symmetry_error(own: Score | str, others: Sequence[Score | str]) -> SymmetryE
     return SymmetryError(
         value=known.value if known is not None else None,
         stderr=known.stderr if known is not None else None,
+        n_samples=len(known.influences) if known is not None else 0,
         rounding=known.bound if known is not None else None,
         baseline=float(np.mean(values)) if values else None,
         baseline_low=low,
@@ -158,9 +169,7 @@ def prediction_interval(values: Sequence[float]) -> tuple[float, float]:
     >>> [round(end, 3) for end in prediction_interval([1.0, 1.0, 4.0, 4.0])]
     [0.0, 12.633]
     """
-    from scipy import stats
-
     roots = np.sqrt(np.asarray(values, np.float64))
     k = len(roots)
-    half = float(stats.t.ppf(0.975, k - 1)) * float(roots.std(ddof=1)) * math.sqrt(1 + 1 / k)
+    half = float(stdtrit(k - 1, 0.975)) * float(roots.std(ddof=1)) * math.sqrt(1 + 1 / k)
     return max(0.0, float(roots.mean()) - half) ** 2, (float(roots.mean()) + half) ** 2

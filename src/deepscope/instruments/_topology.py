@@ -21,19 +21,17 @@ from deepscope.core import (
     derive_seed,
     first_line,
 )
-from deepscope.instruments._affordable import Keywords, affordable
-from deepscope.instruments._topology_clouds import Draws, LayerShape, ShapeOf, draw, layer_shape
+from deepscope.instruments._topology_budget import fitted
+from deepscope.instruments._topology_clouds import LARGEST, Draws, LayerShape, ShapeOf, draw, layer_shape
 from deepscope.instruments._topology_findings import CLOSE, FADED, ONE_POINT, SAME_INPUTS
 from deepscope.instruments._topology_groups import groups_of
 from deepscope.instruments._topology_known import KNOWN
 from deepscope.instruments._topology_reading import LayerTopology, Topology
 from deepscope.linalg import point_distances
-from deepscope.subject import Collected, Subject, collect, forward_work, tensors_in
+from deepscope.subject import Collected, Subject, collect, tensors_in
 
 __all__ = ["TOPOLOGY", "Topology", "topology"]
 
-#: Points of a subsample at most: distances along a graph and single linkage take their square.
-_LARGEST = 256
 #: Rounding moves points by so many units of the last place of the longest.
 _ROUNDING = 8
 
@@ -61,7 +59,7 @@ def topology(
     Parameters
     ----------
     subject
-        A model with data. Whole-number targets, one per sample, are classes; of other data all samples are one cloud.
+        A model with data. Where its targets are no classes all samples are one cloud.
     samples
         How many samples, the first of the data.
     landmarks
@@ -93,9 +91,9 @@ def topology(
     UsageError
         An argument is out of range.
     DoesNotApplyError
-        There are fewer than four samples, or the package ``ripser`` is missing.
+        There are fewer than four samples, no layer puts out a row for each, or the package ``ripser`` is missing.
     MeasurementError
-        There is no model or no data, or no layer puts out a row for each sample.
+        There is no model or no data.
 
     Notes
     -----
@@ -130,7 +128,7 @@ def topology(
         stopwatch.count(forward=collected.n_batches)
         # Inside as well: on its first import ripser draws from Python's generator.
         groups = groups_of(collected.targets, collected.n_samples, max_classes)
-        draws = draw(groups.members, subsamples, permutations, _LARGEST, derive_seed(seed, "subsamples"))
+        draws = draw(groups.members, subsamples, permutations, LARGEST, derive_seed(seed, "subsamples"))
         chosen = _evenly(list(collected.layers), max_layers)
         shape_of = ShapeOf(landmarks, max_dimension, neighbours)
         layers = tuple(_layer(subject, collected, name, draws, shape_of) for name in chosen)
@@ -199,7 +197,7 @@ def _collected(subject: Subject, samples: int, seed: int) -> Collected:
         ) from error
     if not collected.layers:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in collected.left_out[:3])
-        raise MeasurementError(
+        raise DoesNotApplyError(
             "no layer puts out a row for each sample",
             where=f"{subject.name} ({reasons})" if reasons else subject.name,
             todo="Choose layers that run, and whose outputs are tensors with the samples first.",
@@ -273,11 +271,6 @@ def _kind(subject: Subject, name: str) -> str:
     return type(subject.model.get_submodule(name.split("#")[0])).__name__
 
 
-def _fit(subject: Subject, effort: Keywords, operations: float) -> Keywords:
-    work = forward_work(subject)
-    return affordable([effort], "samples", lambda _: work.operations, operations)
-
-
 def _expected_cost(
     subject: Subject, *, samples: int = 2048, landmarks: int = 64, max_layers: int | None = None, **_: Any
 ) -> str:
@@ -309,7 +302,7 @@ TOPOLOGY = Instrument(
     ),
     source="naitzat2020topology",
     expected_cost=_expected_cost,
-    fit=_fit,
+    fit=fitted,
     efforts={
         "quick": {"samples": 512, "landmarks": 32, "subsamples": 5, "permutations": 20, "max_layers": 16},
         "standard": {"samples": 2048, "landmarks": 64, "subsamples": 8, "permutations": 40, "max_layers": 48},

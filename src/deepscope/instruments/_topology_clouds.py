@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from deepscope.instruments._topology_groups import Indices
-from deepscope.linalg import betti_numbers, farthest_points, geodesic_distances, persistence
+from deepscope.linalg import Persistence, betti_numbers, farthest_points, geodesic_distances, persistence
 
 Floats = NDArray[np.float64]
+#: Points of a subsample at most: distances along a graph and single linkage take their square.
+LARGEST = 256
 #: Interval and null band, two-sided.
 _TAIL = 0.975
 #: Divisions that all give the same sum differ by so much of it.
@@ -140,21 +142,28 @@ class ShapeOf:
 
     def __call__(self, distances: Floats) -> _Shape:
         """Find them from the distances between points, [m, m]."""
-        D = distances if self.neighbours is None else geodesic_distances(distances, self.neighbours)
-        gaps = persistence(D, 0, distances=True)
-        betti, lengths, diameters = [*betti_numbers(gaps)], [gaps.lengths(0)], [gaps.diameter]
-        if self.max_dimension:
-            chosen = farthest_points(D, self.landmarks).indices
-            holes = persistence(D[np.ix_(chosen, chosen)], self.max_dimension, distances=True)
-            betti += betti_numbers(holes)[1:]
-            lengths += [holes.lengths(dimension) for dimension in range(1, self.max_dimension + 1)]
-            diameters += [holes.diameter] * self.max_dimension
+        found = self._bars(distances)
+        lengths = [bars.lengths(dimension) for dimension, bars in enumerate(found)]
         return _Shape(
-            tuple(betti),
+            (*betti_numbers(found[0]), *(betti_numbers(found[1])[1:] if self.max_dimension else ())),
             np.array([each.sum() for each in lengths]),
             np.array([each.max(initial=0.0) for each in lengths]),
-            np.array(diameters),
+            np.array([bars.diameter for bars in found]),
         )
+
+    def sums(self, distances: Floats) -> Floats:
+        """Return the sum of the bars' lengths by dimension alone, of which clouds of any class are asked."""
+        return np.array([bars.lengths(dimension).sum() for dimension, bars in enumerate(self._bars(distances))])
+
+    def _bars(self, distances: Floats) -> list[Persistence]:
+        """Return where the bars of each dimension are found: among all points, and from 1 on among landmarks."""
+        D = distances if self.neighbours is None else geodesic_distances(distances, self.neighbours)
+        gaps = persistence(D, 0, distances=True)
+        if not self.max_dimension:
+            return [gaps]
+        chosen = farthest_points(D, self.landmarks).indices
+        holes = persistence(D[np.ix_(chosen, chosen)], self.max_dimension, distances=True)
+        return [gaps, *[holes] * self.max_dimension]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,10 +177,10 @@ class _Shape:
 def layer_shape(distances: Floats, draws: Draws, shape_of: ShapeOf) -> LayerShape:
     """Measure one layer from the distances between all its samples, [n, n]."""
 
-    def shapes(places: Indices) -> list[_Shape]:
-        return [shape_of(distances[np.ix_(each, each)]) for each in places]
+    def among(places: Indices) -> Floats:
+        return distances[np.ix_(places, places)]
 
-    found = {name: shapes(halves) for name, halves in draws.halves.items()}
+    found = {name: [shape_of(among(each)) for each in halves] for name, halves in draws.halves.items()}
     spread = {name: _spread(len(draws.members[name]), draws.size, len(found[name])) for name in found}
     classes = {name: _cloud(each, len(draws.members[name]), spread[name]) for name, each in found.items()}
     whole = [name for name, each in found.items() if all((one.diameters > 0).all() for one in each)]
@@ -180,7 +189,7 @@ def layer_shape(distances: Floats, draws: Draws, shape_of: ShapeOf) -> LayerShap
         means = [_mean([number(one) for one in found[name]], spread[name]) for name in whole]
         return _averaged(means).estimates() if means else None
 
-    mixed = np.array([np.mean([one.sums for one in shapes(each)], axis=0) for each in draws.mixed])
+    mixed = np.array([np.mean([shape_of.sums(among(cloud)) for cloud in clouds], axis=0) for clouds in draws.mixed])
     own = _averaged([_mean([one.sums for one in each], spread[name]) for name, each in found.items()])
     return LayerShape(
         classes=classes,

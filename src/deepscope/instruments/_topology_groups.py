@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from deepscope.core import DoesNotApplyError, LeftOut
+from deepscope.instruments._labels import labels_of
 
 Indices = NDArray[np.int64]
 
@@ -45,7 +44,7 @@ class Groups:
 def groups_of(targets: Sequence[Any], n: int, most: int) -> Groups:
     """Divide n samples by their classes, the ``most`` largest; or leave them together where there are none.
 
-    Whole numbers, one per sample, are classes.
+    What classes are is said of ``labels_of``.
 
     Raises
     ------
@@ -58,30 +57,26 @@ def groups_of(targets: Sequence[Any], n: int, most: int) -> Groups:
             where="topology",
             todo=f"Give at least {_FEWEST} of each class; some hundred show whether it has holes.",
         )
-    classes = _classes(targets, n)
-    if isinstance(classes, str):
-        return Groups({ALL: np.arange(n)}, False, (LeftOut("classes", f"{classes}: all samples are one cloud"),))
+    read = labels_of(targets, n)
+    if read.classes is None:
+        why = read.why or "the targets are numbers, not classes"
+        return Groups({ALL: np.arange(n)}, False, (LeftOut("classes", f"{why}: all samples are one cloud"),))
+    classes = np.array(read.names)[read.classes]
     labels, counts = np.unique(classes, return_counts=True)
     left_out = [
-        LeftOut(f"class {label}", f"{count} {'sample' if count == 1 else 'samples'}; at least {_FEWEST} make a cloud")
-        for label, count in zip(labels, counts, strict=True)
-        if count < _FEWEST
+        *read.left_out,
+        *(
+            LeftOut(
+                f"class {label}", f"{count} {'sample' if count == 1 else 'samples'}; at least {_FEWEST} make a cloud"
+            )
+            for label, count in zip(labels, counts, strict=True)
+            if count < _FEWEST
+        ),
     ]
     order = np.argsort(-counts, kind="stable")
     chosen = [index for index in order if counts[index] >= _FEWEST]
     if not chosen:
-        return Groups({ALL: np.arange(n)}, False, (*left_out, LeftOut("classes", "all samples are one cloud instead")))
+        return Groups({ALL: read.rows}, False, (*left_out, LeftOut("classes", "all samples are one cloud instead")))
     left_out += [LeftOut(f"class {labels[i]}", f"not among the {most} largest") for i in sorted(chosen[most:])]
     kept = sorted(chosen[:most])
-    return Groups({str(labels[i]): np.flatnonzero(classes == labels[i]) for i in kept}, True, tuple(left_out))
-
-
-def _classes(targets: Sequence[Any], n: int) -> NDArray[np.int64] | str:
-    """Return the class of each sample, or why there are none."""
-    if not all(isinstance(each, Tensor) for each in targets):
-        return "the targets are no tensor"
-    if any(each.is_floating_point() or each.is_complex() for each in targets):
-        return "the targets are no classes"
-    if sum(each.numel() for each in targets) != n:
-        return "each sample has several labels"
-    return torch.cat([each.detach().cpu().reshape(-1).long() for each in targets]).numpy()
+    return Groups({str(labels[i]): read.rows[classes == labels[i]] for i in kept}, True, tuple(left_out))

@@ -155,10 +155,13 @@ class _Session:
         self.failed: list[str] = []
 
     def run(self, instruments: Sequence[Instrument]) -> None:
-        possible = [instrument for instrument in instruments if self._needs_are_met(instrument)]
+        for each in instruments:
+            effort = self._effort(each) if self._needs_are_met(each) else None
+            if effort is not None:
+                self._efforts[each.name] = effort
+        possible = [each for each in instruments if each.name in self._efforts]
         by_tensor = [instrument for instrument in possible if instrument.per_weight is not None]
         others = [instrument for instrument in possible if instrument.per_weight is None]
-        self._efforts = {each.name: self._effort(each) for each in possible}
         efforts = {each.name: self._efforts[each.name] for each in by_tensor}
         if self.resume:
             self.log = tensor_log_of(self.subject, by_tensor, efforts, str(self.subject.device))
@@ -254,13 +257,17 @@ class _Session:
             cost = sum((result.costs[name] for result in results if not result.lost), Cost())
             self._attempt(instrument, partial(_per_weight(instrument).gather, self.subject, records, cost))
 
-    def _effort(self, instrument: Instrument) -> dict[str, Any]:
+    def _effort(self, instrument: Instrument) -> dict[str, Any] | None:
+        """Return what the budget allows of an instrument; None where that is nothing."""
         if instrument.per_weight is not None:
             seeded = instrument.per_weight.seeded
             seed = {"seed": derive_seed(self.seed, instrument.name)} if seeded else {}
             return {**instrument.effort(self.budget), **seed}
         try:
             return dict(instrument.effort(self.budget, self.subject))
+        except DoesNotApplyError as error:
+            self._not_run(instrument.name, reason_of(error), failed=self.asked)
+            return None
         except (Exception, SystemExit):
             # The forward pass fails: the instrument will say so itself.
             return dict(instrument.effort(self.budget))

@@ -27,7 +27,7 @@ from deepscope.models._gmdh_growth import grow_gmdh
 from deepscope.models._gpt2 import GPT2, gpt2, gpt2_large, gpt2_medium, gpt2_xl
 from deepscope.models._group_convolution import GroupCNN, GroupConvolution, LiftingConvolution, p4_cnn, p4m_cnn, z2_cnn
 from deepscope.models._gru import GRU, GRUCell, gru_100
-from deepscope.models._h3 import H3, FeedForwardMixer, H3Mixer, ShiftSSM, h3_125m
+from deepscope.models._h3 import H3, H3Mixer, PerceptronMixer, ShiftSSM, h3_125m
 from deepscope.models._hippo import HippoLegS, HippoMemory, HippoRNN, hippo_lagt, hippo_legs, hippo_legt, legendre_basis
 from deepscope.models._hyper_lstm import HyperLSTM
 from deepscope.models._hypernetwork import HyperConv2d, HyperNetwork, KernelGenerator
@@ -120,6 +120,7 @@ from deepscope.models._slstm import SLSTM
 from deepscope.models._sparse_mixture import Routing, SparseMixture
 from deepscope.models._stack import Stack
 from deepscope.models._state_space import StateSpace, Transfer, convolve
+from deepscope.models._state_space_mixer import StateSpaceMixer
 from deepscope.models._threshold import Heaviside, ThresholdNetwork, boolean_network, exclusive_or
 from deepscope.models._transformer import (
     Transformer,
@@ -173,7 +174,6 @@ __all__ = [
     "FNet",
     "FastWeights",
     "FeedForward",
-    "FeedForwardMixer",
     "FourierMixing",
     "GRUCell",
     "GatedConvolution",
@@ -218,6 +218,7 @@ __all__ = [
     "PaddedShortcut",
     "ParabolicProblem",
     "Perceptron",
+    "PerceptronMixer",
     "PlaneGroup",
     "PreActivationBlock",
     "PreActivationResNet",
@@ -249,6 +250,7 @@ __all__ = [
     "SpectralMixing",
     "Stack",
     "StateSpace",
+    "StateSpaceMixer",
     "Synapses",
     "ThresholdNetwork",
     "Transfer",

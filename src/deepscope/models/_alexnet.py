@@ -56,7 +56,7 @@ class AlexNet(nn.Module):
         Height and width of the images, at least 63.
     channels
         Of the five convolutions; all even, for the two columns.
-    hidden
+    hidden_size
         Width of the two hidden linear layers.
     dropout
         Probability that an input of a hidden linear layer is dropped in training.
@@ -84,7 +84,7 @@ class AlexNet(nn.Module):
         classes: int = 1000,
         image_size: int = 224,
         channels: Sequence[int] = _CHANNELS,
-        hidden: int = 4096,
+        hidden_size: int = 4096,
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class AlexNet(nn.Module):
             raise UsageError(f"channels are {list(channels)}", where="AlexNet", todo="Give five even numbers.")
         first, second, third, fourth, fifth = channels
         flat = fifth * output_size(image_size, _WINDOWS) ** 2
-        width = positive(hidden, "hidden", self)
+        width = positive(hidden_size, "hidden_size", self)
         drop = probability(dropout, "dropout", self)
         self.features = nn.Sequential(
             OrderedDict(

@@ -13,7 +13,7 @@ class CausalConvolution(Recurrence):
     """A causal convolution of each channel with a short kernel: y_t = b + Σ_j w_j x_{t−k+1+j}.
 
     Maps [batch, time, channels] to as many numbers, with (k + 1) × channels parameters. The state is the last k − 1
-    inputs, [batch, channels, k − 1], oldest first. Source: ``gu2024mamba``.
+    inputs, [batch, k − 1, channels], oldest first. Source: ``gu2024mamba``.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class CausalConvolution(Recurrence):
 
     def initial_state(self, batch: int) -> Tensor:
         """Return zeros in place of earlier inputs."""
-        return self.convolution.weight.new_zeros(batch, self.input_size, self.kernel_size - 1)
+        return self.convolution.weight.new_zeros(batch, self.kernel_size - 1, self.input_size)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step: [batch, channels] and the inputs before it to an output and the next state."""
@@ -50,5 +50,5 @@ class CausalConvolution(Recurrence):
 
     def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         assert isinstance(state, Tensor)
-        padded = torch.cat((state, x.mT), 2)
-        return self.convolution(padded).mT, padded[..., padded.shape[2] - self.kernel_size + 1 :]
+        seen = torch.cat((state, x), 1)
+        return self.convolution(seen.mT).mT, seen[:, x.shape[1] :]

@@ -52,20 +52,24 @@ class Cell(Recurrence):
             nn.init.uniform_(parameter, -bound, bound)
 
     @abstractmethod
-    def _update(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return the output and the next state, from W x + b, [batch, gates · hidden_size], and the state."""
+    def _update(self, projected: Tensor, state: State, weights: tuple[Tensor, ...]) -> tuple[Tensor, State]:
+        """Return the output and the next state, from W x + b, [batch, gates · hidden_size], state and ``_weights``."""
+
+    def _weights(self) -> tuple[Tensor, ...]:
+        """Return what all steps share. A slice taken at each step would cost a whole gradient at each step."""
+        return (self.weight_hh.T,)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step: [batch, input_size] and a state to an output [batch, hidden_size] and the next state."""
-        return self._update(self._project(x), state)
+        return self._update(self._project(x), state, self._weights())
 
     def _project(self, x: Tensor) -> Tensor:
         return functional.linear(x, self.weight_ih, self.bias)
 
     def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        outputs = []
+        outputs, weights = [], self._weights()
         for projected in self._project(x).unbind(1):
-            output, state = self._update(projected, state)
+            output, state = self._update(projected, state, weights)
             outputs.append(output)
         return torch.stack(outputs, 1), state
 

@@ -20,8 +20,8 @@ from deepscope.models._sizes import check_images, positive, probability
 class DenseBlock(nn.Module):
     """Dense block: each layer sees the features of all layers before it, x_l = H_l([x_0, x_1, …, x_{l−1}]).
 
-    Maps [batch, in_channels, height, width] to [batch, in_channels + layers · growth, height, width], which is all of
-    the features one after another. H is normalisation, ReLU and a convolution of 3×3 to ``growth`` channels; with a
+    Maps [batch, in_channels, height, width] to [batch, in_channels + num_layers · growth, height, width], all of the
+    features one after another. H is normalisation, ReLU and a convolution of 3×3 to ``growth`` channels; with a
     bottleneck a normalisation, ReLU and convolution of 1×1 to 4 growth channels come first. L layers have
     L (L + 1) / 2 connections. Source: ``huang2017densely``.
 
@@ -31,7 +31,7 @@ class DenseBlock(nn.Module):
 
     Parameters
     ----------
-    layers
+    num_layers
         Number of layers.
     in_channels
         Channels of the input.
@@ -59,7 +59,7 @@ class DenseBlock(nn.Module):
 
     def __init__(
         self,
-        layers: int,
+        num_layers: int,
         in_channels: int,
         *,
         growth: int,
@@ -72,12 +72,12 @@ class DenseBlock(nn.Module):
         positive(in_channels, "in_channels", self)
         positive(growth, "growth", self)
         probability(dropout, "dropout", self)
-        for index in range(positive(layers, "layers", self)):
+        for index in range(positive(num_layers, "num_layers", self)):
             layer = _dense_layer(in_channels + index * growth, growth, bottleneck, dropout)
             self.add_module(f"layer{index + 1}", layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the input's and all layers' features, [batch, in_channels + layers · growth, height, width]."""
+        """Return the input's and all layers' features, [batch, in_channels + num_layers · growth, height, width]."""
         features = [x]
         for layer in self.children():
             if self.recompute and torch.is_grad_enabled():

@@ -17,9 +17,9 @@ from deepscope.models._sizes import check_sequence, positive
 class EchoStateNetwork(Recurrence):
     """Echo state network: hₜ = (1 − a) hₜ₋₁ + a tanh(W xₜ + U hₜ₋₁ + b), yₜ = V [hₜ, xₜ] + c, of which V and c learn.
 
-    Maps [batch, time, input_size] to [batch, time, output_size]; the state is h, [batch, units], zero at first. U has
-    ``degree`` standard Gaussian weights a unit on average and is scaled to its spectral radius ρ, the largest modulus
-    of its eigenvalues; W and b are uniform between ± ``input_scale`` and ± ``bias_scale``. They are buffers.
+    Maps [batch, time, input_size] to [batch, time, output_size]; the state is h, [batch, hidden_size], zero at first. U
+    has ``degree`` standard Gaussian weights a unit on average and is scaled to its spectral radius ρ, the largest
+    modulus of its eigenvalues; W and b are uniform between ± ``input_scale`` and ± ``bias_scale``. They are buffers.
     Where the largest singular value of U is below 1, two states under one input come closer at each step: the network
     forgets where it began, and its state is an echo of the input. ρ < 1 is what is asked in practice; it is enough for
     a network at rest. ``fit`` solves for V and c; they can be trained by gradients as well.
@@ -29,7 +29,7 @@ class EchoStateNetwork(Recurrence):
 
     Parameters
     ----------
-    input_size, units, output_size
+    input_size, hidden_size, output_size
         m, n and o.
     spectral_radius
         ρ.
@@ -63,7 +63,7 @@ class EchoStateNetwork(Recurrence):
     def __init__(
         self,
         input_size: int,
-        units: int,
+        hidden_size: int,
         output_size: int,
         *,
         spectral_radius: float = 0.9,
@@ -74,7 +74,8 @@ class EchoStateNetwork(Recurrence):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(input_size)
-        self.units, self.output_size = positive(units, "units", self), positive(output_size, "output_size", self)
+        self.hidden_size = positive(hidden_size, "hidden_size", self)
+        self.output_size = positive(output_size, "output_size", self)
         if not (0 <= spectral_radius < math.inf and 0 < leak <= 1 and 0 < degree < math.inf):
             raise UsageError(
                 f"spectral_radius is {spectral_radius}, leak {leak}, degree {degree}",
@@ -82,14 +83,16 @@ class EchoStateNetwork(Recurrence):
                 todo="Give a radius of at least 0, a leak in (0, 1] and a degree above 0.",
             )
         self.leak = leak
-        self.register_buffer("weight_hh", _reservoir(units, degree, spectral_radius, generator))
-        self.register_buffer("weight_ih", input_scale * (2 * torch.rand(units, input_size, generator=generator) - 1))
-        self.register_buffer("bias", bias_scale * (2 * torch.rand(units, generator=generator) - 1))
-        self.readout = nn.Linear(units + input_size, output_size)
+        self.register_buffer("weight_hh", _reservoir(hidden_size, degree, spectral_radius, generator))
+        self.register_buffer(
+            "weight_ih", input_scale * (2 * torch.rand(hidden_size, input_size, generator=generator) - 1)
+        )
+        self.register_buffer("bias", bias_scale * (2 * torch.rand(hidden_size, generator=generator) - 1))
+        self.readout = nn.Linear(hidden_size + input_size, output_size)
 
     def initial_state(self, batch: int) -> Tensor:
-        """Return h = 0, [batch, units]."""
-        return self.weight_hh.new_zeros(batch, self.units)
+        """Return h = 0, [batch, hidden_size]."""
+        return self.weight_hh.new_zeros(batch, self.hidden_size)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step: [batch, input_size] and h to y, [batch, output_size], and the next h."""
@@ -97,7 +100,7 @@ class EchoStateNetwork(Recurrence):
         return self.readout(torch.cat([h, x], -1)), h
 
     def echoes(self, x: Tensor, state: Tensor | None = None) -> Tensor:
-        """Return the states under an input, [batch, time, units]."""
+        """Return the states under an input, [batch, time, hidden_size]."""
         check_sequence(x, self.input_size, self)
         h, states = self.initial_state(len(x)) if state is None else state, []
         for driven in nn.functional.linear(x, self.weight_ih, self.bias).unbind(1):

@@ -60,7 +60,7 @@ class FNet(nn.Module):
     ----------
     vocabulary, longest
         V, and the greatest length of a sequence.
-    width, hidden, layers
+    width, hidden_size, num_layers
         d, the hidden units of the networks, L.
     dropout
         Rate at which numbers are set to 0 in training; the paper's is 0.1.
@@ -74,7 +74,7 @@ class FNet(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> model = FNet(vocabulary=50, longest=16, width=8, hidden=32, layers=2)
+    >>> model = FNet(vocabulary=50, longest=16, width=8, hidden_size=32, num_layers=2)
     >>> model(torch.zeros(2, 7, dtype=torch.int64)).shape, sum(p.numel() for p in model.parameters())
     (torch.Size([2, 7, 50]), 1922)
     """
@@ -84,8 +84,8 @@ class FNet(nn.Module):
         vocabulary: int = 32_000,
         longest: int = 512,
         width: int = 768,
-        hidden: int = 3072,
-        layers: int = 12,
+        hidden_size: int = 3072,
+        num_layers: int = 12,
         *,
         dropout: float = 0.0,
     ) -> None:
@@ -100,9 +100,9 @@ class FNet(nn.Module):
             width,
             [
                 TransformerLayer(
-                    FourierMixing(), FeedForward(width, hidden, activation=activation), norm, dropout=dropout
+                    FourierMixing(), FeedForward(width, hidden_size, activation=activation), norm, dropout=dropout
                 )
-                for _ in range(positive(layers, "layers", self))
+                for _ in range(positive(num_layers, "num_layers", self))
             ],
             dropout=dropout,
         )
@@ -153,7 +153,7 @@ def fnet_large() -> FNet:
     ...     sum(p.numel() for p in fnet_large().parameters())
     236975360
     """
-    return FNet(width=1024, hidden=4096, layers=24)
+    return FNet(width=1024, hidden_size=4096, num_layers=24)
 
 
 SPECIMENS = (

@@ -32,7 +32,7 @@ class GPT2(LanguageModel):
     ----------
     vocabulary, longest
         V, and the greatest length of a sequence.
-    width, heads, layers
+    width, heads, num_layers
         d, the number of heads, L.
     dropout
         Rate at which numbers are set to 0 in training.
@@ -46,7 +46,7 @@ class GPT2(LanguageModel):
     Examples
     --------
     >>> import torch
-    >>> model = GPT2(vocabulary=65, longest=64, width=32, heads=4, layers=2)
+    >>> model = GPT2(vocabulary=65, longest=64, width=32, heads=4, num_layers=2)
     >>> model(torch.zeros(2, 7, dtype=torch.int64)).shape, sum(p.numel() for p in model.parameters())
     (torch.Size([2, 7, 65]), 29600)
     """
@@ -57,7 +57,7 @@ class GPT2(LanguageModel):
         longest: int = 1024,
         width: int = 768,
         heads: int = 12,
-        layers: int = 12,
+        num_layers: int = 12,
         *,
         dropout: float = 0.0,
     ) -> None:
@@ -65,7 +65,7 @@ class GPT2(LanguageModel):
             width,
             heads,
             4 * width,
-            layers,
+            num_layers,
             causal=True,
             attention_bias=True,
             positions="learned",
@@ -75,7 +75,7 @@ class GPT2(LanguageModel):
             dropout=dropout,
         )
         super().__init__(vocabulary, width, body, tied=True)
-        _initialise(self, layers)
+        _initialise(self, num_layers)
 
     def scan(self, tokens: Tensor, state: TransformerState | None = None) -> tuple[Tensor, TransformerState]:
         """Read the next part of a text; return the logits, and the keys and values that all layers have read.
@@ -121,7 +121,7 @@ def gpt2_medium() -> GPT2:
     ...     sum(p.numel() for p in gpt2_medium().parameters())
     354823168
     """
-    return GPT2(width=1024, heads=16, layers=24)
+    return GPT2(width=1024, heads=16, num_layers=24)
 
 
 def gpt2_large() -> GPT2:
@@ -136,7 +136,7 @@ def gpt2_large() -> GPT2:
     ...     sum(p.numel() for p in gpt2_large().parameters())
     774030080
     """
-    return GPT2(width=1280, heads=20, layers=36)
+    return GPT2(width=1280, heads=20, num_layers=36)
 
 
 def gpt2_xl() -> GPT2:
@@ -151,17 +151,17 @@ def gpt2_xl() -> GPT2:
     ...     sum(p.numel() for p in gpt2_xl().parameters())
     1557611200
     """
-    return GPT2(width=1600, heads=25, layers=48)
+    return GPT2(width=1600, heads=25, num_layers=48)
 
 
-def _initialise(model: GPT2, layers: int) -> None:
+def _initialise(model: GPT2, num_layers: int) -> None:
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.02)
     for module in model.modules():
         if isinstance(module, TransformerLayer):
             for name in ("attention.output", "feed_forward.output"):
-                nn.init.normal_(module.get_parameter(f"{name}.weight"), std=0.02 / (2 * layers) ** 0.5)
+                nn.init.normal_(module.get_parameter(f"{name}.weight"), std=0.02 / (2 * num_layers) ** 0.5)
 
 
 SPECIMENS = (

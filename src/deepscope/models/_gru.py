@@ -65,16 +65,23 @@ class GRUCell(Cell):
         """Return h = 0, [batch, hidden_size]."""
         return self._zeros(batch)
 
-    def _update(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
-        h, n = cast(Tensor, state), self.hidden_size
-        if self.bias_hn is not None:
-            recurrent = h @ self.weight_hh.T
-            r, z = torch.sigmoid(projected[:, : 2 * n] + recurrent[:, : 2 * n]).chunk(2, -1)
-            candidate = torch.addcmul(projected[:, 2 * n :], r, recurrent[:, 2 * n :] + self.bias_hn)
+    def _weights(self) -> tuple[Tensor, ...]:
+        if self.bias_hn is None:
+            gates, candidate = torch.split(self.weight_hh, [2 * self.hidden_size, self.hidden_size])
+            return gates.T, candidate.T
+        return self.weight_hh.T, torch.cat([torch.zeros_like(self.bias_hn).repeat(2), self.bias_hn])
+
+    def _update(self, projected: Tensor, state: State, weights: tuple[Tensor, ...]) -> tuple[Tensor, State]:
+        h, sizes = cast(Tensor, state), [2 * self.hidden_size, self.hidden_size]
+        gates, candidate = torch.split(projected, sizes, -1)
+        if self.bias_hn is None:
+            r, z = torch.sigmoid(torch.addmm(gates, h, weights[0])).chunk(2, -1)
+            n = torch.addmm(candidate, r * h, weights[1])
         else:
-            r, z = torch.sigmoid(torch.addmm(projected[:, : 2 * n], h, self.weight_hh[: 2 * n].T)).chunk(2, -1)
-            candidate = torch.addmm(projected[:, 2 * n :], r * h, self.weight_hh[2 * n :].T)
-        h = torch.lerp(torch.tanh(candidate), h, z)
+            heard, proposed = torch.split(torch.addmm(weights[1], h, weights[0]), sizes, -1)
+            r, z = torch.sigmoid(gates + heard).chunk(2, -1)
+            n = torch.addcmul(candidate, r, proposed)
+        h = torch.lerp(torch.tanh(n), h, z)
         return h, h
 
 

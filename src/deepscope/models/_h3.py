@@ -15,7 +15,7 @@ from deepscope.models._language_model import LanguageModel
 from deepscope.models._recurrence import Recurrence, State
 from deepscope.models._residual_stack import ResidualStack
 from deepscope.models._s4d import S4D
-from deepscope.models._sizes import check_sequence, positive
+from deepscope.models._sizes import positive
 from deepscope.models._state_space import StateSpace, Transfer
 
 
@@ -139,19 +139,14 @@ class H3Mixer(Recurrence):
         """Return the state of the shift and that of the diagonal state space."""
         return self.shift.initial_state(batch), self.diagonal.initial_state(batch)
 
-    def forward(self, x: Tensor, state: State | None = None) -> Tensor:
-        """Return the outputs at all steps, [batch, time, width]."""
-        # As ``scan``, but each state space is called, so that hooks see it and it convolves.
-        if state is not None:
-            return self.scan(x, state)[0]
-        check_sequence(x, self.input_size, self)
-        return self._looked_up(x, self.diagonal(self._stored(x, self.shift(self.key(x)))))
-
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step: [batch, width] and a state to an output and the next state."""
         shifted, moved = self.shift.step(self.key(x), state[0])
         stored, kept = self.diagonal.step(self._stored(x, shifted), state[1])
         return self._looked_up(x, stored), (cast(Tensor, moved), cast(Tensor, kept))
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        return self._looked_up(x, self.diagonal(self._stored(x, self.shift(self.key(x)))))
 
     def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         shifted, moved = self.shift.scan(self.key(x), state[0])
@@ -169,10 +164,10 @@ class H3Mixer(Recurrence):
         return cast(Tensor, self.output((query[..., None] * stored).sum(-2).flatten(-2)))
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.reshape(*x.shape[:-1], -1, self.head_size)
+        return x.reshape(*x.shape[:-1], self.input_size // self.head_size, self.head_size)
 
 
-class FeedForwardMixer(Recurrence):
+class PerceptronMixer(Recurrence):
     """A perceptron of one hidden layer at each step, in the place of a mixer: y = W₂ φ(W₁ x + b₁) + b₂.
 
     Maps [batch, time, width] to as many numbers, with width × hidden_size × 2 + hidden_size + width parameters. It has
@@ -192,7 +187,7 @@ class FeedForwardMixer(Recurrence):
 
     Examples
     --------
-    >>> model = FeedForwardMixer(8)
+    >>> model = PerceptronMixer(8)
     >>> model(torch.zeros(2, 7, 8)).shape, sum(p.numel() for p in model.parameters())
     (torch.Size([2, 7, 8]), 552)
     """
@@ -218,7 +213,7 @@ class H3(ResidualStack):
     """H3: residual blocks of H3 mixers and perceptrons in turn, x + f(norm(x)), and a norm.
 
     Maps [batch, time, width] to as many numbers: the body of a ``LanguageModel``. Each of the layers has the parameters
-    of an ``H3Mixer`` and a ``FeedForwardMixer`` and 4 w of two layer norms; the last norm has 2 w.
+    of an ``H3Mixer`` and a ``PerceptronMixer`` and 4 w of two layer norms; the last norm has 2 w.
     Source: ``fu2023hungry``.
 
     Parameters
@@ -230,7 +225,7 @@ class H3(ResidualStack):
     state_size, head_size
         As in ``H3Mixer``.
     hidden_size
-        As in ``FeedForwardMixer``.
+        As in ``PerceptronMixer``.
 
     Raises
     ------
@@ -249,7 +244,7 @@ class H3(ResidualStack):
     ) -> None:
         layers: list[Recurrence] = []
         for _ in range(positive(num_layers, "num_layers", self)):
-            layers += [H3Mixer(width, state_size=state_size, head_size=head_size), FeedForwardMixer(width, hidden_size)]
+            layers += [H3Mixer(width, state_size=state_size, head_size=head_size), PerceptronMixer(width, hidden_size)]
         super().__init__(layers, norm=partial(nn.LayerNorm, eps=1e-5))
 
 

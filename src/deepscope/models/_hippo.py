@@ -29,7 +29,7 @@ def hippo_legs(n: int) -> tuple[Tensor, Tensor]:
             [-1.7321, -2.0000]], dtype=torch.float64)
     """
     scale, order = _scales(n)
-    A = -torch.tril(torch.outer(scale, scale), -1) - torch.diag(order + 1)
+    A = torch.tril(-torch.outer(scale, scale), -1) - torch.diag(order + 1)
     return A, scale
 
 
@@ -65,11 +65,11 @@ def hippo_lagt(n: int) -> tuple[Tensor, Tensor]:
     Examples
     --------
     >>> hippo_lagt(2)[0]
-    tensor([[-1., -0.],
+    tensor([[-1.,  0.],
             [-1., -1.]], dtype=torch.float64)
     """
     positive(n, "n", hippo_lagt)
-    return -torch.tril(torch.ones(n, n, dtype=torch.float64)), torch.ones(n, dtype=torch.float64)
+    return torch.tril(-torch.ones(n, n, dtype=torch.float64)), torch.ones(n, dtype=torch.float64)
 
 
 def legendre_basis(n: int, points: Tensor) -> Tensor:
@@ -268,7 +268,7 @@ class HippoRNN(Recurrence):
         read = torch.cat((hidden, coefficients[:, 0], x), 1)
         gate = self.gate_activation(self.gate(read))
         hidden = hidden + gate * (self.activation(self.candidate(read)) - hidden)
-        _, memory = self.memory.step(self.feature(hidden), (coefficients, steps))
+        _, memory = self.memory.scan(self.feature(hidden)[:, None], (coefficients, steps))
         return hidden, (hidden, *memory)
 
 

@@ -90,7 +90,7 @@ class LinearAttention(Recurrence):
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """Return [batch, time, d] as [batch, heads, time, d / heads]."""
-    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
+    return x.view(*x.shape[:2], heads, x.shape[-1] // heads).transpose(1, 2)
 
 
 def read_in_chunks(queries: Tensor, keys: Tensor, values: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,7 +120,7 @@ def in_chunks(x: Tensor, size: int) -> Tensor:
     """Return [..., time, d] as [..., chunks, size, d], filled up with zeros."""
     missing = -x.shape[-2] % size
     filled = nn.functional.pad(x, (0, 0, 0, missing)) if missing else x
-    return filled.reshape(*x.shape[:-2], -1, size, x.shape[-1])
+    return filled.reshape(*x.shape[:-2], filled.shape[-2] // size, size, x.shape[-1])
 
 
 def _elu_plus_one(x: Tensor) -> Tensor:

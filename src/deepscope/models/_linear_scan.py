@@ -61,6 +61,8 @@ def linear_scan(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
             where="linear_scan",
             todo="Give decay and drive as [batch, time, …] with at least one step, and initial as [batch, …].",
         )
+    if not (torch.is_grad_enabled() and (decay.requires_grad or drive.requires_grad or initial.requires_grad)):
+        return _states(decay, drive, initial)
     states: Tensor = _LinearScan.apply(decay, drive, initial)  # type: ignore[no-untyped-call]
     return states
 
@@ -112,7 +114,7 @@ def _states(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
     whole = drive.shape[1] // _CHUNK * _CHUNK if initial.numel() <= _SMALL else 0
     if not whole:
         return _steps(decay, drive, initial)
-    a, b = (each[:, :whole].reshape(len(each), -1, _CHUNK, *each.shape[2:]) for each in (decay, drive))
+    a, b = (each[:, :whole].reshape(len(each), whole // _CHUNK, _CHUNK, *each.shape[2:]) for each in (decay, drive))
     states = _chunks(a, b, initial)
     if whole == drive.shape[1]:
         return states
@@ -135,4 +137,4 @@ def _chunks(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
     ends = _steps(products[:, :, -1], own[:, :, -1], initial)
     inherited = torch.cat((initial[:, None], ends[:, :-1]), 1)
     states = torch.addcmul(own, products, inherited[:, :, None])
-    return states.reshape(len(states), -1, *initial.shape[1:])
+    return states.reshape(len(states), states.shape[1] * states.shape[2], *initial.shape[1:])

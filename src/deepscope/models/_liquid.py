@@ -69,11 +69,13 @@ class LiquidTimeConstant(Cell):
         """Return h = 0, [batch, hidden_size]."""
         return self._zeros(batch)
 
-    def _update(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
-        h, step = cast(Tensor, state), self.interval / self.unfolds
-        leak = torch.exp(-self.log_tau)
+    def _weights(self) -> tuple[Tensor, ...]:
+        return self.weight_hh.T, torch.exp(-self.log_tau)
+
+    def _update(self, projected: Tensor, state: State, weights: tuple[Tensor, ...]) -> tuple[Tensor, State]:
+        h, step, (weight, leak) = cast(Tensor, state), self.interval / self.unfolds, weights
         for _ in range(self.unfolds):
-            f = torch.sigmoid(torch.addmm(projected, h, self.weight_hh.T))
+            f = torch.sigmoid(torch.addmm(projected, h, weight))
             h = (h + step * f * self.reversal) / (1 + step * (leak + f))
         return h, h
 

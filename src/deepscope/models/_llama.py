@@ -25,7 +25,7 @@ class GatedFeedForward(nn.Module):
 
     Parameters
     ----------
-    width, hidden
+    width, hidden_size
         d and h.
     activation
         Makes φ.
@@ -43,12 +43,12 @@ class GatedFeedForward(nn.Module):
     (torch.Size([2, 5, 8]), 288)
     """
 
-    def __init__(self, width: int, hidden: int, *, activation: Callable[[], nn.Module] = nn.SiLU) -> None:
+    def __init__(self, width: int, hidden_size: int, *, activation: Callable[[], nn.Module] = nn.SiLU) -> None:
         super().__init__()
-        self.gate = nn.Linear(positive(width, "width", self), positive(hidden, "hidden", self), bias=False)
+        self.gate = nn.Linear(positive(width, "width", self), positive(hidden_size, "hidden_size", self), bias=False)
         self.activation = activation()
-        self.hidden = nn.Linear(width, hidden, bias=False)
-        self.output = nn.Linear(hidden, width, bias=False)
+        self.hidden = nn.Linear(width, hidden_size, bias=False)
+        self.output = nn.Linear(hidden_size, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y, [..., d]."""
@@ -70,9 +70,9 @@ class Llama(LanguageModel):
 
     Parameters
     ----------
-    vocabulary, width, heads, layers
+    vocabulary, width, heads, num_layers
         V, d, H, L.
-    hidden
+    hidden_size
         h.
     key_value_heads
         G; H unless given.
@@ -90,7 +90,7 @@ class Llama(LanguageModel):
     Examples
     --------
     >>> import torch
-    >>> model = Llama(vocabulary=65, width=32, heads=4, layers=2, hidden=88, key_value_heads=2)
+    >>> model = Llama(vocabulary=65, width=32, heads=4, num_layers=2, hidden_size=88, key_value_heads=2)
     >>> model(torch.zeros(2, 7, dtype=torch.int64)).shape, sum(p.numel() for p in model.parameters())
     (torch.Size([2, 7, 65]), 27360)
     """
@@ -100,15 +100,15 @@ class Llama(LanguageModel):
         vocabulary: int = 32_000,
         width: int = 4096,
         heads: int = 32,
-        layers: int = 32,
-        hidden: int = 11_008,
+        num_layers: int = 32,
+        hidden_size: int = 11_008,
         *,
         key_value_heads: int | None = None,
         base: float = 10_000.0,
         epsilon: float = 1e-6,
     ) -> None:
         norm = partial(nn.RMSNorm, width, eps=epsilon)
-        head_width = divided(width, "width", heads, "heads", self)
+        head_size = divided(width, "width", heads, "heads", self)
 
         def layer() -> TransformerLayer:
             attention = MultiHeadAttention(
@@ -117,11 +117,11 @@ class Llama(LanguageModel):
                 key_value_heads=key_value_heads,
                 causal=True,
                 bias=False,
-                rotary=RotaryPositions(head_width, base=base),
+                rotary=RotaryPositions(head_size, base=base),
             )
-            return TransformerLayer(attention, GatedFeedForward(width, hidden), norm, pre_norm=True)
+            return TransformerLayer(attention, GatedFeedForward(width, hidden_size), norm, pre_norm=True)
 
-        body = TransformerStack(width, [layer() for _ in range(positive(layers, "layers", self))], norm=norm())
+        body = TransformerStack(width, [layer() for _ in range(positive(num_layers, "num_layers", self))], norm=norm())
         super().__init__(vocabulary, width, body)
         self.head = nn.Linear(width, vocabulary, bias=False)
         for module in self.modules():
@@ -172,7 +172,7 @@ def llama3_8b() -> Llama:
     ...     sum(p.numel() for p in llama3_8b().parameters())
     8030261248
     """
-    return Llama(128_256, hidden=14_336, key_value_heads=8, base=500_000.0, epsilon=1e-5)
+    return Llama(128_256, hidden_size=14_336, key_value_heads=8, base=500_000.0, epsilon=1e-5)
 
 
 SPECIMENS = (

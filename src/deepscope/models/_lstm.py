@@ -74,9 +74,9 @@ class LSTMCell(Cell):
         """Return h = 0 and c = 0, [batch, hidden_size] each."""
         return self._zeros(batch), self._zeros(batch)
 
-    def _update(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
+    def _update(self, projected: Tensor, state: State, weights: tuple[Tensor, ...]) -> tuple[Tensor, State]:
         h, c = state
-        i, f, g, o = torch.addmm(projected, h, self.weight_hh.T).chunk(4, -1)
+        i, f, g, o = torch.addmm(projected, h, weights[0]).chunk(4, -1)
         peephole = self.weight_peephole
         if peephole is not None:
             i, f = torch.addcmul(i, peephole[0], c), torch.addcmul(f, peephole[1], c)

@@ -90,7 +90,7 @@ def macaron_base() -> TransformerStack:
 
 
 def macaron_encoder(
-    width: int, heads: int, hidden: int, layers: int, *, causal: bool = False, pre_norm: bool = False
+    width: int, heads: int, hidden_size: int, num_layers: int, *, causal: bool = False, pre_norm: bool = False
 ) -> TransformerStack:
     """Return Macaron layers one after another, after sinusoidal positions; L(4d² + 4dh + 2h + 8d) parameters.
 
@@ -98,7 +98,7 @@ def macaron_encoder(
 
     Parameters
     ----------
-    width, heads, hidden, layers
+    width, heads, hidden_size, num_layers
         d, the number of heads, the hidden units h of each of the two networks of a layer, L.
     causal, pre_norm
         As ``TransformerEncoder`` has them.
@@ -118,11 +118,12 @@ def macaron_encoder(
 
     def layer() -> MacaronLayer:
         attention = MultiHeadAttention(width, heads, causal=causal, bias=False)
-        return MacaronLayer(attention, FeedForward(width, hidden), FeedForward(width, hidden), norm, pre_norm=pre_norm)
+        first, second = (FeedForward(width, hidden_size) for _ in range(2))
+        return MacaronLayer(attention, first, second, norm, pre_norm=pre_norm)
 
     return TransformerStack(
         width,
-        [layer() for _ in range(layers)],
+        [layer() for _ in range(num_layers)],
         positions=SinusoidalPositions(width),
         norm=norm() if pre_norm else None,
     )

@@ -16,7 +16,7 @@ from deepscope.models._language_model import LanguageModel
 from deepscope.models._recurrence import Recurrence, State
 from deepscope.models._residual_stack import ResidualStack
 from deepscope.models._selective_ssm import SelectiveSSM
-from deepscope.models._sizes import check_sequence, positive
+from deepscope.models._sizes import positive
 
 
 class MambaMixer(Recurrence):
@@ -28,7 +28,7 @@ class MambaMixer(Recurrence):
 
     For a width w and k = ``kernel_size`` it has 3 w d + (k + 1) d parameters and those of ``SelectiveSSM``; a step
     costs 3 w d multiply-adds and O(d (N + r)) of the state space. The state is the convolution's last inputs,
-    [batch, d, k − 1], and that of the state space, [batch, d, N]. Without gate z does not exist, nor its parameters;
+    [batch, k − 1, d], and that of the state space, [batch, d, N]. Without gate z does not exist, nor its parameters;
     without selection as well, all that comes after SiLU is linear and invariant in time: what the paper compares with.
     Source: ``gu2024mamba``.
 
@@ -89,15 +89,6 @@ class MambaMixer(Recurrence):
     def initial_state(self, batch: int) -> tuple[Tensor, Tensor]:
         """Return the state of the convolution and that of the state space."""
         return self.convolution.initial_state(batch), self.state_space.initial_state(batch)
-
-    def forward(self, x: Tensor, state: State | None = None) -> Tensor:
-        """Return the outputs at all steps, [batch, time, width]."""
-        # As ``scan``, but each part is called, so that hooks see it.
-        if state is not None:
-            return self.scan(x, state)[0]
-        check_sequence(x, self.input_size, self)
-        u, z = self._split(x)
-        return self._gate(self.state_space(self.activation(self.convolution(u))), z)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step: [batch, width] and a state to an output and the next state."""
@@ -200,7 +191,7 @@ SPECIMENS = (
         name="mamba-130m",
         title="language model of selective state spaces",
         build=mamba_130m,
-        inputs=tokens(50_280, 128),
+        inputs=tokens(50_280, 32),
         parameters=129_135_360,
         formula=(
             "s_t = exp(Δ_t A) s_{t−1} + Δ_t B_t x_t, y_t = C_t · s_t + D x_t for each of 1,536 inner channels, with 16 "

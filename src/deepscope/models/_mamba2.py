@@ -17,7 +17,7 @@ from deepscope.models._language_model import LanguageModel
 from deepscope.models._recurrence import Recurrence, State
 from deepscope.models._residual_stack import ResidualStack
 from deepscope.models._selective_ssm import initialise_step_bias
-from deepscope.models._sizes import check_sequence, positive
+from deepscope.models._sizes import positive
 
 #: Steps that are read at once.
 _CHUNK = 64
@@ -108,7 +108,7 @@ class Mamba2Mixer(Recurrence):
         y = W_out RMSNorm((SSD(v, Δ, −exp(A_log), B, C) + D v) ⊙ SiLU(z))
 
     With h heads, N states and k = ``kernel_size`` it has w (2d + 2N + h) + (k + 1) (d + 2N) + 3h + d + d w parameters.
-    See ``state_space_dual`` for the cost. The state is the convolution's last inputs, [batch, d + 2N, k − 1], and S,
+    See ``state_space_dual`` for the cost. The state is the convolution's last inputs, [batch, k − 1, d + 2N], and S,
     [batch, heads, P, N]. B and C serve all heads (one group). Source: ``dao2024transformers``.
 
     As in the paper's code A begins uniformly in [1, 16], D as 1 and Δ log-uniform in [0.001, 0.1].
@@ -165,15 +165,6 @@ class Mamba2Mixer(Recurrence):
         memory = self.D.new_zeros(batch, len(self.D), self.head_size, self.state_size)
         return self.convolution.initial_state(batch), memory
 
-    def forward(self, x: Tensor, state: State | None = None) -> Tensor:
-        """Return the outputs at all steps, [batch, time, width]."""
-        # As ``scan``, but the convolution is called, so that hooks see it.
-        if state is not None:
-            return self.scan(x, state)[0]
-        check_sequence(x, self.input_size, self)
-        gate, read, step = self._split(x)
-        return self._read(gate, self.convolution(read), step, self.initial_state(len(x))[1])[0]
-
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step: [batch, width] and a state to an output and the next state."""
         gate, read, step = self._split(x)
@@ -188,14 +179,10 @@ class Mamba2Mixer(Recurrence):
     def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         gate, read, step = self._split(x)
         read, window = self.convolution.scan(read, state[0])
-        outputs, memory = self._read(gate, read, step, state[1])
-        return outputs, (cast(Tensor, window), memory)
-
-    def _read(self, gate: Tensor, read: Tensor, step: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         v, B, C = self._parts(read)
         step = functional.softplus(step + self.step_bias)
-        y, memory = state_space_dual(v, step, -self.A_log.exp(), B, C, memory)
-        return self._out(y, v, gate), memory
+        y, memory = state_space_dual(v, step, -self.A_log.exp(), B, C, state[1])
+        return self._out(y, v, gate), (cast(Tensor, window), memory)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         sizes = [self.channels, self.channels + 2 * self.state_size, len(self.D)]
@@ -204,7 +191,7 @@ class Mamba2Mixer(Recurrence):
 
     def _parts(self, read: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         v, B, C = torch.split(self.activation(read), [self.channels, self.state_size, self.state_size], -1)
-        return v.reshape(*v.shape[:-1], -1, self.head_size), B, C
+        return v.reshape(*v.shape[:-1], len(self.D), self.head_size), B, C
 
     def _out(self, y: Tensor, v: Tensor, gate: Tensor) -> Tensor:
         y = (y + self.D[:, None] * v).flatten(-2)

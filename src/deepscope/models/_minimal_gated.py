@@ -81,13 +81,16 @@ class MinimalGatedUnit(Cell):
             gate = gate + self.gate_bias
         return torch.cat([gate, candidate], -1)
 
-    def _update(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
+    def _weights(self) -> tuple[Tensor, ...]:
+        return (self.weight_hh.T,) if self.gate_hh is None else (self.weight_hh.T, self.gate_hh.T)
+
+    def _update(self, projected: Tensor, state: State, weights: tuple[Tensor, ...]) -> tuple[Tensor, State]:
         h = cast(Tensor, state)
         gate, candidate = projected.chunk(2, -1)
         if self.gate_hh is not None:
-            gate = torch.addmm(gate, h, self.gate_hh.T)
+            gate = torch.addmm(gate, h, weights[1])
         f = torch.sigmoid(gate)
-        h = torch.lerp(h, torch.tanh(torch.addmm(candidate, f * h, self.weight_hh.T)), f)
+        h = torch.lerp(h, torch.tanh(torch.addmm(candidate, f * h, weights[0])), f)
         return h, h
 
 

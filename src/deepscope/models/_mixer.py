@@ -79,7 +79,7 @@ def _started(layer: _Layer) -> _Layer:
 class MLPMixer(nn.Module):
     """MLP-Mixer for square images: patches as tokens, a linear map of each, mixer layers, the mean of tokens, logits.
 
-    Maps [batch, in_channels, image_size, image_size] to [batch, out_features]. With patches of side P there are S =
+    Maps [batch, in_channels, image_size, image_size] to [batch, classes]. With patches of side P there are S =
     (image_size/P)² tokens of C channels. It has C (in_channels P² + 1) parameters for the patches, those of its
     ``MixerBlock`` layers, 2C of the last norm and out_features (C + 1). It knows no neighbourhood: another order of the
     patches is another order of the token-mixing weights. The number of tokens is fixed by those weights.
@@ -96,11 +96,11 @@ class MLPMixer(nn.Module):
         Of the images.
     channels
         C.
-    layers
+    num_layers
         Number of mixer layers.
     token_width, channel_width
         D_S and D_C, the hidden widths of the layers' perceptrons.
-    out_features
+    classes
         Number of outputs.
 
     Raises
@@ -112,7 +112,7 @@ class MLPMixer(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> model = MLPMixer(28, 7, in_channels=1, channels=32, layers=2, token_width=16, channel_width=64, out_features=10)
+    >>> model = MLPMixer(28, 7, in_channels=1, channels=32, num_layers=2, token_width=16, channel_width=64, classes=10)
     >>> model(torch.zeros(2, 1, 28, 28)).shape, sum(p.numel() for p in model.parameters())
     (torch.Size([2, 10]), 11722)
     """
@@ -124,15 +124,15 @@ class MLPMixer(nn.Module):
         *,
         in_channels: int = 3,
         channels: int = 512,
-        layers: int = 8,
+        num_layers: int = 8,
         token_width: int = 256,
         channel_width: int = 2048,
-        out_features: int = 1000,
+        classes: int = 1000,
     ) -> None:
         super().__init__()
         self.image_size, self.in_channels = positive(image_size, "image_size", self), in_channels
         positive(in_channels, "in_channels", self), positive(channels, "channels", self)
-        positive(layers, "layers", self), positive(out_features, "out_features", self)
+        positive(num_layers, "num_layers", self), positive(classes, "classes", self)
         if image_size % positive(patch_size, "patch_size", self):
             raise UsageError(
                 f"an image of {image_size} pixels is no whole number of patches of {patch_size}",
@@ -142,15 +142,18 @@ class MLPMixer(nn.Module):
         tokens = (image_size // patch_size) ** 2
         self.patches = _started(nn.Conv2d(in_channels, channels, patch_size, stride=patch_size))
         self.blocks = nn.Sequential(
-            *(MixerBlock(tokens, channels, token_width=token_width, channel_width=channel_width) for _ in range(layers))
+            *(
+                MixerBlock(tokens, channels, token_width=token_width, channel_width=channel_width)
+                for _ in range(num_layers)
+            )
         )
         self.norm = nn.LayerNorm(channels, eps=1e-6)
-        self.output = nn.Linear(channels, out_features)
+        self.output = nn.Linear(channels, classes)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits, [batch, out_features]."""
+        """Return the logits, [batch, classes]."""
         check_images(x, self.in_channels, self, smallest=self.image_size)
         if x.shape[2:] != (self.image_size, self.image_size):
             raise UsageError(
@@ -205,7 +208,7 @@ def mixer_b32() -> MLPMixer:
     ...     sum(p.numel() for p in mixer_b32().parameters())
     60293428
     """
-    return MLPMixer(patch_size=32, channels=768, layers=12, token_width=384, channel_width=3072)
+    return MLPMixer(patch_size=32, channels=768, num_layers=12, token_width=384, channel_width=3072)
 
 
 def mixer_b16() -> MLPMixer:
@@ -220,7 +223,7 @@ def mixer_b16() -> MLPMixer:
     ...     sum(p.numel() for p in mixer_b16().parameters())
     59880472
     """
-    return MLPMixer(channels=768, layers=12, token_width=384, channel_width=3072)
+    return MLPMixer(channels=768, num_layers=12, token_width=384, channel_width=3072)
 
 
 def mixer_l32() -> MLPMixer:
@@ -235,7 +238,7 @@ def mixer_l32() -> MLPMixer:
     ...     sum(p.numel() for p in mixer_l32().parameters())
     206939264
     """
-    return MLPMixer(patch_size=32, channels=1024, layers=24, token_width=512, channel_width=4096)
+    return MLPMixer(patch_size=32, channels=1024, num_layers=24, token_width=512, channel_width=4096)
 
 
 def mixer_l16() -> MLPMixer:
@@ -250,7 +253,7 @@ def mixer_l16() -> MLPMixer:
     ...     sum(p.numel() for p in mixer_l16().parameters())
     208196168
     """
-    return MLPMixer(channels=1024, layers=24, token_width=512, channel_width=4096)
+    return MLPMixer(channels=1024, num_layers=24, token_width=512, channel_width=4096)
 
 
 def mixer_h14() -> MLPMixer:
@@ -265,7 +268,7 @@ def mixer_h14() -> MLPMixer:
     ...     sum(p.numel() for p in mixer_h14().parameters())
     432350952
     """
-    return MLPMixer(patch_size=14, channels=1280, layers=32, token_width=640, channel_width=5120)
+    return MLPMixer(patch_size=14, channels=1280, num_layers=32, token_width=640, channel_width=5120)
 
 
 SPECIMENS = (

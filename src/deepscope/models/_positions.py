@@ -102,7 +102,7 @@ class RotaryPositions(nn.Module):
 
     Parameters
     ----------
-    head_width
+    head_size
         d, even.
     base
         10,000 in the paper.
@@ -120,13 +120,13 @@ class RotaryPositions(nn.Module):
             [0.5400, 0.8400]])
     """
 
-    def __init__(self, head_width: int, *, base: float = 10_000.0) -> None:
+    def __init__(self, head_size: int, *, base: float = 10_000.0) -> None:
         super().__init__()
-        self.head_width, self.base = even(head_width, "head_width", self), base
+        self.head_size, self.base = even(head_size, "head_size", self), base
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """Turn queries or keys, the first of which stands at ``start``."""
-        angles = _angles(start, x.shape[-2], self.head_width, self.base, x.device)
+        angles = _angles(start, x.shape[-2], self.head_size, self.base, x.device)
         cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
         first, second = x[..., 0::2], x[..., 1::2]
         return torch.stack([first * cos - second * sin, first * sin + second * cos], -1).flatten(-2)
@@ -180,7 +180,7 @@ class ContextualPositions(nn.Module):
 
     Parameters
     ----------
-    head_width
+    head_size
         d.
     count
         n.
@@ -198,10 +198,10 @@ class ContextualPositions(nn.Module):
     torch.Size([1, 2, 3, 3])
     """
 
-    def __init__(self, head_width: int, count: int) -> None:
+    def __init__(self, head_size: int, count: int) -> None:
         super().__init__()
-        positive(head_width, "head_width", self)
-        self.embedding = nn.Parameter(torch.zeros(positive(count, "count", self), head_width))
+        positive(head_size, "head_size", self)
+        self.embedding = nn.Parameter(torch.zeros(positive(count, "count", self), head_size))
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Return what is added to these queries' scores with these keys."""

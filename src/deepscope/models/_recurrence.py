@@ -14,13 +14,20 @@ from deepscope.models._sizes import check_sequence, positive
 State: TypeAlias = Tensor | tuple[Tensor, ...]
 
 
+class LastState:
+    """Where a call puts the state after the last step: an object of its own, as hooks may copy lists and tuples."""
+
+    value: State
+
+
 class Recurrence(nn.Module, ABC):
     """A model that reads a sequence step by step: (y_t, s_t) = f(x_t, s_{t−1}).
 
     ``model(x)`` maps [batch, time, input_size] to [batch, time, …]; ``scan`` returns the last state as well, from which
-    another call goes on: two calls on the halves of a sequence compute what one computes on the whole. A subclass
-    defines ``initial_state`` and ``step``, and may define ``_scan`` where it knows a faster way than one step after
-    another.
+    another call goes on: two calls on the halves of a sequence compute what one computes on the whole. It is itself a
+    call of the model, so that hooks see the outputs wherever a model uses the state of another. A subclass defines
+    ``initial_state`` and ``step``, may define ``_scan`` where it knows a faster way than one step after another, and
+    ``_outputs`` where it knows a still faster one that has no last state.
 
     Parameters
     ----------
@@ -46,9 +53,18 @@ class Recurrence(nn.Module, ABC):
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step: [batch, input_size] and a state to an output and the next state."""
 
-    def forward(self, x: Tensor, state: State | None = None) -> Tensor:
-        """Return the outputs at all steps, [batch, time, …]."""
-        return self.scan(x, state)[0]
+    def forward(self, x: Tensor, state: State | None = None, *, last: LastState | None = None) -> Tensor:
+        """Return the outputs at all steps, [batch, time, …]; ``last`` gets the state after the last."""
+        check_sequence(x, self.input_size, self)
+        if state is None and last is None:
+            return self._outputs(x)
+        start = self.initial_state(len(x))
+        if state is not None:
+            check_state(state, start, self)
+        outputs, following = self._scan(x, start if state is None else state)
+        if last is not None:
+            last.value = following
+        return outputs
 
     def scan(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Return the outputs at all steps, [batch, time, …], and the state after the last.
@@ -60,11 +76,13 @@ class Recurrence(nn.Module, ABC):
         state
             Where to begin; ``initial_state`` unless given.
         """
-        check_sequence(x, self.input_size, self)
-        start = self.initial_state(len(x))
-        if state is not None:
-            check_state(state, start, self)
-        return self._scan(x, start if state is None else state)
+        last = LastState()
+        outputs: Tensor = self(x, state, last=last)
+        return outputs, last.value
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        """Return the outputs from the initial state on, where nobody asks for the last one."""
+        return self._scan(x, self.initial_state(len(x)))[0]
 
     def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         outputs = []

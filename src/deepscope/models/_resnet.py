@@ -7,9 +7,16 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from deepscope.core import Specimen, UsageError
+from deepscope.core import Specimen
 from deepscope.models._inputs import values
-from deepscope.models._shortcut import PaddedShortcut, check_stages, convolution, initialise, large_image_stem
+from deepscope.models._shortcut import (
+    PaddedShortcut,
+    branch_sizes,
+    check_stages,
+    convolution,
+    initialise,
+    large_image_stem,
+)
 from deepscope.models._sizes import check_images, positive
 
 
@@ -61,12 +68,7 @@ class ResidualBlock(nn.Module):
         residual: bool = True,
     ) -> None:
         super().__init__()
-        if bottleneck and out_channels % 4:
-            what = f"a bottleneck has {out_channels} channels"
-            raise UsageError(what, where="ResidualBlock", todo="Give a multiple of 4.")
-        inner = out_channels // 4 if bottleneck else out_channels
-        kernels = (1, 3, 1) if bottleneck else (3, 3)
-        widths = (in_channels, *[inner] * (len(kernels) - 1), out_channels)
+        kernels, widths = branch_sizes(in_channels, out_channels, bottleneck, self)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for index, kernel_size in enumerate(kernels, start=1):
             fan_in, fan_out = widths[index - 1], widths[index]

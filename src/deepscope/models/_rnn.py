@@ -57,8 +57,8 @@ class RNNCell(Cell):
         """Return h = 0, [batch, hidden_size]."""
         return self._zeros(batch)
 
-    def _update(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
-        h = _FUNCTIONS[self.activation](torch.addmm(projected, cast(Tensor, state), self.weight_hh.T))
+    def _update(self, projected: Tensor, state: State, weights: tuple[Tensor, ...]) -> tuple[Tensor, State]:
+        h = _FUNCTIONS[self.activation](torch.addmm(projected, cast(Tensor, state), weights[0]))
         return h, h
 
 

@@ -12,10 +12,9 @@ from deepscope.models._discretise import discretise
 from deepscope.models._hippo import hippo_legs
 from deepscope.models._inputs import values
 from deepscope.models._lssl import initial_log_step
-from deepscope.models._recurrence import State
 from deepscope.models._s4d import as_complex, normal_legs
-from deepscope.models._sizes import check_sequence, positive
-from deepscope.models._state_space import StateSpace, Transfer, convolve, dense_transfer
+from deepscope.models._sizes import positive
+from deepscope.models._state_space import StateSpace, Transfer, dense_transfer
 
 #: Numbers of a Cauchy matrix that exist at a time.
 _PIECE = 2**17
@@ -97,13 +96,6 @@ class S4(StateSpace):
         """Return s = 0, complex, [batch, features, N]."""
         return self.D.new_zeros(batch, self.input_size, self.state_size, dtype=self.D.dtype.to_complex())
 
-    def forward(self, x: Tensor, state: State | None = None) -> Tensor:
-        """Return the outputs at all steps, [batch, time, features]."""
-        check_sequence(x, self.input_size, self)
-        if state is not None or x.shape[1] > self.length:
-            return self.scan(x, state)[0]
-        return convolve(x, self.kernel(x.shape[1])) + self.D * x
-
     def kernel(self, length: int) -> Tensor:
         """Return K_l for l < length, [features, length]."""
         if length > self.length:
@@ -132,6 +124,11 @@ class S4(StateSpace):
         whole = identity - torch.linalg.matrix_power(A_bar, self.length)
         C = torch.linalg.solve(whole, truncated[:, None], left=False)[:, 0]
         return dense_transfer(A_bar, B_bar, C, length)
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        if x.shape[1] > self.length:
+            return self._scan(x, self.initial_state(len(x)))[0]
+        return super()._outputs(x)
 
     def _diagonal_plus_rank_one(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return Λ, P, B and C̃ with both of each conjugate pair, [features, N]."""

@@ -233,7 +233,7 @@ class RNNSearch(EncoderDecoder):
             context = (weights[:, None] @ keys)[:, 0]
             seen.append(torch.cat([s, embedded, context], -1))
             looks.append(weights)
-            s = cast(Tensor, self.decoder.step(torch.cat([embedded, context], -1), s)[1])
+            s = cast(Tensor, self.decoder.scan(torch.cat([embedded, context], -1)[:, None], s)[1])
         pairs = self.output(torch.stack(seen, 1)).unflatten(-1, (-1, 2))
         return self.head(pairs.amax(-1)), (s, keys, projected, mask), torch.stack(looks, 1)
 

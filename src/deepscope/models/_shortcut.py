@@ -78,6 +78,24 @@ def convolution(in_channels: int, out_channels: int, kernel_size: int, stride: i
     return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
 
 
+def branch_sizes(
+    in_channels: int, out_channels: int, bottleneck: bool, owner: object
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the kernels of a block's convolutions, and the channels before, between and after them.
+
+    Raises
+    ------
+    UsageError
+        Channels of a bottleneck that do not divide by 4.
+    """
+    if not bottleneck:
+        return (3, 3), (in_channels, out_channels, out_channels)
+    if out_channels % 4:
+        what = f"a bottleneck has {out_channels} channels"
+        raise UsageError(what, where=type(owner).__name__, todo="Give a multiple of 4.")
+    return (1, 3, 1), (in_channels, out_channels // 4, out_channels // 4, out_channels)
+
+
 def large_image_stem(in_channels: int, channels: int) -> nn.Sequential:
     """Return the layers that bring images of 224 pixels to 56: 7×7 with stride 2, then max pooling over 3×3."""
     return nn.Sequential(

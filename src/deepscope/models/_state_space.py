@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.models._recurrence import Recurrence, State
-from deepscope.models._sizes import check_sequence, positive
+from deepscope.models._sizes import positive
 
 #: Steps that a scan takes at once.
 _PIECE = 64
@@ -68,17 +68,13 @@ class StateSpace(Recurrence):
         """Return K_l for l < length, [features, length]."""
         return self.transfer(length).kernel
 
-    def forward(self, x: Tensor, state: State | None = None) -> Tensor:
-        """Return the outputs at all steps, [batch, time, features]."""
-        if state is not None:
-            return self.scan(x, state)[0]
-        check_sequence(x, self.input_size, self)
-        return convolve(x, self.kernel(x.shape[1])) + self.D * x
-
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step: [batch, features] and s to y and the next s."""
         outputs, state = self._scan(x[:, None], state)
         return outputs[:, 0], state
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        return convolve(x, self.kernel(x.shape[1])) + self.D * x
 
     def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         assert isinstance(state, Tensor)
@@ -114,6 +110,9 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
     >>> convolve(torch.tensor([[[1.0], [2.0], [3.0]]]), torch.tensor([[1.0, 1.0, 0.0]])).flatten().round(decimals=4)
     tensor([1., 3., 5.])
     """
+    if not len(x):
+        # The libraries behind the transform refuse it.
+        return torch.zeros_like(x)
     time = x.shape[1]
     spectrum = torch.fft.rfft(kernel[:, :time], 2 * time).mT
     padded: Tensor = torch.fft.irfft(torch.fft.rfft(x, 2 * time, 1) * spectrum, 2 * time, 1)

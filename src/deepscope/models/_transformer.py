@@ -34,7 +34,7 @@ class TransformerEncoder(TransformerStack):
 
     Parameters
     ----------
-    width, heads, hidden, layers
+    width, heads, hidden_size, num_layers
         d, the number of heads, the hidden units of the feed-forward networks, L.
     causal, attention_bias
         As ``MultiHeadAttention`` has them.
@@ -67,8 +67,8 @@ class TransformerEncoder(TransformerStack):
         self,
         width: int = 512,
         heads: int = 8,
-        hidden: int = 2048,
-        layers: int = 6,
+        hidden_size: int = 2048,
+        num_layers: int = 6,
         *,
         causal: bool = False,
         attention_bias: bool = False,
@@ -78,20 +78,20 @@ class TransformerEncoder(TransformerStack):
         pre_norm: bool = False,
         dropout: float = 0.0,
     ) -> None:
-        head_width = divided(width, "width", heads, "heads", self)
+        head_size = divided(width, "width", heads, "heads", self)
         norm = partial(nn.LayerNorm, width)
 
         def layer() -> TransformerLayer:
-            rotary, score_bias = _within_attention(positions, heads, head_width, longest)
+            rotary, score_bias = _within_attention(positions, heads, head_size, longest)
             attention = MultiHeadAttention(
                 width, heads, causal=causal, bias=attention_bias, rotary=rotary, score_bias=score_bias
             )
-            feed_forward = FeedForward(width, hidden, activation=activation)
+            feed_forward = FeedForward(width, hidden_size, activation=activation)
             return TransformerLayer(attention, feed_forward, norm, pre_norm=pre_norm, dropout=dropout)
 
         super().__init__(
             width,
-            [layer() for _ in range(positive(layers, "layers", self))],
+            [layer() for _ in range(positive(num_layers, "num_layers", self))],
             positions=_added(positions, width, longest),
             norm=norm() if pre_norm else None,
             dropout=dropout,
@@ -107,7 +107,7 @@ class TransformerDecoder(nn.Module):
 
     Parameters
     ----------
-    width, heads, hidden, layers
+    width, heads, hidden_size, num_layers
         d, the number of heads, the hidden units of the feed-forward networks, L.
     attention_bias, activation, pre_norm, dropout
         As ``TransformerEncoder`` has them.
@@ -130,8 +130,8 @@ class TransformerDecoder(nn.Module):
         self,
         width: int = 512,
         heads: int = 8,
-        hidden: int = 2048,
-        layers: int = 6,
+        hidden_size: int = 2048,
+        num_layers: int = 6,
         *,
         attention_bias: bool = False,
         activation: Callable[[], nn.Module] = nn.ReLU,
@@ -145,7 +145,7 @@ class TransformerDecoder(nn.Module):
         def layer() -> TransformerLayer:
             return TransformerLayer(
                 MultiHeadAttention(width, heads, causal=True, bias=attention_bias),
-                FeedForward(width, hidden, activation=activation),
+                FeedForward(width, hidden_size, activation=activation),
                 norm,
                 cross_attention=MultiHeadAttention(width, heads, bias=attention_bias),
                 pre_norm=pre_norm,
@@ -154,7 +154,7 @@ class TransformerDecoder(nn.Module):
 
         self.positions = SinusoidalPositions(width)
         self.dropout = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(layer() for _ in range(positive(layers, "layers", self)))
+        self.layers = nn.ModuleList(layer() for _ in range(positive(num_layers, "num_layers", self)))
         self.norm = norm() if pre_norm else None
 
     def forward(
@@ -188,7 +188,7 @@ class Transformer(nn.Module):
     ----------
     vocabulary
         V, of both languages together.
-    width, heads, hidden, layers
+    width, heads, hidden_size, num_layers
         d, the number of heads, the hidden units of the feed-forward networks, L in the encoder and in the decoder.
     attention_bias, pre_norm, dropout
         As ``TransformerEncoder`` has them.
@@ -202,7 +202,7 @@ class Transformer(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> model = Transformer(vocabulary=100, width=32, heads=4, hidden=128, layers=2)
+    >>> model = Transformer(vocabulary=100, width=32, heads=4, hidden_size=128, num_layers=2)
     >>> source, target = torch.zeros(2, 7, dtype=torch.int64), torch.zeros(2, 5, dtype=torch.int64)
     >>> model(source, target).shape, sum(p.numel() for p in model.parameters())
     (torch.Size([2, 5, 100]), 61824)
@@ -213,8 +213,8 @@ class Transformer(nn.Module):
         vocabulary: int = 37_000,
         width: int = 512,
         heads: int = 8,
-        hidden: int = 2048,
-        layers: int = 6,
+        hidden_size: int = 2048,
+        num_layers: int = 6,
         *,
         attention_bias: bool = False,
         pre_norm: bool = False,
@@ -222,7 +222,7 @@ class Transformer(nn.Module):
     ) -> None:
         super().__init__()
         self.vocabulary, self.width = positive(vocabulary, "vocabulary", self), positive(width, "width", self)
-        sizes = (width, heads, hidden, layers)
+        sizes = (width, heads, hidden_size, num_layers)
         self.embedding = nn.Embedding(vocabulary, width)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
         self.encoder = TransformerEncoder(*sizes, attention_bias=attention_bias, pre_norm=pre_norm, dropout=dropout)
@@ -279,7 +279,7 @@ def transformer_big() -> Transformer:
     ...     sum(p.numel() for p in transformer_big().parameters())
     214171648
     """
-    return Transformer(width=1024, heads=16, hidden=4096)
+    return Transformer(width=1024, heads=16, hidden_size=4096)
 
 
 def _added(positions: str, width: int, longest: int) -> nn.Module | None:
@@ -291,13 +291,13 @@ def _added(positions: str, width: int, longest: int) -> nn.Module | None:
 
 
 def _within_attention(
-    positions: str, heads: int, head_width: int, longest: int
+    positions: str, heads: int, head_size: int, longest: int
 ) -> tuple[RotaryPositions | None, ScoreBias | None]:
     if positions == "rotary":
-        return RotaryPositions(head_width), None
+        return RotaryPositions(head_size), None
     if positions == "linear-biases":
         return None, LinearBiases(heads)
-    return None, ContextualPositions(head_width, longest) if positions == "contextual" else None
+    return None, ContextualPositions(head_size, longest) if positions == "contextual" else None
 
 
 SPECIMENS = (

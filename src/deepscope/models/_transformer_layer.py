@@ -24,7 +24,7 @@ class FeedForward(nn.Sequential):
     ----------
     width
         d.
-    hidden
+    hidden_size
         h; 4d unless given.
     activation
         Makes φ.
@@ -42,12 +42,14 @@ class FeedForward(nn.Sequential):
     (torch.Size([2, 5, 512]), 2099712)
     """
 
-    def __init__(self, width: int, hidden: int | None = None, *, activation: Callable[[], nn.Module] = nn.ReLU) -> None:
-        hidden = 4 * positive(width, "width", self) if hidden is None else positive(hidden, "hidden", self)
+    def __init__(
+        self, width: int, hidden_size: int | None = None, *, activation: Callable[[], nn.Module] = nn.ReLU
+    ) -> None:
+        size = 4 * positive(width, "width", self) if hidden_size is None else hidden_size
         super().__init__()
-        self.hidden = nn.Linear(width, hidden)
+        self.hidden = nn.Linear(width, positive(size, "hidden_size", self))
         self.activation = activation()
-        self.output = nn.Linear(hidden, width)
+        self.output = nn.Linear(size, width)
         for each in (self.hidden, self.output):
             nn.init.xavier_uniform_(each.weight)
             nn.init.zeros_(each.bias)

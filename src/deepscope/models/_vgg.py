@@ -49,7 +49,7 @@ class VGG(nn.Module):
         Channels of the images; number of logits.
     image_size
         Height and width of the images, a multiple of 2^(number of blocks).
-    hidden
+    hidden_size
         Width of the two hidden linear layers.
     dropout
         Probability that an output of a hidden linear layer is dropped in training.
@@ -63,7 +63,7 @@ class VGG(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> model = VGG((1, 1), (8, 16), image_size=8, hidden=20, classes=10)
+    >>> model = VGG((1, 1), (8, 16), image_size=8, hidden_size=20, classes=10)
     >>> model(torch.zeros(5, 3, 8, 8)).shape, sum(p.numel() for p in model.parameters())
     (torch.Size([5, 10]), 3322)
     """
@@ -77,7 +77,7 @@ class VGG(nn.Module):
         in_channels: int = 3,
         classes: int = 1000,
         image_size: int = 224,
-        hidden: int = 4096,
+        hidden_size: int = 4096,
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class VGG(nn.Module):
             todo = f"Give a multiple of {2 ** len(blocks)}: each block halves it."
             raise UsageError(f"image_size is {image_size}", where="VGG", todo=todo)
         self.shape = (positive(in_channels, "in_channels", self), image_size, image_size)
-        width, drop = positive(hidden, "hidden", self), probability(dropout, "dropout", self)
+        width, drop = positive(hidden_size, "hidden_size", self), probability(dropout, "dropout", self)
         features: OrderedDict[str, nn.Module] = OrderedDict()
         fan_in = in_channels
         for index, (n, fan_out) in enumerate(zip(blocks, channels, strict=True), start=1):

@@ -28,11 +28,11 @@ class VisionTransformer(nn.Module):
 
     Parameters
     ----------
-    image, patch
+    image_size, patch_size
         s and p, in pixels; p divides s.
-    channels, classes
+    in_channels, classes
         Of the images, and to tell apart.
-    width, heads, layers
+    width, heads, num_layers
         d, the number of heads, L.
     dropout
         Rate at which numbers are set to 0 in training.
@@ -45,34 +45,34 @@ class VisionTransformer(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> model = VisionTransformer(28, 7, channels=1, classes=10, width=64, heads=4, layers=4)
+    >>> model = VisionTransformer(28, 7, in_channels=1, classes=10, width=64, heads=4, num_layers=4)
     >>> model(torch.zeros(5, 1, 28, 28)).shape, sum(p.numel() for p in model.parameters())
     (torch.Size([5, 10]), 205066)
     """
 
     def __init__(
         self,
-        image: int = 224,
-        patch: int = 16,
+        image_size: int = 224,
+        patch_size: int = 16,
         *,
-        channels: int = 3,
+        in_channels: int = 3,
         classes: int = 1000,
         width: int = 768,
         heads: int = 12,
-        layers: int = 12,
+        num_layers: int = 12,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.image, self.channels = image, positive(channels, "channels", self)
+        self.image_size, self.in_channels = image_size, positive(in_channels, "in_channels", self)
         positive(classes, "classes", self)
-        n_patches = divided(image, "image", patch, "patch", self) ** 2
-        self.patches = nn.Conv2d(channels, positive(width, "width", self), patch, stride=patch)
+        n_patches = divided(image_size, "image_size", patch_size, "patch_size", self) ** 2
+        self.patches = nn.Conv2d(in_channels, positive(width, "width", self), patch_size, stride=patch_size)
         self.class_token = nn.Parameter(torch.zeros(width))
         self.encoder = TransformerEncoder(
             width,
             heads,
             4 * width,
-            layers,
+            num_layers,
             attention_bias=True,
             positions="learned",
             longest=n_patches + 1,
@@ -88,12 +88,12 @@ class VisionTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of the classes."""
-        check_images(x, self.channels, self)
-        if x.shape[2:] != (self.image, self.image):
+        check_images(x, self.in_channels, self)
+        if x.shape[2:] != (self.image_size, self.image_size):
             raise UsageError(
                 f"the images are {x.shape[2]} × {x.shape[3]}",
                 where="VisionTransformer",
-                todo=f"Give images of {self.image} × {self.image}, for which its positions were made.",
+                todo=f"Give images of {self.image_size} × {self.image_size}, for which its positions were made.",
             )
         patches = self.patches(x).flatten(2).mT
         classes = self.class_token.expand(len(x), 1, -1)
@@ -128,7 +128,7 @@ def vit_b_32() -> VisionTransformer:
     ...     sum(p.numel() for p in vit_b_32().parameters())
     88224232
     """
-    return VisionTransformer(patch=32)
+    return VisionTransformer(patch_size=32)
 
 
 def vit_l_16() -> VisionTransformer:
@@ -143,7 +143,7 @@ def vit_l_16() -> VisionTransformer:
     ...     sum(p.numel() for p in vit_l_16().parameters())
     304326632
     """
-    return VisionTransformer(width=1024, heads=16, layers=24)
+    return VisionTransformer(width=1024, heads=16, num_layers=24)
 
 
 def vit_h_14() -> VisionTransformer:
@@ -158,7 +158,7 @@ def vit_h_14() -> VisionTransformer:
     ...     sum(p.numel() for p in vit_h_14().parameters())
     632045800
     """
-    return VisionTransformer(patch=14, width=1280, heads=16, layers=32)
+    return VisionTransformer(patch_size=14, width=1280, heads=16, num_layers=32)
 
 
 def vit_28() -> VisionTransformer:
@@ -171,7 +171,7 @@ def vit_28() -> VisionTransformer:
     >>> vit_28().patches
     Conv2d(1, 64, kernel_size=(7, 7), stride=(7, 7))
     """
-    return VisionTransformer(28, 7, channels=1, classes=10, width=64, heads=4, layers=4)
+    return VisionTransformer(28, 7, in_channels=1, classes=10, width=64, heads=4, num_layers=4)
 
 
 SPECIMENS = (

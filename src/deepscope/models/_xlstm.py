@@ -29,7 +29,7 @@ class MLSTMBlock(Recurrence):
     A causal convolution of u, through SiLU, gives queries and keys, u itself values; gates see all three. What the
     memory says is normalised head by head, and the convolution added to it, times ``skip``: h̃. Maps
     [batch, time, width] to the same; the state is the memory's C, n and m and the convolution's last inputs. With width
-    w and inner = expansion · w it has 3w·inner + 3 · 4 · inner + 6 inner · heads + 2 heads + (k + 4) inner + w
+    w and inner = expand · w it has 3w·inner + 3 · 4 · inner + 6 inner · heads + 2 heads + (kernel_size + 4) inner + w
     parameters: layers up and down have no bias, and the maps to queries, keys and values are block-diagonal, of blocks
     of 4. Source: ``beck2024xlstm``.
 
@@ -39,10 +39,10 @@ class MLSTMBlock(Recurrence):
         w.
     heads
         Number of memories; inner is a multiple of it.
-    expansion
+    expand
         inner / w.
     kernel_size
-        k, of the convolution.
+        Of the convolution.
 
     Raises
     ------
@@ -57,11 +57,11 @@ class MLSTMBlock(Recurrence):
     (torch.Size([2, 7, 8]), 908)
     """
 
-    def __init__(self, width: int, *, heads: int = 4, expansion: int = 2, kernel_size: int = 4) -> None:
+    def __init__(self, width: int, *, heads: int = 4, expand: int = 2, kernel_size: int = 4) -> None:
         super().__init__(width)
-        inner = positive(expansion, "expansion", self) * width
-        divided(inner, "expansion · width", _BLOCK, "the size of a block", self)
-        self.head_size, self.heads = divided(inner, "expansion · width", heads, "heads", self), heads
+        inner = positive(expand, "expand", self) * width
+        divided(inner, "expand · width", _BLOCK, "the size of a block", self)
+        self.head_size, self.heads = divided(inner, "expand · width", heads, "heads", self), heads
         self.norm = nn.LayerNorm(width, bias=False)
         self.up = nn.Linear(width, 2 * inner, bias=False)
         self.convolution = CausalConvolution(inner, kernel_size)
@@ -184,22 +184,9 @@ class XLSTM(Stack):
         if not blocks or set(blocks) - {"m", "s"}:
             raise UsageError(f"blocks is {blocks!r}", where="XLSTM", todo='Give letters "m" and "s", as in "mmms".')
         super().__init__(
-            MLSTMBlock(width, heads=heads) if block == "m" else SLSTMBlock(width, heads=heads) for block in blocks
+            (MLSTMBlock(width, heads=heads) if block == "m" else SLSTMBlock(width, heads=heads) for block in blocks),
+            norm=nn.LayerNorm(width, bias=False),
         )
-        self.norm = nn.LayerNorm(width, bias=False)
-
-    def forward(self, x: Tensor, state: State | None = None) -> Tensor:
-        """Return the outputs at all steps, [batch, time, width]."""
-        return cast(Tensor, self.norm(super().forward(x, state)))
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Take one step of every block."""
-        output, state = super().step(x, state)
-        return self.norm(output), state
-
-    def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        outputs, state = super()._scan(x, state)
-        return self.norm(outputs), state
 
 
 def xlstm_language_model() -> LanguageModel:

@@ -89,14 +89,15 @@ def _layers(screen: Screen, sheet: Record) -> None:
         return
     cells = [["layer", "", "output", "parameters", "FLOPs", "share"]]
     for row in rows:
-        share = row["flops"] / sheet["flops"] if sheet["flops"] else 0.0
+        repeats = row.get("repeats", 1)
+        share = repeats * row["flops"] / sheet["flops"] if sheet["flops"] else 0.0
         cells.append(
             [
                 clipped(row["name"], max(screen.width // 3, 8)),
                 row["kind"] + (f" × {row['calls']:,}" if row["calls"] > 1 else ""),
                 _size(row["output"]) if row["output"] is not None else "",
-                f"{row['parameters']:,}" if row["parameters"] else "",
-                in_si(row["flops"]) if row["flops"] else "",
+                _times(repeats, f"{row['parameters']:,}") if row["parameters"] else "",
+                _times(repeats, in_si(row["flops"])) if row["flops"] else "",
                 "█" * max(round(_BAR * share), 1) if row["flops"] else "",
             ]
         )
@@ -113,6 +114,10 @@ def _layers(screen: Screen, sheet: Record) -> None:
         screen.whole(("  ".join(padded).rstrip(), "" if place else "dim"), indent=2)
 
 
+def _times(repeats: int, amount: str) -> str:
+    return f"{repeats} × {amount}" if repeats > 1 else amount
+
+
 def _fitting(widths: Sequence[int], room: int) -> list[int]:
     """Leave out columns from the right, the bars first, until a row fits; the layer's name always stays."""
     kept = list(range(len(widths)))
@@ -123,7 +128,8 @@ def _fitting(widths: Sequence[int], room: int) -> list[int]:
 
 def _shown(layers: Sequence[Record]) -> list[dict[str, Any]]:
     """Return the deepest level of the tree of which a drawing can hold all."""
-    levels = [_level(layers, depth) for depth in range(1 + max((each["depth"] for each in layers), default=0))]
+    depths = range(1 + max((each["depth"] for each in layers), default=0))
+    levels = [_folded(_level(layers, depth)) for depth in depths]
     fitting = [level for level in levels if len(level) <= _MOST_ROWS]
     return fitting[-1] if fitting else levels[0]
 
@@ -137,6 +143,21 @@ def _level(layers: Sequence[Record], depth: int) -> list[dict[str, Any]]:
         elif each["depth"] < depth and each["own_parameters"]:
             rows.append({**each, "parameters": each["own_parameters"], "flops": 0, "output": None})
     return rows
+
+
+def _folded(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Write three or more layers of one kind and size that follow one another as a single row."""
+    folded = []
+    for _, run in groupby(rows, lambda row: [row[key] for key in ("kind", "output", "calls", "parameters", "flops")]):
+        members = list(run)
+        if len(members) < 3:
+            folded += members
+        else:
+            first, last = members[0], members[-1]
+            parent = first["name"].rpartition(".")[0]
+            name = f"{first['name']} … {last['name'].removeprefix(f'{parent}.')}"
+            folded.append({**first, "name": name, "repeats": len(members)})
+    return folded
 
 
 def _size(shape: Sequence[int]) -> str:

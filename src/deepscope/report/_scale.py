@@ -37,7 +37,8 @@ class Scale:
                 inside = least / reach <= end <= most * reach if log else least - reach <= end <= most + reach
                 low, high = (min(low, end), max(high, end)) if inside else (low, high)
         if low == high:
-            low, high = (low / 2, high * 2) if log else (low - reach / 2, high + reach / 2)
+            # One value in the middle, on an axis that begins at 0; and 0 itself at its end.
+            low, high = (low / 2, high * 2) if log else (min(0.0, 2 * low), max(0.0, 2 * high) if low else 1.0)
         return cls(low, high, log)
 
     def y(self, value: float) -> str:

@@ -22,12 +22,14 @@ from deepscope.subject._layer_output import LayerOutput, is_layer, is_opaque, ow
 from deepscope.subject._layout import Layout, Part
 from deepscope.subject._live import ModuleWeight, device_of
 from deepscope.subject._loss import n_samples, scalar_loss
+from deepscope.subject._main_output import main_output
 from deepscope.subject._mean_over_terms import NoMeanError
 from deepscope.subject._memory import in_chunks, is_out_of_memory
 from deepscope.subject._pass import Step, StepResult, measure_alone, measure_weight, split_ledger
 from deepscope.subject._per_sample import PerSampleGradients, SampleGradients
 from deepscope.subject._per_sample_check import check_mean_over_terms, per_sample_gradients, trained_parameters
 from deepscope.subject._recurrent_steps import RecurrentRun, recurrent_runs
+from deepscope.subject._row_choices import RowChoices
 from deepscope.subject._samples import FirstSamples, each_sampled, is_written, joined, part_of, take_samples, tensors_in
 from deepscope.subject._subject import Subject
 from deepscope.subject._undisturbed import undisturbed
@@ -56,6 +58,7 @@ __all__ = [
     "RecurrentRun",
     "RepresentationStore",
     "Role",
+    "RowChoices",
     "SampleGradients",
     "Step",
     "StepResult",
@@ -83,6 +86,7 @@ __all__ = [
     "is_written",
     "joined",
     "layer_of",
+    "main_output",
     "measure_alone",
     "measure_weight",
     "most_telling",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from deepscope.core import DeepscopeError, LeftOut, MeasurementError, first_line
+from deepscope.subject._agreement import agrees
 from deepscope.subject._batches import Inputs
 from deepscope.subject._layer_output import (
     PARAMETER_CONTAINERS,
@@ -21,7 +22,10 @@ from deepscope.subject._layer_output import (
     units_dim_of,
     why_not_measured,
 )
+from deepscope.subject._main_output import main_output
 from deepscope.subject._padding import real_positions
+from deepscope.subject._row_choices import RowChoices
+from deepscope.subject._samples import each_sampled, tensors_in
 from deepscope.subject._subject import Subject
 from deepscope.subject._watched_layers import Sites, every_layer_called
 
@@ -69,7 +73,9 @@ def collecting(
     Notes
     -----
     Where inputs are dual tensors of forward-mode differentiation, so are the rows.
-    Cost: a forward pass without gradients, and the copies.
+    Where the network chooses rows by their values, as a mixture of experts does, the batch is run again with its
+    samples in reverse, and layers whose rows are not reversed with them are left out.
+    Cost: a forward pass without gradients, and the copies; two passes where rows are chosen.
 
     Examples
     --------
@@ -97,21 +103,23 @@ class Collector:
     Attributes
     ----------
     output
-        What the network as a whole put out for the latest batch; None before.
+        What the network as a whole put out for the latest batch, as ``main_output`` has it; None before.
     reduce
         What is kept of a representation, as given; it may be set until the first batch.
     """
 
     def __init__(self, subject: Subject, layers: Collection[str] | None, reduce: Reduce | None) -> None:
-        self.output: Any = None
+        self.output: Tensor | None = None
         self._subject, self.reduce = subject, reduce
         modules = [] if subject.model is None else list(subject.model.named_modules())
         self._leaves = [(name, module) for name, module in modules if _is_leaf(name, module)]
         self._chosen = set(selected_layers(subject) if layers is None else layers)
         self._notes: dict[LeftOut, None] = {}
+        self._found: dict[str, Any] = {}
+        self._choices = RowChoices()
         self._sites = Sites()
         self._n_batches = 0
-        self._begin(0, None)
+        self._begin(0, ())
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
@@ -132,12 +140,12 @@ class Collector:
         MeasurementError
             The network does not take the inputs.
         """
-        mask = self._subject.mask(inputs) if self._subject.mask is not None else None
-        self._begin(n_samples, None if mask is None else mask.bool())
-        self._active = True
+        self._begin(n_samples, inputs)
         try:
-            with torch.no_grad():
-                self.output = self._subject.predict(inputs)
+            with torch.no_grad(), self._choices:
+                self.output = main_output(self._subject.predict(inputs))
+            if self._prints:
+                self._leave_out_routed(inputs, n_samples)
         except DeepscopeError:
             raise
         except Exception as error:
@@ -150,15 +158,34 @@ class Collector:
             self._n_batches += 1
             return self._found
         finally:
-            self._active = False
-            self._begin(0, None)
+            self._begin(0, ())
 
-    def _begin(self, n_samples: int, mask: Tensor | None) -> None:
-        self._n, self._mask = n_samples, mask
-        self._found: dict[str, Any] = {}
+    def _leave_out_routed(self, inputs: Inputs, n_samples: int) -> None:
+        """Leave out layers whose rows do not follow the samples into the reverse order."""
+        found, prints = self._found, self._prints
+        if n_samples < 2 or not any(each.ndim and len(each) == n_samples for each in tensors_in(inputs)):
+            return
+        backwards = each_sampled(inputs, n_samples, lambda tensor: tensor.flip(0))
+        self._begin(n_samples, backwards, keep=False)
+        with torch.no_grad(), self._choices:
+            self._subject.predict(backwards)
+        for site, (name, rows) in prints.items():
+            _, others = self._prints.get(site, (name, rows[:0]))
+            if not agrees(rows, others.flip(0)):
+                found.pop(site, None)
+                self._note(name, "its rows are not those of all samples in order")
+        self._found = found
+
+    def _begin(self, n_samples: int, inputs: Inputs, *, keep: bool = True) -> None:
+        mask = self._subject.mask(inputs) if self._subject.mask is not None and n_samples else None
+        self._n, self._mask, self._keep = n_samples, None if mask is None else mask.bool(), keep
+        self._found = {}
+        #: By place: the layer, and a number for each row of its output, of those behind a choice of rows.
+        self._prints: dict[str, tuple[str, Tensor]] = {}
+        self._choices = RowChoices()
         self._sites.begin()
         self._units_dims: dict[int, int | None] = {}
-        self._active = False
+        self._active = n_samples > 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -174,8 +201,11 @@ class Collector:
                 yield module.register_forward_hook(partial(self._after, name))
 
     def _after(self, name: str, module: nn.Module, _: Any, result: Any) -> None:
-        if not self._active:
-            return
+        if self._active:
+            with self._choices.paused():
+                self._see(name, module, result)
+
+    def _see(self, name: str, module: nn.Module, result: Any) -> None:
         tensor = first_tensor(result)
         site = self._sites.of(name, module)
         why_not = why_not_measured(tensor)
@@ -192,6 +222,10 @@ class Collector:
             return
         if rows.dtype.itemsize < 4:
             rows = rows.float()
+        if self._choices.made or not self._keep:
+            self._prints[site] = name, _printed(rows)
+        if not self._keep:
+            return
         if self._found.pop(site, None) is not None:
             self._note(name, "called several times in a pass: its last output is taken")
         if self.reduce is not None:
@@ -225,6 +259,13 @@ def _is_leaf(name: str, module: nn.Module) -> bool:
     return (
         is_opaque(module) and not isinstance(module, _NO_REPRESENTATION) and "parametrizations" not in name.split(".")
     )
+
+
+def _printed(rows: Tensor) -> Tensor:
+    """Return a number for each row by which rows are told apart."""
+    rows = rows.detach()
+    signs = torch.cos(torch.arange(rows.shape[1], dtype=torch.float64)).to(rows)
+    return rows @ signs
 
 
 def _detached(tensor: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from deepscope.subject._kernels import without_fused_kernels
+from deepscope.subject._main_output import main_output
 from deepscope.subject._samples import take_samples, tensors_in
 from deepscope.subject._subject import Subject
 
@@ -28,7 +29,7 @@ class ForwardWork:
     operations
         Floating-point operations of its products, and ten for every other value that is computed.
     outputs
-        Values that the network puts out; 0 if it does not put out tensors.
+        Values that the network puts out, as ``main_output`` has them; 0 where there is no such tensor.
     """
 
     operations: float
@@ -67,8 +68,9 @@ def _counted(subject: Subject, inputs: Any, n: int) -> ForwardWork:
     products, values = FlopCounterMode(display=False), _Values()
     with products, values:
         outputs = subject.predict(inputs)
-    n_outputs = sum(each.numel() for each in tensors_in(outputs))
-    return ForwardWork((products.get_total_flops() + _PER_VALUE * values.computed) / n, n_outputs // n)
+    main = main_output(outputs)
+    n_outputs = main.numel() // n if main is not None else 0
+    return ForwardWork((products.get_total_flops() + _PER_VALUE * values.computed) / n, n_outputs)
 
 
 class _Values(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -17,6 +17,10 @@ from deepscope.linalg import DenseGradients, Factor, OuterGradients, ScatteredGr
 Rule = Callable[[Any, Tensor, Tensor], Iterator[tuple[str, Factor]]]
 
 
+class RowsError(ValueError):
+    """A layer saw something else than a row, or as many for each, of the samples."""
+
+
 def rule_of(module: nn.Module) -> Rule | None:
     """Return the rule for a module's own parameters, or None where there is none."""
     return next((rule for kind, rule in _RULES if isinstance(module, kind)), None)
@@ -27,14 +31,14 @@ def by_sample(module: nn.Module, inputs: Tensor, gradients: Tensor, n: int) -> t
 
     Raises
     ------
-    ValueError
+    RowsError
         It cannot be: the layer saw something else than n samples.
     """
     length = gradients.shape[1] if gradients.ndim > 1 else 0
     if inputs.ndim and len(inputs) == length == n:
         return inputs, gradients
     if not (isinstance(module, _BY_POSITION) and inputs.ndim and length and len(inputs) == length and length % n == 0):
-        raise ValueError(f"a layer saw {list(inputs.shape)}, not {n} samples")
+        raise RowsError(f"a layer saw {list(inputs.shape)}, not {n} samples")
     m = length // n
     return inputs.reshape(n, m, *inputs.shape[1:]), gradients.reshape(-1, n, m, *gradients.shape[2:])
 

@@ -19,6 +19,7 @@ from deepscope.subject._gradient_rules import Rule, rule_of
 from deepscope.subject._kernels import without_fused_kernels
 from deepscope.subject._open_form import NotOpenedError, OpenForm
 from deepscope.subject._open_forms import open_form_of, parameters_of
+from deepscope.subject._row_choices import RowChoices
 from deepscope.subject._samples import tensors_in
 
 
@@ -55,20 +56,24 @@ class LayerCalls:
         In order; what an open form is made of counts as calls of its layer.
     refused
         Parameters whose layer was called as its rule cannot take it, with the reason.
+    choices
+        Whether rows may have been chosen by what they hold.
     """
 
     def __init__(self) -> None:
         self.calls: list[LayerCall] = []
         self.refused: dict[str, str] = {}
+        self.choices = RowChoices()
         self._recording = False
 
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Forget what was called before and see what is called now; layers with an open form run in it."""
-        self.calls, self.refused = [], {}
+        self.calls, self.refused, self.choices = [], {}, RowChoices()
         self._recording = True
         try:
-            yield
+            with self.choices:
+                yield
         finally:
             self._recording = False
 
@@ -97,6 +102,18 @@ class LayerCalls:
         """Put the open form's result in the place of the layer's own, where the two are the same."""
         if not self._recording or not any(each.requires_grad for each in tensors_in(result)):
             return None
+        with self.choices.paused():
+            return self._put_open(form, names, module, arguments, named, result)
+
+    def _put_open(
+        self,
+        form: OpenForm,
+        names: Mapping[str, str],
+        module: nn.Module,
+        arguments: tuple[Any, ...],
+        named: dict[str, Any],
+        result: Any,
+    ) -> Any:
         given = inspect.signature(type(module).forward).bind(module, *arguments, **named)
         given.apply_defaults()
         try:

@@ -13,9 +13,10 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from deepscope.core import MeasurementError
 from deepscope.linalg import DenseGradients, Factor, Factors, combine, compact
 from deepscope.subject._batches import Batch
-from deepscope.subject._gradient_rules import by_sample, widened
+from deepscope.subject._gradient_rules import RowsError, by_sample, widened
 from deepscope.subject._layer_calls import LayerCall, LayerCalls
 from deepscope.subject._mean_over_terms import check_mean, halves
+from deepscope.subject._routed import routed
 from deepscope.subject._subject import Subject
 from deepscope.subject._written_gradients import WrittenGradients, floating_outputs, pulled_back
 
@@ -53,7 +54,8 @@ class PerSampleGradients:
     parameters
         The trainable parameters of the subject's chosen part, by name, in the order of the network.
     written_out
-        Those for which no rule holds, with the reason: their gradients are written out for every sample.
+        Those for which no rule holds, with the reason: their gradients are written out for every sample. There may be
+        more of them after a batch of which a layer has seen a part only.
     """
 
     def __init__(self, subject: Subject, calls: LayerCalls, parameters: Mapping[str, nn.Parameter]) -> None:
@@ -83,9 +85,9 @@ class PerSampleGradients:
         Raises
         ------
         MeasurementError
-            The outputs are not one tensor with a row per sample.
+            The outputs are not one tensor with a row per sample, or a layer's inputs do not follow the samples.
         """
-        outputs = floating_outputs(self._forward(inputs))
+        outputs = floating_outputs(self._forward(inputs, n))
         tensor = _one_of(outputs, n, self.subject)
         values = tensor.detach().reshape(n, -1)
         c = values.shape[1]
@@ -96,7 +98,7 @@ class PerSampleGradients:
 
     def in_directions(self, inputs: Any, n: int, directions: Sequence[Tensor]) -> SampleGradients:
         """Return the gradients of Σ ⟨directions, outputs⟩, for all floating-point outputs, [k, …] of their shapes."""
-        outputs = floating_outputs(self._forward(inputs))
+        outputs = floating_outputs(self._forward(inputs, n))
         return SampleGradients(self._from_outputs(inputs, n, outputs, directions))
 
     def of_losses(self, batch: Batch) -> SampleGradients:
@@ -107,9 +109,10 @@ class PerSampleGradients:
         Raises
         ------
         MeasurementError
-            The loss is missing, not a scalar, not finite, or not the mean of that of the batch's two halves.
+            The loss is missing, not a scalar, not finite, or not the mean of that of the batch's two halves; or a
+            layer's inputs do not follow the samples.
         """
-        outputs = self._forward(batch.inputs)
+        outputs = self._forward(batch.inputs, batch.n_samples)
         parts = halves(self.subject, batch, outputs)
         ends = [get_gradient_edge(each) for each in floating_outputs(outputs)] if self.written_out else []
         with torch.enable_grad():
@@ -127,7 +130,7 @@ class PerSampleGradients:
             factors |= self._rows(batch.inputs, batch.n_samples, directions)
         return SampleGradients(self._in_order(factors), loss=float(loss.detach()))
 
-    def _forward(self, inputs: Any) -> Any:
+    def _forward(self, inputs: Any, n: int) -> Any:
         with torch.enable_grad(), self._calls.recording():
             outputs = self.subject.predict(inputs)
         for name in self._calls.refused.keys() - self.written_out.keys():
@@ -136,7 +139,21 @@ class PerSampleGradients:
                 where=self.subject.name,
                 todo="Give batches that go through the network in one way, or measure the others alone (only=…).",
             )
+        if n > 1 and self._calls.choices.made:
+            self._write_out_routed(floating_outputs(outputs), n)
         return outputs
+
+    def _write_out_routed(self, outputs: Sequence[Tensor], n: int) -> None:
+        calls = [call for call in self._calls.calls if self._is_wanted(call)]
+        if calls and all(each.ndim and len(each) % n == 0 for each in outputs):
+            reasons = routed(calls, outputs, n)
+            if reasons:
+                said = {name: f"{why}: its gradients are written out for every sample" for name, why in reasons.items()}
+                self.write_out(self.written_out | said, one_by_one=True)
+
+    def _is_wanted(self, call: LayerCall) -> bool:
+        """Whether a call's rule is taken: that of a layer whose parameters are all written out need not hold."""
+        return not self.written_out.keys() >= set(call.names.values())
 
     def _from_outputs(
         self, inputs: Any, n: int, outputs: Sequence[Tensor], directions: Sequence[Tensor]
@@ -166,11 +183,19 @@ class PerSampleGradients:
     def _factors(self, calls: Sequence[LayerCall], gradients: Sequence[Tensor | None], n: int) -> dict[str, Factors]:
         parts: dict[str, list[Factor]] = {}
         for call, gradient in zip(calls, gradients, strict=True):
-            # A call whose parameters are all written out may be one that no rule can take.
-            if gradient is not None and not self.written_out.keys() >= set(call.names.values()):
-                for name, factor in factors_of_call(call, call.inputs, gradient, n):
-                    if name not in self.written_out:
-                        parts.setdefault(name, []).append(factor)
+            if gradient is None or not gradient.numel() or not self._is_wanted(call):
+                continue
+            try:
+                found = list(factors_of_call(call, call.inputs, gradient, n))
+            except RowsError as error:
+                raise MeasurementError(
+                    f"the layer of {', '.join(call.names.values())} is not called as for the first samples: {error}",
+                    where=self.subject.name,
+                    todo="Give batches that go through the network in one way, or measure the others alone (only=…).",
+                ) from error
+            for name, factor in found:
+                if name not in self.written_out:
+                    parts.setdefault(name, []).append(factor)
         return {name: compact(combine(each)) for name, each in parts.items()}
 
     def _rows(self, inputs: Any, n: int, directions: Sequence[Tensor]) -> dict[str, Factors]:
@@ -186,7 +211,7 @@ def factors_of_call(call: LayerCall, inputs: Tensor, gradient: Tensor, n: int) -
 
     Raises
     ------
-    ValueError
+    RowsError
         The layer saw something else than n samples.
     """
     seen = by_sample(call.module, widened(inputs), widened(gradient.detach()), n)

@@ -13,9 +13,11 @@ from deepscope.core import DeepscopeError, MeasurementError, first_line
 from deepscope.linalg import Factor, combine
 from deepscope.subject._agreement import TOLERANCE, agrees
 from deepscope.subject._batches import Batch
+from deepscope.subject._gradient_rules import RowsError
 from deepscope.subject._layer_calls import LayerCalls, watch_calls
 from deepscope.subject._mean_over_terms import check_mean
 from deepscope.subject._per_sample import PerSampleGradients, factors_of_call
+from deepscope.subject._routed import ROUTED
 from deepscope.subject._samples import is_written, part_of, take_samples
 from deepscope.subject._subject import Subject
 from deepscope.subject._written_gradients import floating_outputs, pulled_back
@@ -37,7 +39,9 @@ def per_sample_gradients(subject: Subject) -> Iterator[PerSampleGradients]:
     the layer's own. Rules are taken for nothing: on the first two samples every parameter's gradients are compared
     with those of plain backward passes over each sample alone, and where they differ, or where there is no rule
     (transposed convolutions, parameters used in a forward pass itself), gradients are written out for every sample by
-    ``torch.func``, or one after another where that cannot be.
+    ``torch.func``, or one after another where that cannot be. Where a pass chooses rows by their values, as a mixture
+    of experts does, every layer's rows are proved to be those of all samples in order, and gradients of layers that see
+    some of them only are written out as well.
 
     Parameters
     ----------
@@ -59,7 +63,7 @@ def per_sample_gradients(subject: Subject) -> Iterator[PerSampleGradients]:
     -----
     Cost: six forward and three backward passes over one or two samples, and two copies of the gradient; then per batch
     one forward pass, a second one of attention and recurrent layers, and, per direction, one backward pass that
-    computes no weight gradients.
+    computes no weight gradients; two further ones where rows are chosen by their values.
 
     Examples
     --------
@@ -223,8 +227,9 @@ class _Proof:
         parts: dict[str, list[Factor]] = {}
         gross: dict[str, list[Factor]] = {}
         refused = set(self.calls.refused)
+        rows: set[str] = set()
         for call, gradient in zip(calls, found, strict=True):
-            if gradient is None:
+            if gradient is None or not gradient.numel():
                 continue
             magnitudes = call.inputs.abs() if call.inputs.is_floating_point() else call.inputs
             try:
@@ -232,15 +237,17 @@ class _Proof:
                     parts.setdefault(name, []).append(factor)
                 for name, factor in factors_of_call(call, magnitudes, gradient.abs(), self.n):
                     gross.setdefault(name, []).append(factor)
+            except RowsError:
+                rows.update(call.names.values())
             except (RuntimeError, ValueError, TypeError, IndexError):
                 refused.update(call.names.values())
         reasons = {}
         for name in self.gradients.parameters:
-            if name in refused or not all(
+            if name in refused | rows or not all(
                 _agree(parts.get(name), gross.get(name), i, mine.get(name)) for i, mine in enumerate(alone)
             ):
                 why = "its layer's rule does not hold here" if name in parts else "there is no rule for its layer"
-                why = self.calls.refused.get(name, why)
+                why = self.calls.refused.get(name, ROUTED if name in rows else why)
                 reasons[name] = f"{why}: its gradients are written out for every sample"
         return reasons
 

@@ -102,7 +102,8 @@ class WrittenGradients:
         for i in range(n):
             outputs = floating_outputs(self.subject.predict(take_samples(inputs, n, slice(i, i + 1))))
             mine = [each[:, i : i + 1] for each in directions]
-            found = pulled_back(outputs, wanted, mine, at_once=False)
+            # Of a sample that goes past all of the parameters nothing can come back.
+            found = pulled_back(outputs, wanted, mine, at_once=False) if outputs else [None] * len(wanted)
             k = len(mine[0])
             samples.append(
                 [p.new_zeros(k, p.numel()) if g is None else g.flatten(1) for p, g in zip(wanted, found, strict=True)]
