@@ -302,6 +302,9 @@ def test_a_claim_that_holds_is_reproduced():
         ({"lucky": 2}, "latch with random answers"),
         ({"guess": 0.02}, "guessing, adding"),
         ({"symbols": 0.9}, "guessing, two sequences"),
+        # A search that finds nothing: the constant, a single symbol.
+        ({"guess": 1 / 6}, "guessing, adding"),
+        ({"symbols": 0.01}, "guessing, two sequences"),
         ({"parity": 10.0 * GUESSES}, "guessing, parity"),
         ({"latch": 0}, "guessing, latch"),
     ],

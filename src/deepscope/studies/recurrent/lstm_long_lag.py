@@ -22,10 +22,12 @@ Criteria, and what doing nothing would score:
   test's hindsight, so that it does not fail by its rate.
 * Guesses, per network that is right on 1108 fresh sequences: latch and parity take fewer than the guesses that the
   adding problem is given. A task without solvers has no such number, and leaves its criterion open.
-* The best guess at the adding problem leaves more than 0.05, where the LSTM has to be below. Of 50,000 the best knows
-  about the second number: 0.083, better than a tanh network after training, and no solution.
-* The best guess at the two sequences predicts less than half of the symbols; one that puts out a single symbol
-  predicts a hundredth. No guess can fail here by memory alone: it would have to hold 100 transitions as well.
+* The best guess at the adding problem leaves more than 0.05, where the LSTM has to be below. Guessing nothing passes,
+  with 1/6: so the best guess must, as a control, leave less than the 0.12 that the tanh network is to stay above. On
+  other seeds the best of 50,000 left 0.08, about what is left where the second number is known.
+* The best guess at the two sequences predicts less than half of the symbols. Guessing nothing passes: as a control it
+  must predict more than a hundredth, which a single symbol put out always does. This failure says little about long
+  time lags, as a solution has to hold 100 transitions too; it is judged because the source names the task.
 
 Controls. All three cells learn the adding problem over 10 steps, to 0.01 in the worst seed, with the same code (the
 tanh network at its better rate). With markers that are drawn independently of those that are summed, no cell is better
@@ -36,15 +38,17 @@ answers in random order is solved by no guess.
 What was mended. "RNN ≥ 0.12" alone is passed by a network that is not trained at all, or at a wrong rate: two rates,
 and 10 steps as a control that must be passed. Means below 0.05 do not say that the task is solved: worst seeds. The
 error at which training ended was 0.008, so close to the 0.01 of the test that noise would decide: 0.005. The row
-``lstm-long-lag`` is about guesses, which the criterion left out.
+``lstm-long-lag`` is about guesses, which the criterion left out; it speaks of short latches and parities, and here they
+are as long as the tasks that guesses do not solve. That guesses do not solve a task held where none are made: the two
+controls on the best guess were added when the rest had been fixed, before the judged run.
 
 Otherwise than in the list: 32 units and a rate of 0.01 for LSTM and GRU (64 and 32 units, 0.003 and 0.005), with which
 an LSTM learns in half of the steps and a quarter of the time; 5 seeds, not 3. Otherwise than in the source: there both
 markers are in the first half, and the LSTM has no forget gate. With a forget bias of 1 an LSTM did not learn that in
-3000 steps (3 seeds): over 50 steps σ(1)⁵⁰ = 10⁻⁷ of a gradient is left, and no number near the end leads the way. What
-is reproduced has that path. Nor is the source's LSTM on the two sequences repeated: with a forget bias of 5 two of four
-seeds learned them in 4000 full-batch steps. ``full``: also 50 steps, minimal gated units (``heck2017simplified``) and
-rectified units that begin with the identity (``le2015simple``), reported and not judged.
+3000 steps (3 seeds, error 1/6): over 50 steps σ(1)⁵⁰ = 10⁻⁷ of a gradient is left, and no number near the end leads the
+way. What is reproduced here has that path. Nor is the source's LSTM on the two sequences repeated: with a forget bias
+of 5 two of four seeds learned them in 4000 full-batch steps. ``full``: also 50 steps, minimal gated units
+(``heck2017simplified``) and rectified units that begin with the identity (``le2015simple``), reported and not judged.
 """
 
 from __future__ import annotations
@@ -110,6 +114,8 @@ def _guess(case: Case, seed: int) -> dict[str, Any]:
 def judge(trials: pd.DataFrame) -> list[Criterion]:
     """Judge what is learned over 100 steps, what guesses find, and the controls."""
     long = {cell: _error(trials, cell, LONG) for cell in CELLS}
+    sums = _numbers(trials, "test_error", task="adding", learner="guessing")
+    symbols = _numbers(trials, "symbols", task="two sequences", learner="guessing")
     return [
         *(
             Criterion.effect(
@@ -139,19 +145,19 @@ def judge(trials: pd.DataFrame) -> list[Criterion]:
                 below=math.log10(GUESSES),
                 published=published,
             )
-            for task, published in (("latch", "1.3 (22 guesses)"), ("parity", "solved"))
+            for task, published in (("latch", "1.3 (22 guesses)"), ("parity", "3.5 (2906 guesses)"))
         ),
         Criterion.effect(
             "guessing, adding: mean squared test error of the best guess",
-            _numbers(trials, "test_error", task="adding", learner="guessing"),
+            sums,
             above=0.05,
-            published="not solved",
+            published="not solved quickly",
         ),
         Criterion.effect(
             "guessing, two sequences: share of symbols that the best guess predicts",
-            _numbers(trials, "symbols", task="two sequences", learner="guessing"),
+            symbols,
             below=0.5,
-            published="not solved",
+            published="not solved quickly",
         ),
         *(
             Criterion.exact(
@@ -177,6 +183,15 @@ def judge(trials: pd.DataFrame) -> list[Criterion]:
             "guessing, latch with random answers: solutions",
             _numbers(trials, "solvers", task="latch", learner="guessing", answers="random"),
             below=0.0,
+            control=True,
+        ),
+        Criterion.effect(
+            "guessing, adding: error of the best guess, which must know something", sums, below=0.12, control=True
+        ),
+        Criterion.effect(
+            "guessing, two sequences: symbols of the best guess, which must know more than one",
+            symbols,
+            above=0.01,
             control=True,
         ),
     ]
@@ -215,8 +230,8 @@ def _arms(seeds: int | Iterable[int], *, steps: int = 2500, guesses: int = GUESS
 
 
 STUDY = Study(
-    claim="LSTM and GRU learn to add two numbers over 100 steps; a tanh network cannot, nor can random guesses that "
-    "solve latch and parity.",
+    claim="LSTM and GRU learn to add two numbers over 100 steps; a tanh network does not, nor do random guesses "
+    "that solve latch and parity.",
     source="hochreiter1996lstm",
     topics=("recurrent",),
     rows=("lstm-long-lag", "lstm"),
