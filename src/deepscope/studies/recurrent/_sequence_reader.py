@@ -34,8 +34,8 @@ class SequenceReader(nn.Module):
 
     Notes
     -----
-    The LSTM is torch's, whose fused kernel takes a fifth of the time of a loop over steps; it has two biases, of which
-    one is added to the other. The other cells are those of ``deepscope.models``, as fast as torch's on a processor.
+    The LSTM is torch's, whose fused kernel takes a quarter of the time of a loop over steps; it has two biases, which
+    are added to one another. The other cells are those of ``deepscope.models``, as fast as torch's on a processor.
 
     Examples
     --------
