@@ -21,7 +21,7 @@ CONSTANT, SECOND = 1 / 6, 1 / 12
 SOLVED = 0.01
 _PAINTS = {"lstm": COLORS.accent, "gru": COLORS.second, "rnn": COLORS.third}
 _NAMES = {"lstm": "LSTM", "gru": "GRU", "rnn": "tanh", "guessing": "best guess"}
-_LEAST = 1e-3
+_LEAST = 4e-4
 
 
 def draw(trials: pd.DataFrame) -> Figure:
@@ -44,9 +44,9 @@ def _over_training(ax: Axes, trials: pd.DataFrame) -> None:
         for curve in _curves(trials, learner):
             steps = 50 * np.arange(1, len(curve) + 1)
             ax.plot(steps, curve, color=paint, linewidth=0.9, alpha=0.8)
-            ends.append(float(steps[-1]))
+            ends.append((float(steps[-1]), float(curve[-1])))
         if ends:
-            furthest = max(furthest, *ends)
+            furthest = max(furthest, *(step for step, _ in ends))
             _name(ax, learner, ends, paint)
     for error, text in ((CONSTANT, "the constant 1"), (SECOND, "second number known")):
         ax.axhline(error, linestyle=":", color=COLORS.muted, linewidth=0.9)
@@ -59,11 +59,12 @@ def _over_training(ax: Axes, trials: pd.DataFrame) -> None:
     )
 
 
-def _name(ax: Axes, learner: str, ends: list[float], paint: str) -> None:
+def _name(ax: Axes, learner: str, ends: list[tuple[float, float]], paint: str) -> None:
     if learner == "rnn":
-        ax.text(max(ends), 0.22, "tanh, two rates", color=paint, ha="right", fontsize=8)
+        ax.text(max(ends)[0], 0.22, "tanh, two rates", color=paint, ha="right", fontsize=8)
     else:
-        ax.text(float(np.mean(ends)), 0.0035, _NAMES[learner], color=paint, ha="center", va="top", fontsize=8)
+        step, error = np.mean(ends, axis=0)[0], np.min(ends, axis=0)[1]
+        ax.text(step, 0.85 * error, _NAMES[learner], color=paint, ha="center", va="top", fontsize=8)
 
 
 def _curves(trials: pd.DataFrame, learner: str) -> list[Any]:
@@ -80,12 +81,15 @@ def _at_the_end(ax: Axes, trials: pd.DataFrame) -> None:
             errors = _test_errors(trials, learner, length)
             if not len(errors):
                 continue
-            figures.interval(ax, place + shift, *figures.over_seeds(errors, log=True), color=paint)
+            over_seeds = figures.over_seeds(errors, log=True)
+            figures.interval(ax, place + shift, *over_seeds, color=paint)
             if learner == "rnn":
-                # Beside the cell that the number of steps matters to.
-                at = (place + shift, float(np.exp(np.log(errors).mean())))
-                above: dict[str, Any] = {"ha": "center", "fontsize": 8, "color": paint}
-                ax.annotate(f"{length} steps", at, (0, 7), textcoords="offset points", **above)
+                # Beside the cell that the number of steps matters to: below its solved error, above the other.
+                y, away, va = (
+                    (np.nanmin(over_seeds), -4, "top") if length == 10 else (np.nanmax(over_seeds), 4, "bottom")
+                )
+                text: dict[str, Any] = {"ha": "center", "va": va, "fontsize": 8, "color": paint}
+                ax.annotate(f"{length} steps", (place + shift, y), (0, away), textcoords="offset points", **text)
     ax.axhline(CONSTANT, linestyle=":", color=COLORS.muted, linewidth=0.9)
     figures.band(ax, _LEAST, SOLVED)
     ax.set_xticks(range(len(_NAMES)), list(_NAMES.values()))
