@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from deepscope.core import Case, TrialRun, UsageError, Value, derive_seed, nearest
-from deepscope.data import Samples, load
+from deepscope.data import Dataset, Samples, load
 from deepscope.studies.convolution._equivariance import layer_errors
 from deepscope.studies.convolution._image_networks import image_network, n_parameters
 from deepscope.studies.convolution._shifted_images import ShiftedImages, draw_images, on_canvas
@@ -74,7 +75,7 @@ def trial(case: Case, run: TrialRun) -> dict[str, Any]:
         "parameters": n_parameters(network),
     }
     if (case.sample, case.images) == ("few", "shifted"):
-        seen = on_canvas(load(case.data).test.inputs[:COMPARED], 0, 0)
+        seen = on_canvas(_dataset(case.data).test.inputs[:COMPARED], 0, 0)
         found |= layer_errors(network.cpu(), (seen - seen.mean()) / seen.std())
     return found
 
@@ -92,9 +93,15 @@ def chosen_rate(*, draws: int, **setting: Value) -> dict[str, Any]:
     return {"rate": RATES[int(errors.mean(0).argmin())], "errors": errors}
 
 
+@cache
+def _dataset(name: str) -> Dataset:
+    """Return the data, read once for a trial and the choice of its rate, which draw from them without changing them."""
+    return load(name)
+
+
 def _images(setting: dict[str, Any], generator: torch.Generator) -> ShiftedImages:
     return draw_images(
-        load(setting["data"]),
+        _dataset(setting["data"]),
         kind=setting["images"],
         reach=setting["reach"],
         n_train=setting["n_train"],
@@ -115,8 +122,9 @@ def _network(setting: dict[str, Any], images: ShiftedImages, seed: int) -> nn.Se
         )
     for layer in network:
         if isinstance(layer, nn.Conv2d):
-            # A third faster, of few channels.
-            layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+            # A quarter faster, of few channels. A copy: for a single channel ``contiguous`` would change nothing.
+            weight = layer.weight.data
+            layer.weight.data = torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight)
     return network
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ Shift = tuple[int, int]
 
 #: How far beyond a place two layers of 3×3 see.
 SEEN_BEYOND = 2
+#: Shifts whose images pass through the layers together.
+AT_ONCE = 32
 
 
 def layer_errors(network: nn.Sequential, images: Tensor) -> dict[str, float]:
@@ -65,7 +67,7 @@ def layer_errors(network: nn.Sequential, images: Tensor) -> dict[str, float]:
 
 @torch.no_grad()
 def equivariance_errors(
-    maps: Maps, images: Tensor, shifts: Iterable[Shift], *, stride: int = 1, border: int = 0
+    maps: Maps, images: Tensor, shifts: Sequence[Shift], *, stride: int = 1, border: int = 0
 ) -> list[float]:
     """Return ‖f(T x) − T f(x)‖ / ‖f(x) − mean f(x)‖ for each circular shift T; the mean is over places.
 
@@ -93,13 +95,19 @@ def equivariance_errors(
     still = maps(images)
     varying = still - still.mean((-2, -1), keepdim=True)
     found = []
-    for down, right in shifts:
+    for (down, right), seen in zip(shifts, _of_shifted(maps, images, shifts), strict=True):
         moved = torch.roll(still, (down // stride, right // stride), (-2, -1))
         inside = (..., _inside(down, still.shape[-2], border), _inside(right, still.shape[-1], border))
-        difference = (maps(torch.roll(images, (down, right), (-2, -1))) - moved)[inside]
+        difference = (seen - moved)[inside]
         size = varying[inside].norm()
         found.append(float(difference.norm() / size) if size > 0 else float("nan"))
     return found
+
+
+def _of_shifted(maps: Maps, images: Tensor, shifts: Sequence[Shift]) -> Iterator[Tensor]:
+    for start in range(0, len(shifts), AT_ONCE):
+        shifted = [torch.roll(images, shift, (-2, -1)) for shift in shifts[start : start + AT_ONCE]]
+        yield from torch.split(maps(torch.cat(shifted)), len(images))
 
 
 def _inside(shift: int, places: int, border: int) -> slice:
@@ -135,8 +143,7 @@ def unshared_maps(network: nn.Sequential) -> Maps:
 
     def maps(images: Tensor) -> Tensor:
         padded = functional.pad(images, (1, 1, 1, 1), mode="circular")
-        patches = functional.unfold(padded, layer.kernel, stride=layer.stride)
-        return torch.as_tensor(active(layer.of_patches(patches)))
+        return torch.as_tensor(active(layer.of_padded(padded)))
 
     return maps
 

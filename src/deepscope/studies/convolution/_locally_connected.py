@@ -29,22 +29,31 @@ class LocallyConnected(nn.Module):
     parameters, places² times those of the convolution, at as many multiplications. Initialised as ``nn.Conv2d`` is.
     """
 
+    seen: Tensor
+
     def __init__(
         self, inputs: int, outputs: int, side: int, kernel: int = 3, stride: int = 1, padding: int = 1
     ) -> None:
         super().__init__()
         self.kernel, self.stride, self.padding = kernel, stride, padding
-        self.places = (side + 2 * padding - kernel) // stride + 1
+        padded = side + 2 * padding
+        self.places = (padded - kernel) // stride + 1
         fan_in = inputs * kernel**2
         bound = 1 / math.sqrt(fan_in)
         self.weight = nn.Parameter(torch.empty(self.places**2, fan_in, outputs).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(self.places**2, 1, outputs).uniform_(-bound, bound))
+        # Which numbers of a padded image each place sees, [places², fan_in]; float64 counts them exactly.
+        numbered = torch.arange(inputs * padded**2, dtype=torch.float64).reshape(1, inputs, padded, padded)
+        self.register_buffer("seen", functional.unfold(numbered, kernel, stride=stride)[0].T.long(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply each place's filters to its patch."""
-        return self.of_patches(functional.unfold(x, self.kernel, padding=self.padding, stride=self.stride))
+        return self.of_padded(functional.pad(x, 4 * (self.padding,)))
 
-    def of_patches(self, patches: Tensor) -> Tensor:
-        """Apply each place's filters to the patches that ``unfold`` cut out, [batch, inputs · kernel², places²]."""
-        out = torch.baddbmm(self.bias, patches.permute(2, 0, 1), self.weight)
-        return out.permute(1, 2, 0).reshape(patches.shape[0], -1, self.places, self.places)
+    def of_padded(self, x: Tensor) -> Tensor:
+        """Apply each place's filters to its patch of images that are padded already."""
+        # With images last, each place's patches lie side by side: its product then copies nothing, where those that
+        # ``unfold`` cuts out are copied place by place, and a step of training takes nearly twice as long.
+        patches = x.flatten(1).T.contiguous().index_select(0, self.seen.flatten()).view(*self.seen.shape, -1)
+        out = torch.baddbmm(self.bias.transpose(1, 2), self.weight.transpose(1, 2), patches)
+        return out.permute(2, 1, 0).reshape(x.shape[0], -1, self.places, self.places)
