@@ -82,7 +82,7 @@ def test_linear_biases_have_the_published_slopes():
     assert LinearBiases(8).slopes == [2.0**-h for h in range(1, 9)]
     # The authors' code for 12 heads: those of 8, then every other one of 16.
     assert LinearBiases(12).slopes == [2.0**-h for h in range(1, 9)] + [2.0 ** -(h + 0.5) for h in range(4)]
-    biases = LinearBiases(2)(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 5, 4))
+    (biases,) = LinearBiases(2)(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 5, 4))
     for h, slope in enumerate((1 / 16, 1 / 256)):
         for i in range(3):
             assert biases[h, i].tolist() == [-slope * abs(i + 2 - j) for j in range(5)]

@@ -137,7 +137,7 @@ class LinearBiases(nn.Module):
 
     The slopes m_h are 2^(−8h/H) for h = 1, …, H; where H is no power of two, those of the next smaller power and every
     other one of the next greater, as in the authors' code. It has no parameters. Called with queries and keys,
-    [batch, H, …, d], the last of which stand at the same time, it returns [H, queries, keys]. The paper's model is
+    [batch, H, …, d], the last of which stand at the same time, it returns [1, H, queries, keys]. The paper's model is
     causal, with t ≥ s; the absolute value extends it to attention in both directions. Source: ``press2022train``.
 
     Parameters
@@ -154,7 +154,7 @@ class LinearBiases(nn.Module):
     --------
     >>> import torch
     >>> q = k = torch.zeros(1, 2, 3, 4)
-    >>> LinearBiases(2)(q, k)[0, -1]
+    >>> LinearBiases(2)(q, k)[0, 0, -1]
     tensor([-0.1250, -0.0625, -0.0000])
     """
 
@@ -165,7 +165,9 @@ class LinearBiases(nn.Module):
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Return the biases of these queries' scores with these keys."""
         slopes = torch.tensor(self.slopes, dtype=queries.dtype, device=queries.device)
-        return -slopes[:, None, None] * distances(queries.shape[-2], keys.shape[-2], queries.device).abs()
+        biases = -slopes[:, None, None] * distances(queries.shape[-2], keys.shape[-2], queries.device).abs()
+        # Torch's fused attention takes a bias that has an axis for the batch, and forms all weights for one without.
+        return biases[None]
 
 
 class ContextualPositions(nn.Module):
