@@ -157,6 +157,7 @@ def test_overfit() -> None:
 def test_it_behaves(name: str) -> None:
     torch.manual_seed(0)
     behaves(GroupCNN(name, 2), GroupCNN(name, 2), torch.randn(3, 1, 28, 28))
+    assert GroupCNN(name, 2)(torch.zeros(0, 1, 28, 28)).shape == (0, 10)
 
 
 def test_dropout_is_where_the_paper_has_it() -> None:
