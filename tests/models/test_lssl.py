@@ -10,7 +10,7 @@ from state_spaces import direct, holds, is_refused_where_it_must_be
 from torch import Tensor
 
 from deepscope.core import UsageError
-from deepscope.models import LSSL, convolve, discretise
+from deepscope.models import LSSL, S4D, convolve, discretise
 from deepscope.models._state_space import krylov
 
 
@@ -105,8 +105,29 @@ def test_it_learns_sixteen_samples_by_heart() -> None:
     overfits(model, x, targets, squared_error, steps=300, rate=3e-2)
 
 
+def test_steps_begin_log_uniform_between_the_two_that_are_given() -> None:
+    for model in (
+        LSSL(2000, 2, smallest_step=0.01, largest_step=1.0),
+        S4D(2000, 2, smallest_step=0.01, largest_step=1.0),
+    ):
+        logarithms = model.log_step / math.log(10)
+        assert -2 <= logarithms.min() < -1.98
+        assert -0.02 < logarithms.max() <= 0
+        # A mean of 2,000 draws of deviation 2/√12: five standard errors.
+        assert logarithms.mean().item() == pytest.approx(-1, abs=5 * 2 / 12**0.5 / 2000**0.5)
+
+
 def test_bad_input_is_refused() -> None:
     is_refused_where_it_must_be(small())
-    for make in (lambda: LSSL(0), lambda: LSSL(3, 0), lambda: LSSL(3, 4, method="midpoint")):
+    for make in (
+        lambda: LSSL(0),
+        lambda: LSSL(3, 0),
+        lambda: LSSL(3, 4, method="midpoint"),
+        lambda: LSSL(3, 4, smallest_step=0.0),
+        lambda: LSSL(3, 4, smallest_step=0.2, largest_step=0.1),
+        lambda: convolve(torch.zeros(1, 5, 3), torch.zeros(1, 5)),
+        lambda: convolve(torch.zeros(1, 5, 3), torch.zeros(2, 5)),
+        lambda: convolve(torch.zeros(1, 0, 3), torch.zeros(3, 5)),
+    ):
         with pytest.raises(UsageError):
             make()

@@ -41,8 +41,8 @@ class AlexNet(nn.Module):
 
     A ReLU follows each layer but the last. The groups are the columns that the paper ran on two GPUs: the second,
     fourth and fifth convolution see the channels of their own column alone. The local response normalisation divides
-    by (2 + 10⁻⁴ Σ a²)^¾, where the sum is over the five nearest channels. Half of the units of both hidden linear layers
-    are dropped in training. Weights are drawn from N(0, 0.01²); biases are 1 in the second, fourth and fifth
+    by (2 + 10⁻⁴ Σ a²)^¾, where the sum is over the five nearest channels. Half of the units of both hidden linear
+    layers are dropped in training. Weights are drawn from N(0, 0.01²); biases are 1 in the second, fourth and fifth
     convolution and the hidden linear layers, and else 0. A sample costs 0.72·10⁹ multiplications forward.
 
     It differs from the paper in one point: images have 224 pixels a side there, which the first convolution covers only

@@ -221,7 +221,9 @@ def _check_key_values(state: KeyValues, keys: Tensor) -> None:
     whole = isinstance(state, tuple) and all(isinstance(each, Tensor) for each in state)
     given = [[*each.shape[:2], -1, *each.shape[3:]] for each in state] if whole else []
     if given != [wanted, wanted] or state[0].shape != state[1].shape or any(each.dtype != keys.dtype for each in state):
-        shapes = f"shapes are {[list(each.shape) for each in state]}, of {state[0].dtype}" if given else "parts are none"
+        shapes = (
+            f"shapes are {[list(each.shape) for each in state]}, of {state[0].dtype}" if given else "parts are none"
+        )
         raise UsageError(
             f"the state's {shapes}",
             where="MultiHeadAttention",

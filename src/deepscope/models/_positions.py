@@ -252,7 +252,9 @@ def _angles(start: int, length: int, width: int, base: float, device: torch.devi
 def _check_width(x: Tensor, width: int, owner: object) -> None:
     """Refuse another width: one of 2 would be turned, or weighed, as if all columns were the same two."""
     if x.shape[-1:] != (width,):
-        raise UsageError(f"the input is {list(x.shape)}", where=type(owner).__name__, todo=f"Give [..., time, {width}].")
+        raise UsageError(
+            f"the input is {list(x.shape)}", where=type(owner).__name__, todo=f"Give [..., time, {width}]."
+        )
 
 
 def _slopes(heads: int) -> list[float]:
