@@ -141,6 +141,9 @@ def test_overfit() -> None:
 def test_it_behaves() -> None:
     torch.manual_seed(0)
     behaves(small(), small(), torch.randn(3, 1, 17, 17))
+    nothing = small().capsules(torch.zeros(0, 1, 17, 17))
+    assert nothing.shape == (0, 4, 5)
+    assert small().reconstruct(nothing).shape == (0, 1, 17, 17)
 
 
 def test_wrong_arguments_are_refused() -> None:

@@ -230,7 +230,8 @@ class CapsNet(nn.Module):
         check_shape(x, self.shape, self)
         primary = self.primary(self.activation(self.convolution(x)))
         # Channels are kinds of dimensions; a capsule holds all dimensions of its kind at one place.
-        vectors = primary.view(len(x), -1, self.dimensions, *primary.shape[2:]).movedim(2, -1).flatten(1, 3)
+        kinds = primary.shape[1] // self.dimensions
+        vectors = primary.view(len(x), kinds, self.dimensions, *primary.shape[2:]).movedim(2, -1).flatten(1, 3)
         capsules: Tensor = self.classes(squash(vectors))
         return capsules
 
