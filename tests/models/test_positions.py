@@ -142,6 +142,12 @@ def test_contextual_positions_let_no_nan_vanish():
         (lambda: LinearBiases(0), "heads is 0"),
         (lambda: ContextualPositions(4, 0), "count is 0"),
         (lambda: LearnedPositions(3, 4)(torch.zeros(1, 2, 4), 2), "has 4 steps"),
+        # Those of one column or one plane would be spread over all without a word.
+        (lambda: LearnedPositions(3, 1)(torch.zeros(1, 2, 4)), r"\[1, 2, 4\].*\n.*\[batch, time, 1\]"),
+        (lambda: SinusoidalPositions(2)(torch.zeros(1, 2, 1)), r"\[1, 2, 1\].*\n.*\[batch, time, 2\]"),
+        (lambda: RotaryPositions(2)(torch.zeros(1, 2, 4)), r"\[1, 2, 4\].*\n.*\[..., time, 2\]"),
+        (lambda: LinearBiases(1)(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4)), "one slope for each head"),
+        (lambda: ContextualPositions(1, 3)(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4)), r"\[..., time, 1\]"),
     ],
 )
 def test_bad_input_is_refused(make, match):
