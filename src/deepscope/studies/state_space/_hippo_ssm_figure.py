@@ -24,12 +24,12 @@ MEMORIES = {
     "gaussian": ("Gaussian", COLORS.second),
     "identity": ("A = −I", COLORS.third),
 }
-#: Network, readout, whether Δ is left as it was trained; what is said of them and where.
+#: Network, readout, whether Δ is left as it was trained; what is said of them.
 NETWORKS = (
-    ("s4d", "mean", False, "S4D", COLORS.accent, (1.05, 101)),
-    ("lstm", "mean", False, "LSTM, mean", COLORS.third, (1.12, 87)),
-    ("lstm", "last", False, "LSTM, last", COLORS.second, (1.12, 63)),
-    ("s4d", "mean", True, "S4D, Δ as trained", COLORS.muted, (0.72, 22)),
+    ("s4d", "mean", False, "S4D", COLORS.accent),
+    ("lstm", "mean", False, "LSTM, mean", COLORS.third),
+    ("lstm", "last", False, "LSTM, last", COLORS.second),
+    ("s4d", "mean", True, "S4D, Δ as trained", COLORS.muted),
 )
 
 
@@ -57,7 +57,12 @@ def _projection(ax: Axes, trials: pd.DataFrame) -> None:
         ax.plot(lengths, middle, color=color)
         figures.interval(ax, lengths, middle, low, high, color=color)
         ax.annotate(
-            f"{size} coefficients", (lengths[0], middle[0]), (4, 6), textcoords="offset points", color=color, fontsize=8
+            f"{size} coefficients",
+            (lengths[-2], middle[-2]),
+            (4, 6),
+            textcoords="offset points",
+            color=color,
+            fontsize=8,
         )
         ends.append((lengths, middle))
     if not ends:
@@ -67,7 +72,7 @@ def _projection(ax: Axes, trials: pd.DataFrame) -> None:
     ax.annotate(
         "dotted: 1/steps",
         (lengths[0], 0.6 * ends[0][1][0]),
-        (0, -16),
+        (0, -38),
         textcoords="offset points",
         fontsize=8,
     )
@@ -95,8 +100,8 @@ def _recalled(ax: Axes, trials: pd.DataFrame) -> None:
         ax.plot(time, signal + level, color=COLORS.muted, linewidth=2.6, alpha=0.35)
         ax.plot(time, np.asarray(per_seed(trials, f"recalled_{name}", part="memory").iloc[0]) + level, color=color)
         ax.text(0, level + 0.42 * height, label, color=color, fontsize=8)
-    ax.text(1, 0.42 * height, "grey: the signal", color=COLORS.muted, fontsize=8, ha="right")
-    ax.set_ylim(-2.5 * height, 0.6 * height)
+    ax.text(1, -2.45 * height, "grey: the signal", color=COLORS.muted, fontsize=8, ha="right")
+    ax.set_ylim(-2.55 * height, 0.6 * height)
     ax.set_xticks([0, 1], ["first", "last"])
 
 
@@ -117,10 +122,10 @@ def _memories(ax: Axes, trials: pd.DataFrame) -> None:
 def _rates(ax: Axes, trials: pd.DataFrame) -> None:
     ax.set(title="Digits, trained on 28 rows", xlabel="rows at the test", ylabel="% right", ylim=(0, 108))
     ax.set_xscale("log")
-    ax.set_xlim(0.44, 2.6)
+    ax.set_xlim(0.44, 5.6)
     ax.set_xticks([0.5, 1, 2], ["14", "28", "56"])
     ax.xaxis.set_minor_locator(NullLocator())
-    for network, readout, unscaled, label, color, place in NETWORKS:
+    for network, readout, unscaled, label, color in NETWORKS:
         prefix = "unscaled_" if unscaled else ""
         rows = [
             per_seed(trials, column, part="digits", network=network, readout=readout).dropna().to_numpy(dtype=float)
@@ -131,4 +136,4 @@ def _rates(ax: Axes, trials: pd.DataFrame) -> None:
         middle, low, high = 100 * np.transpose([figures.over_seeds(row) for row in rows])
         ax.plot([0.5, 1, 2], middle, color=color)
         figures.interval(ax, [0.5, 1, 2], middle, low, high, color=color)
-        ax.text(*place, label, color=color, fontsize=8)
+        figures.direct_label(ax, 2, middle[-1], label, color)
