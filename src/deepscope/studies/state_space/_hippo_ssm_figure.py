@@ -58,7 +58,7 @@ def _projection(ax: Axes, trials: pd.DataFrame) -> None:
         figures.interval(ax, lengths, middle, low, high, color=color)
         ax.annotate(
             f"{size} coefficients",
-            (lengths[-2], middle[-2]),
+            (lengths[1], middle[1]),
             (4, 6),
             textcoords="offset points",
             color=color,
