@@ -313,3 +313,14 @@ X = torch.zeros(2, 5, 8)
 def test_bad_input_is_refused(call, match):
     with pytest.raises(UsageError, match=match):
         call()
+
+
+def test_scores_may_be_biased_by_a_module_of_ones_own() -> None:
+    class Last(nn.Module):
+        def forward(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+            return torch.full((queries.shape[-2], keys.shape[-2]), -torch.inf).index_fill(1, torch.tensor([4]), 0.0)
+
+    layer, x = MultiHeadAttention(8, 2, score_bias=Last()), torch.randn(2, 5, 8)  # type: ignore[arg-type]
+    read = layer(x)
+    torch.testing.assert_close(read, read[:, :1].expand_as(read))
+    torch.testing.assert_close(layer.weights(x)[..., 4], torch.ones(2, 2, 5))

@@ -188,11 +188,13 @@ class MultiHeadAttention(nn.Module):
 
 
 def _check_positions(positions: RotaryPositions | ScoreBias | None, heads: int, head_size: int) -> None:
-    argument, given, wanted = "head_size", head_size, head_size
     if isinstance(positions, LinearBiases):
         argument, given, wanted = "heads", positions.heads, heads
-    elif positions is not None:
-        given = positions.head_size
+    elif isinstance(positions, RotaryPositions | ContextualPositions):
+        argument, given, wanted = "head_size", positions.head_size, head_size
+    else:
+        # A user's own, of which only its scores are known.
+        return
     if given != wanted:
         raise UsageError(
             f"the {argument} of {type(positions).__name__} is {given}",
