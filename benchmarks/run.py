@@ -20,7 +20,6 @@ import jacobian
 import kernel
 import landscape
 import large
-import models
 import overhead
 import regions
 import representation
@@ -39,7 +38,6 @@ BENCHES: dict[str, Any] = {
     "landscape": landscape,
     "representation": representation,
     "regions": regions,
-    "models": models,
     "large": large,
     "scale": scale,
     "store": store,
