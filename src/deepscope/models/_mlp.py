@@ -29,8 +29,7 @@ class MLP(nn.Sequential):
     out_features
         Number of outputs.
     activation
-        φ: ``"elu"``, ``"gelu"``, ``"identity"``, ``"leaky-relu"``, ``"mish"``, ``"relu"``, ``"selu"``, ``"sigmoid"``,
-        ``"silu"`` (or ``"swish"``), ``"sin"``, ``"softplus"``, ``"softsign"`` or ``"tanh"``.
+        φ: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ``"gelu"`` or ``"identity"``.
     bias
         Whether the layers have a bias b.
 
