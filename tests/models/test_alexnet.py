@@ -117,7 +117,7 @@ def test_it_behaves() -> None:
     "shape", [(2, 1, 63, 63), (2, 3, 64, 64), (2, 3, 63, 64), (3, 63, 63), (2, 3, 63), (2, 3, 63, 63, 1)]
 )
 def test_wrong_shapes_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(UsageError, match=r"AlexNet\nGive \[batch, 3, 63, 63\] of floating-point numbers"):
+    with pytest.raises(UsageError, match=r"AlexNet\nGive \[batch, 3, 63, 63\] of float32 numbers"):
         small()(torch.zeros(shape))
 
 

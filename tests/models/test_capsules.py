@@ -148,7 +148,7 @@ def test_it_behaves() -> None:
 
 def test_wrong_arguments_are_refused() -> None:
     for shape in ((2, 3, 17, 17), (2, 1, 17, 18), (1, 17, 17)):
-        with pytest.raises(UsageError, match=r"CapsNet\nGive \[batch, 1, 17, 17\] of floating-point numbers"):
+        with pytest.raises(UsageError, match=r"CapsNet\nGive \[batch, 1, 17, 17\] of float32 numbers"):
             small()(torch.zeros(shape))
     with pytest.raises(UsageError, match="int64"):
         small()(torch.zeros(2, 1, 17, 17, dtype=torch.int64))

@@ -34,6 +34,21 @@ def test_it_is_the_loop(time: int, state: tuple[int, ...]) -> None:
     torch.testing.assert_close(linear_scan(*given), loop(*given), rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("time", [1, 2, 15, 16, 17, 50])
+@pytest.mark.parametrize("state", [(), (3,), (20, 30)])
+def test_its_gradients_and_theirs_are_the_loops(time: int, state: tuple[int, ...]) -> None:
+    """A gradient is a scan from the end, and its gradient one from the start again."""
+    given = [each.requires_grad_() for each in problem(2, time, *state)]
+    found = []
+    for scan in (linear_scan, loop):
+        states = scan(*given)
+        first = torch.autograd.grad(states.sin().sum(), given, create_graph=True)
+        second = torch.autograd.grad(sum(each.sin().sum() for each in first), given)
+        found.append([*first, *second])
+    # Gradients of the second order are sums of as many terms as there are pairs of steps that still see each other.
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-11)
+
+
 def test_complex_numbers_are_scanned_as_well() -> None:
     decay, drive, initial = problem(2, 40, 3)
     decay = torch.polar(decay, 9 * decay)

@@ -200,7 +200,7 @@ def test_a_state_of_another_network_is_refused() -> None:
 
 def test_wrong_arguments_are_refused() -> None:
     for shape in ((2, 1, 8, 8), (3, 8, 8), (2, 3, 0, 8)):
-        with pytest.raises(UsageError, match=r"ResNet\nGive \[batch, 3, height, width\] of floating-point numbers"):
+        with pytest.raises(UsageError, match=r"ResNet\nGive \[batch, 3, height, width\] of float32 numbers"):
             small()(torch.zeros(shape))
     with pytest.raises(UsageError, match="int64"):
         small()(torch.zeros(2, 3, 8, 8, dtype=torch.int64))

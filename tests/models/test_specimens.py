@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope import models
-from deepscope.core import Specimen
+from deepscope.core import Specimen, UsageError
 from deepscope.lab import model_sheet
 from deepscope.lab._declarations import specimens
 
@@ -52,6 +52,20 @@ def test_it_maps_its_inputs_to_as_many_finite_outputs(name: str) -> None:
         assert isinstance(output, Tensor)
         assert len(output) == 2
         assert output.isfinite().all()
+
+
+@pytest.mark.parametrize("name", SPECIMENS)
+def test_it_refuses_numbers_of_another_precision(name: str) -> None:
+    specimen = SPECIMENS[name]
+    assert specimen.inputs is not None
+    inputs = specimen.inputs(2, torch.Generator().manual_seed(0))
+    device = torch.device("meta" if (specimen.parameters or 0) > _LARGE else "cpu")
+    with device:
+        model = specimen.build().eval()
+    # Chains of torch's layers have torch's error, which names both precisions.
+    error: type[Exception] = RuntimeError if name in {"mlp", "lenet-5", "deep-bsde"} else UsageError
+    with pytest.raises(error, match=r"(?i)float|int64"):
+        model(inputs.to(device, torch.float64))
 
 
 @pytest.mark.parametrize("name", SMALL + LARGE)

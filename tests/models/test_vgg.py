@@ -165,7 +165,7 @@ def test_it_behaves(batch_norm: bool) -> None:
 
 def test_wrong_arguments_are_refused() -> None:
     for shape in ((2, 1, 8, 8), (2, 3, 8, 16), (3, 8, 8)):
-        with pytest.raises(UsageError, match=r"Give \[batch, 3, 8, 8\] of floating-point numbers"):
+        with pytest.raises(UsageError, match=r"Give \[batch, 3, 8, 8\] of float32 numbers"):
             small()(torch.zeros(shape))
     with pytest.raises(UsageError, match="int64"):
         small()(torch.zeros(2, 3, 8, 8, dtype=torch.int64))

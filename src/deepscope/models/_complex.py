@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from deepscope.core import Specimen, UsageError
 from deepscope.models._inputs import values
-from deepscope.models._sizes import check_images, check_shape, not_negative, positive
+from deepscope.models._sizes import check_images, check_input, check_shape, not_negative, positive
 
 
 def _real_matrix(weight: Tensor) -> Tensor:
@@ -67,12 +67,8 @@ class ComplexLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the complex numbers, [..., 2 out_features]."""
         wanted = 2 * self.weight.shape[2]
-        if x.shape[-1:] != (wanted,) or not x.is_floating_point():
-            raise UsageError(
-                f"the input is {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
-                where="ComplexLinear",
-                todo=f"Give [..., {wanted}] floating-point numbers: {wanted // 2} real parts, then as many imaginary.",
-            )
+        parts = f"{wanted // 2} real parts, then as many imaginary"
+        check_input(x, x.shape[-1:] == (wanted,), f"[..., {wanted}] {{}} numbers: {parts}", self)
         a, b = self.weight.unbind()
         real, imaginary = x.chunk(2, -1)
         # For few samples this is faster than a real matrix to multiply with.
@@ -185,12 +181,8 @@ class ComplexMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, [batch, out_features]."""
-        if x.ndim < 3 or x.shape[1] != 2 or math.prod(x.shape[2:]) != self.in_features or not x.is_floating_point():
-            raise UsageError(
-                f"the input is {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
-                where="ComplexMLP",
-                todo=f"Give [batch, 2, …] floating-point numbers, with {self.in_features} of each part.",
-            )
+        fits = x.ndim >= 3 and x.shape[1] == 2 and math.prod(x.shape[2:]) == self.in_features
+        check_input(x, fits, f"[batch, 2, …] {{}} numbers, with {self.in_features} of each part", self)
         logits: Tensor = self.layers(x)
         return logits
 

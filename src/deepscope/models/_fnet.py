@@ -7,10 +7,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from deepscope.core import Specimen, UsageError
+from deepscope.core import Specimen
 from deepscope.models._inputs import tokens as tokens_of
 from deepscope.models._positions import LearnedPositions
-from deepscope.models._sizes import check_tokens, positive
+from deepscope.models._sizes import check_input, check_tokens, positive
 from deepscope.models._transformer_layer import FeedForward, TransformerLayer, TransformerStack
 
 
@@ -35,12 +35,8 @@ class FourierMixing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixture of all positions and features."""
-        if x.ndim != 3 or 0 in x.shape[1:] or not x.is_floating_point():
-            raise UsageError(
-                f"the input is {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
-                where="FourierMixing",
-                todo="Give [batch, time, features] of floating-point numbers, with at least one step.",
-            )
+        fits = x.ndim == 3 and 0 not in x.shape[1:]
+        check_input(x, fits, "[batch, time, features] of {} numbers, with at least one step", self)
         if not len(x):
             # The libraries behind the transform refuse it.
             return torch.zeros_like(x)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepscope.core import Specimen, UsageError
+from deepscope.core import Specimen
 from deepscope.models._inputs import values
 from deepscope.models._plane_group import plane_group
-from deepscope.models._sizes import check_images, not_negative, positive, probability
+from deepscope.models._sizes import check_images, check_input, not_negative, positive, probability
 
 
 class LiftingConvolution(nn.Module):
@@ -131,14 +131,10 @@ class GroupConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the features on the group."""
         in_channels, order, size = self.weight.shape[1:4]
-        fits = x.ndim == 5 and x.shape[1:3] == (in_channels, order) and x.is_floating_point()
-        if not fits or min(x.shape[3:]) < max(size - 2 * self.padding, 1):
-            raise UsageError(
-                f"the input is {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
-                where="GroupConvolution",
-                todo=f"Give [batch, {in_channels}, {order}, height, width] of floating-point numbers, large enough for "
-                f"a filter of {size}×{size}.",
-            )
+        fits = x.ndim == 5 and x.shape[1:3] == (in_channels, order)
+        fits = fits and min(x.shape[3:]) >= max(size - 2 * self.padding, 1)
+        room = f"large enough for a filter of {size}×{size}"
+        check_input(x, fits, f"[batch, {in_channels}, {order}, height, width] of {{}} numbers, {room}", self)
         # [out, in, g, h · u] to [out · g, in · h, u].
         filters = self.weight.flatten(2)[:, :, self.table].transpose(1, 2).reshape(-1, in_channels * order, size, size)
         return _convolved(x.flatten(1, 2), filters, self.bias, order, self.padding)

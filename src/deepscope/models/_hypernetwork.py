@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 — torch's own name for it
 
 from deepscope.core import Specimen, UsageError
 from deepscope.models._inputs import values
-from deepscope.models._sizes import check_images, positive
+from deepscope.models._sizes import check_images, check_input, positive
 
 
 class KernelGenerator(nn.Module):
@@ -62,12 +62,8 @@ class KernelGenerator(nn.Module):
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Return a kernel for each embedding."""
-        if not embedding.ndim or embedding.shape[-1] != self.embedding_size:
-            raise UsageError(
-                f"the embedding is {list(embedding.shape)}",
-                where="KernelGenerator",
-                todo=f"Give […, {self.embedding_size}] of floating-point numbers.",
-            )
+        fits = embedding.shape[-1:] == (self.embedding_size,)
+        check_input(embedding, fits, f"embeddings, […, {self.embedding_size}] of {{}} numbers", self)
         leading, side = embedding.shape[:-1], self.kernel_size
         hidden = self.projection(embedding).reshape(*leading, self.in_channels, self.embedding_size)
         kernels: Tensor = self.output(hidden).reshape(*leading, self.in_channels, self.out_channels, side, side)

@@ -62,79 +62,101 @@ def linear_scan(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
             todo="Give decay and drive as [batch, time, …] with at least one step, and initial as [batch, …].",
         )
     if not (torch.is_grad_enabled() and (decay.requires_grad or drive.requires_grad or initial.requires_grad)):
-        return _states(decay, drive, initial)
-    states: Tensor = _LinearScan.apply(decay, drive, initial)  # type: ignore[no-untyped-call]
+        return _states(decay, drive, initial, reverse=False)
+    states: Tensor = _LinearScan.apply(decay, drive, initial, False)  # type: ignore[no-untyped-call]
     return states
 
 
 class _LinearScan(Function):
-    @staticmethod
-    def forward(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
-        return _states(decay, drive, initial)
+    """s_t = a_t ⊙ s_{t−1} + b_t, or, in reverse, s_t = a_t ⊙ s_{t+1} + b_t with ``initial`` behind the last step."""
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        decay, _, initial = inputs
+    def forward(decay: Tensor, drive: Tensor, initial: Tensor, reverse: bool) -> Tensor:
+        return _states(decay, drive, initial, reverse=reverse)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        decay, _, initial, ctx.reverse = inputs
         ctx.save_for_backward(decay, initial, output)
         ctx.save_for_forward(decay, initial, output)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """With g_t = ∂L/∂s_t + a_{t+1}* g_{t+1}: ∂L/∂b_t = g_t, ∂L/∂a_t = g_t s_{t−1}*, ∂L/∂s₋₁ = a_0* g_0."""
         decay, initial, states = ctx.saved_tensors
         (gradient,) = gradients
-        reversed_decay = decay.conj().roll(-1, 1).flip(1)
-        drive = linear_scan(reversed_decay, gradient.flip(1), torch.zeros_like(initial)).flip(1)
-        return drive * _before(states, initial).conj(), drive, drive[:, 0] * decay[:, 0].conj()
+        last = slice(None, 1) if ctx.reverse else slice(-1, None)
+        end = gradient[:, last]
+        if states.shape[1] == 1:
+            drive = gradient
+        elif ctx.reverse:
+            drive = torch.cat((end, _LinearScan.apply(decay[:, :-1].conj(), gradient[:, 1:], end[:, 0], False)), 1)
+        else:
+            drive = torch.cat((_LinearScan.apply(decay[:, 1:].conj(), gradient[:, :-1], end[:, 0], True), end), 1)
+        first = -1 if ctx.reverse else 0
+        of_decay = drive * _before(states, initial, reverse=ctx.reverse).conj()
+        return of_decay, drive, drive[:, first] * decay[:, first].conj(), None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
         decay, initial, states = ctx.saved_tensors
-        of_decay, of_drive, of_initial = tangents
+        of_decay, of_drive, of_initial, _ = tangents
         drive = torch.zeros_like(states) if of_drive is None else of_drive
         if of_decay is not None:
-            drive = drive + of_decay * _before(states, initial)
-        return linear_scan(decay, drive, torch.zeros_like(initial) if of_initial is None else of_initial)
+            drive = drive + of_decay * _before(states, initial, reverse=ctx.reverse)
+        start = torch.zeros_like(initial) if of_initial is None else of_initial
+        tangent: Tensor = _LinearScan.apply(decay, drive, start, ctx.reverse)  # type: ignore[no-untyped-call]
+        return tangent
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *tensors: Tensor) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+        *tensors, reverse = inputs
         merged = [
             (each.expand(info.batch_size, *each.shape) if dim is None else each.movedim(dim, 0)).flatten(0, 1)
-            for each, dim in zip(tensors, in_dims, strict=True)
+            for each, dim in zip(tensors, in_dims[:3], strict=True)
         ]
-        states = linear_scan(*merged)
+        states = _LinearScan.apply(*merged, reverse)  # type: ignore[no-untyped-call]
         return states.view(info.batch_size, -1, *states.shape[1:]), 0
 
 
-def _before(states: Tensor, initial: Tensor) -> Tensor:
-    return torch.cat((initial[:, None], states[:, :-1]), 1)
+def _before(states: Tensor, initial: Tensor, *, reverse: bool) -> Tensor:
+    """Return what each state came from."""
+    start = initial[:, None]
+    return torch.cat((states[:, 1:], start) if reverse else (start, states[:, :-1]), 1)
 
 
-def _states(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
-    whole = drive.shape[1] // _CHUNK * _CHUNK if initial.numel() <= _SMALL else 0
-    if not whole:
-        return _steps(decay, drive, initial)
-    a, b = (each[:, :whole].reshape(len(each), whole // _CHUNK, _CHUNK, *each.shape[2:]) for each in (decay, drive))
-    states = _chunks(a, b, initial)
-    if whole == drive.shape[1]:
+def _states(decay: Tensor, drive: Tensor, initial: Tensor, *, reverse: bool) -> Tensor:
+    time = drive.shape[1]
+    rest = time % _CHUNK if initial.numel() <= _SMALL else time
+    if rest == time:
+        return _steps(decay, drive, initial, reverse=reverse)
+    # What fills no chunk comes after those that are filled, seen in the direction of the scan.
+    shape = len(drive), time // _CHUNK, _CHUNK, *drive.shape[2:]
+    a, b = (each.narrow(1, rest if reverse else 0, time - rest).reshape(shape) for each in (decay, drive))
+    states = _chunks(a, b, initial, reverse=reverse)
+    if not rest:
         return states
-    return torch.cat((states, _steps(decay[:, whole:], drive[:, whole:], states[:, -1])), 1)
+    a, b = (each.narrow(1, 0 if reverse else time - rest, rest) for each in (decay, drive))
+    tail = _steps(a, b, states[:, 0 if reverse else -1], reverse=reverse)
+    return torch.cat((tail, states) if reverse else (states, tail), 1)
 
 
-def _steps(decay: Tensor, drive: Tensor, state: Tensor, dim: int = 1) -> Tensor:
+def _steps(decay: Tensor, drive: Tensor, state: Tensor, *, reverse: bool, dim: int = 1) -> Tensor:
+    pairs = list(zip(decay.unbind(dim), drive.unbind(dim), strict=True))
     states = []
-    for a, b in zip(decay.unbind(dim), drive.unbind(dim), strict=True):
+    for a, b in reversed(pairs) if reverse else pairs:
         state = torch.addcmul(b, a, state)
         states.append(state)
-    return torch.stack(states, dim)
+    return torch.stack(states[::-1] if reverse else states, dim)
 
 
-def _chunks(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
+def _chunks(decay: Tensor, drive: Tensor, initial: Tensor, *, reverse: bool) -> Tensor:
     """Scan [batch, chunks, steps, …]: each chunk from 0, then from one chunk to the next."""
-    own = _steps(decay, drive, torch.zeros_like(drive[:, :, 0]), dim=2)
-    product = torch.ones_like(decay[:, :, 0])
-    products = torch.stack([product := product * each for each in decay.unbind(2)], 2)
-    ends = _steps(products[:, :, -1], own[:, :, -1], initial)
-    inherited = torch.cat((initial[:, None], ends[:, :-1]), 1)
+    zeros = torch.zeros_like(drive[:, :, 0])
+    own = _steps(decay, drive, zeros, reverse=reverse, dim=2)
+    products = _steps(decay, torch.zeros_like(decay), torch.ones_like(zeros), reverse=reverse, dim=2)
+    end = 0 if reverse else -1
+    ends = _steps(products[:, :, end], own[:, :, end], initial, reverse=reverse)
+    inherited = _before(ends, initial, reverse=reverse)
     states = torch.addcmul(own, products, inherited[:, :, None])
     return states.reshape(len(states), states.shape[1] * states.shape[2], *initial.shape[1:])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deepscope.core import Specimen, UsageError
 from deepscope.models._inputs import values
-from deepscope.models._sizes import check_images, positive
+from deepscope.models._sizes import check_images, check_input, positive
 
 _Layer = TypeVar("_Layer", nn.Linear, nn.Conv2d)
 
@@ -52,12 +52,8 @@ class MixerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed tokens."""
-        if x.ndim != 3 or x.shape[1:] != (self.tokens, self.channels) or not x.is_floating_point():
-            raise UsageError(
-                f"the input is {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
-                where="MixerBlock",
-                todo=f"Give [batch, {self.tokens}, {self.channels}] of floating-point numbers.",
-            )
+        fits = x.shape[1:] == (self.tokens, self.channels)
+        check_input(x, fits, f"[batch, {self.tokens}, {self.channels}] of {{}} numbers", self)
         across_tokens: Tensor = x + self.token_mixing(self.norm1(x).mT).mT
         across_channels: Tensor = self.channel_mixing(self.norm2(across_tokens))
         return across_tokens + across_channels

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deepscope.core import Specimen, UsageError
 from deepscope.models._inputs import values
-from deepscope.models._sizes import positive
+from deepscope.models._sizes import check_input, positive
 
 
 class ModernHopfield(nn.Module):
@@ -87,12 +87,7 @@ class ModernHopfield(nn.Module):
         return x.square().sum(-1) / 2 - lse + constant
 
     def _check(self, x: Tensor) -> None:
-        if not x.ndim or x.shape[-1] != self.features or not x.is_floating_point():
-            raise UsageError(
-                f"the states are {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
-                where="ModernHopfield",
-                todo=f"Give [..., {self.features}] of floating-point numbers.",
-            )
+        check_input(x, x.shape[-1:] == (self.features,), f"states, [..., {self.features}] of {{}} numbers", self)
 
 
 SPECIMENS = (

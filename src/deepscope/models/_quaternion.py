@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from deepscope.core import Specimen, UsageError
 from deepscope.models._inputs import values
-from deepscope.models._sizes import check_images, not_negative, positive
+from deepscope.models._sizes import check_images, check_input, not_negative, positive
 
 # Row i of the matrix of p ↦ w p holds these parts of w = (r, i, j, k), with these signs.
 _PARTS = ((0, 1, 2, 3), (1, 0, 3, 2), (2, 3, 0, 1), (3, 2, 1, 0))
@@ -112,12 +112,8 @@ class QuaternionLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the quaternions, [..., 4 out_features]."""
         wanted = 4 * self.weight.shape[2]
-        if x.shape[-1:] != (wanted,) or not x.is_floating_point():
-            raise UsageError(
-                f"the input is {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
-                where="QuaternionLinear",
-                todo=f"Give [..., {wanted}] floating-point numbers: {self.weight.shape[2]} of each part.",
-            )
+        parts = f"{self.weight.shape[2]} of each part"
+        check_input(x, x.shape[-1:] == (wanted,), f"[..., {wanted}] {{}} numbers: {parts}", self)
         _, out_features, in_features = self.weight.shape
         parts = functional.linear(x.reshape(*x.shape[:-1], 4, in_features), self.weight.flatten(0, 1))
         # [..., part of x, part of w, out_features]: for few samples this is faster than a real matrix to multiply with.
@@ -238,12 +234,8 @@ class QuaternionMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, [batch, out_features]."""
-        if x.ndim < 3 or x.shape[1] != 4 or math.prod(x.shape[2:]) != self.in_features or not x.is_floating_point():
-            raise UsageError(
-                f"the input is {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
-                where="QuaternionMLP",
-                todo=f"Give [batch, 4, …] floating-point numbers, with {self.in_features} of each part.",
-            )
+        fits = x.ndim >= 3 and x.shape[1] == 4 and math.prod(x.shape[2:]) == self.in_features
+        check_input(x, fits, f"[batch, 4, …] {{}} numbers, with {self.in_features} of each part", self)
         logits: Tensor = self.layers(x)
         return logits
 

@@ -88,7 +88,7 @@ def selective_scan(x: Tensor, step: Tensor, A: Tensor, B: Tensor, C: Tensor, ini
     outputs, state = [], initial
     for x_, step_, B_, C_ in zip(*(torch.split(each, length, 1) for each in (x, step, B, C)), strict=True):
         decay = (step_[..., None] * A).exp_()
-        states = linear_scan(decay, (step_ * x_)[..., None] * B_[:, :, None], state)
+        states = linear_scan(decay, (step_ * x_)[..., None] @ B_[:, :, None], state)
         outputs.append((states @ C_[..., None])[..., 0])
         state = states[:, -1]
     return torch.cat(outputs, 1), state

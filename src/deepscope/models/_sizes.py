@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from deepscope.core import UsageError
 
@@ -84,20 +86,45 @@ def probability(value: float, argument: str, owner: object) -> float:
     return value
 
 
+def check_input(x: Tensor, fits: bool, wanted: str, owner: object) -> None:
+    """Refuse an input whose shape does not fit, or whose numbers are not those that the model computes with.
+
+    Parameters
+    ----------
+    x
+        The input.
+    fits
+        Whether its shape does.
+    wanted
+        What to give, for the message: ``{}`` stands for the precision.
+    owner
+        The model. Its numbers must be of the precision of its parameters, but where torch casts them itself.
+
+    Raises
+    ------
+    UsageError
+        It does not fit.
+    """
+    own, kind = _dtype(owner), x.device.type
+    cast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    alike = own is None or x.dtype == own or cast
+    if not (fits and x.is_floating_point() and alike):
+        raise UsageError(
+            f"the input is {list(x.shape)} of {_name(x.dtype)}",
+            where=type(owner).__name__,
+            todo=f"Give {wanted.format('floating-point' if own is None else _name(own))}.",
+        )
+
+
 def check_shape(x: Tensor, shape: Sequence[int], owner: object) -> None:
-    """Refuse an input that is not [batch, *shape] floating-point numbers.
+    """Refuse an input that is not [batch, *shape] floating-point numbers of the model's precision.
 
     Raises
     ------
     UsageError
         It is not.
     """
-    if list(x.shape[1:]) != list(shape) or not x.is_floating_point():
-        raise UsageError(
-            f"the input is {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
-            where=type(owner).__name__,
-            todo=f"Give [batch, {', '.join(map(str, shape))}] of floating-point numbers.",
-        )
+    check_input(x, list(x.shape[1:]) == list(shape), f"[batch, {', '.join(map(str, shape))}] of {{}} numbers", owner)
 
 
 def check_vectors(x: Tensor, features: int, owner: object) -> None:
@@ -108,12 +135,8 @@ def check_vectors(x: Tensor, features: int, owner: object) -> None:
     UsageError
         It is not.
     """
-    if x.ndim < 2 or x[:1].numel() != features * len(x[:1]) or not x.is_floating_point():
-        raise UsageError(
-            f"the input is {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
-            where=type(owner).__name__,
-            todo=f"Give [batch, {features}] of floating-point numbers; dimensions after the first are flattened.",
-        )
+    fits = x.ndim >= 2 and x[:1].numel() == features * len(x[:1])
+    check_input(x, fits, f"[batch, {features}] of {{}} numbers; dimensions after the first are flattened", owner)
 
 
 def check_sequence(x: Tensor, features: int, owner: object) -> None:
@@ -124,13 +147,8 @@ def check_sequence(x: Tensor, features: int, owner: object) -> None:
     UsageError
         It is not.
     """
-    wanted = f"[batch, time, {features}] of floating-point numbers, with at least one step"
-    if x.ndim != 3 or x.shape[2] != features or not x.shape[1] or not x.is_floating_point():
-        raise UsageError(
-            f"the input is {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
-            where=type(owner).__name__,
-            todo=f"Give {wanted}.",
-        )
+    fits = x.ndim == 3 and x.shape[2] == features and x.shape[1] > 0
+    check_input(x, fits, f"[batch, time, {features}] of {{}} numbers, with at least one step", owner)
 
 
 def check_tokens(x: Tensor, vocabulary: int, owner: object) -> None:
@@ -198,11 +216,15 @@ def check_images(x: Tensor, channels: int, owner: object, *, smallest: int = 1, 
         It does not fit.
     """
     sides = x.shape[2:]
-    fits = x.ndim == 4 and x.shape[1] == channels and x.is_floating_point()
-    if not fits or any(side < smallest or side % multiple for side in sides):
-        size = f", both at least {smallest}" * (smallest > 1) + f", both multiples of {multiple}" * (multiple > 1)
-        raise UsageError(
-            f"the input is {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
-            where=type(owner).__name__,
-            todo=f"Give [batch, {channels}, height, width] of floating-point numbers{size}.",
-        )
+    fits = x.ndim == 4 and x.shape[1] == channels and all(side >= smallest and not side % multiple for side in sides)
+    size = f", both at least {smallest}" * (smallest > 1) + f", both multiples of {multiple}" * (multiple > 1)
+    check_input(x, fits, f"[batch, {channels}, height, width] of {{}} numbers{size}", owner)
+
+
+def _dtype(owner: object) -> torch.dtype | None:
+    held = chain(owner.parameters(), owner.buffers()) if isinstance(owner, nn.Module) else ()
+    return next((each.dtype for each in held if each.is_floating_point()), None)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812 — torch's own name for it
 
 from deepscope.core import Specimen, UsageError
 from deepscope.models._inputs import values
-from deepscope.models._sizes import positive
+from deepscope.models._sizes import check_input, positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +101,7 @@ class SparseMixture(nn.Module):
 
     def mix(self, x: Tensor) -> tuple[Tensor, Routing]:
         """Return y, […, features], and who was asked."""
-        if not x.ndim or x.shape[-1] != self.features or not x.is_floating_point():
-            raise UsageError(
-                f"the input is {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
-                where="SparseMixture",
-                todo=f"Give […, {self.features}] of floating-point numbers.",
-            )
+        check_input(x, x.shape[-1:] == (self.features,), f"[…, {self.features}] of {{}} numbers", self)
         samples = x.reshape(-1, self.features)
         routing = self._route(samples)
         # All askings in a row, those of one expert side by side.
