@@ -98,7 +98,7 @@ def refuses_what_does_not_fit(model: Recurrence, *, at_once: bool = False) -> No
     name = type(model).__name__
     for wrong in (x[:, :0], x[0], x[..., None], x[..., 1:], torch.cat([x, x], -1), x.long(), x.bool()):
         for call in (model, model.scan):
-            with pytest.raises(UsageError, match=rf"{name}\nGive \[batch, time, {model.input_size}\] of floating"):
+            with pytest.raises(UsageError, match=rf"{name}\nGive \[batch, time, {model.input_size}\] of float"):
                 call(wrong)
     own = tensors(model.initial_state(2))
     for state in ((*own, x), *(tensors(model.initial_state(batch)) for batch in (1, 3) if own), *_reshaped(own)):

@@ -57,9 +57,9 @@ def test_reference_receptive_field() -> None:
     # Three rounds of 1 + 2 + … + 512 = 1023, the first convolution, and the step itself.
     assert model.receptive_field == 3 * 1023 + 1 + 1
     c, s, k, v, layers = 32, 256, 2, 256, 30
-    expected = k * v * c + c + layers * (2 * c * (k * c + 1) + (s + c) * (c + 1)) - c * (c + 1)
-    expected += s * (s + 1) + v * (s + 1)
-    assert sum(each.numel() for each in model.parameters()) == expected == 556_864
+    expected = k * v * c + c + layers * (2 * c * (k * c + 1) + c * (c + 1)) - c * (c + 1)
+    expected += s * (layers * c + 1) + s * (s + 1) + v * (s + 1)
+    assert sum(each.numel() for each in model.parameters()) == expected == 549_440
 
 
 def test_it_computes_its_formula() -> None:
@@ -77,11 +77,12 @@ def test_it_computes_its_formula() -> None:
 
     h = [functional.one_hot(x[:, t], 5).double() for t in range(9)]
     h = [causal(h, "convolution", t, 1) for t in range(9)]
-    skips = [torch.zeros(2, 8, dtype=torch.float64) for _ in range(9)]
+    skips = [w["stack.skip.bias"] for _ in range(9)]
     for layer, dilation in (("layers.layer1", 1), ("layers.layer2", 3)):
         both = [causal(h, f"{layer}.convolution", t, dilation) for t in range(9)]
         z = [each[:, :6].tanh() * each[:, 6:].sigmoid() for each in both]
-        skips = [skips[t] + causal(z, f"{layer}.skip", t, 1) for t in range(9)]
+        own = slice(6) if layer == "layers.layer1" else slice(6, 12)
+        skips = [skips[t] + z[t] @ w["stack.skip.weight"][:, own, 0].T for t in range(9)]
         if layer == "layers.layer1":
             h = [h[t] + causal(z, f"{layer}.residual", t, 1) for t in range(9)]
     logits = []
@@ -197,7 +198,7 @@ def test_wrong_arguments_are_refused() -> None:
             small(**{name: 0})
     with pytest.raises(UsageError, match="dilation is 0"):
         small(dilations=(1, 0))
-    with pytest.raises(UsageError, match="skip_channels is 0"):
-        GatedConvolution(1, 0)
+    with pytest.raises(UsageError, match="channels is 0"):
+        GatedConvolution(0)
     with pytest.raises(UsageError, match="the past has 1 steps"):
-        GatedConvolution(2, 3, dilation=4)(torch.zeros(1, 2, 9), torch.zeros(1, 2, 1))
+        GatedConvolution(2, dilation=4)(torch.zeros(1, 2, 9), torch.zeros(1, 2, 1))

@@ -19,16 +19,16 @@ _DILATIONS = tuple(2**layer for layer in range(10)) * 3
 
 
 class GatedConvolution(nn.Module):
-    """Layer of WaveNet: z_t = tanh(W_f * x)_t ⊙ σ(W_g * x)_t, of which one part is added to x and one is handed out.
+    """Layer of WaveNet: z_t = tanh(W_f * x)_t ⊙ σ(W_g * x)_t, of which W_r z_t is added to x_t.
 
     The convolutions are causal: they see x_t, x_{t−d}, …, x_{t−(k−1)d} for dilation d and kernel size k. With c
-    channels and s skip channels there are 2 c (k c + 1) + (s + c) (c + 1) parameters; the last layer of a stack, whose
-    sum nobody reads, has c (c + 1) less. Source: ``vandenoord2016wavenet``.
+    channels there are 2 c (k c + 1) + c (c + 1) parameters; the last layer of a stack, whose sum nobody reads, has
+    c (c + 1) less. Source: ``vandenoord2016wavenet``.
 
     Parameters
     ----------
-    channels, skip_channels
-        Channels of the input and the sum; channels handed out.
+    channels
+        c, of the input and the sum.
     kernel_size, dilation
         k and d.
     last
@@ -42,28 +42,24 @@ class GatedConvolution(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> layer = GatedConvolution(8, 16, kernel_size=2, dilation=4)
-    >>> total, skip = layer(torch.zeros(5, 8, 10), torch.zeros(5, 8, 4))
-    >>> total.shape, skip.shape, sum(p.numel() for p in layer.parameters())
-    (torch.Size([5, 8, 10]), torch.Size([5, 16, 10]), 488)
+    >>> layer = GatedConvolution(8, kernel_size=2, dilation=4)
+    >>> total, z = layer(torch.zeros(5, 8, 10), torch.zeros(5, 8, 4))
+    >>> total.shape, z.shape, sum(p.numel() for p in layer.parameters())
+    (torch.Size([5, 8, 10]), torch.Size([5, 8, 10]), 344)
     """
 
-    def __init__(
-        self, channels: int, skip_channels: int, *, kernel_size: int = 2, dilation: int = 1, last: bool = False
-    ) -> None:
+    def __init__(self, channels: int, *, kernel_size: int = 2, dilation: int = 1, last: bool = False) -> None:
         super().__init__()
         positive(channels, "channels", self)
-        positive(skip_channels, "skip_channels", self)
         self.reach = positive(dilation, "dilation", self) * (positive(kernel_size, "kernel_size", self) - 1)
         # The filter, then the gate.
         self.convolution = nn.Conv1d(channels, 2 * channels, kernel_size, dilation=dilation)
         self.tanh = nn.Tanh()
         self.sigmoid = nn.Sigmoid()
         self.residual = None if last else nn.Conv1d(channels, channels, 1)
-        self.skip = nn.Conv1d(channels, skip_channels, 1)
 
     def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sum and what is handed out at all steps of x, [batch, channels, time].
+        """Return the sum and z at all steps of x, [batch, channels, time] each.
 
         ``past`` is what came before, [batch, channels, (k − 1) d].
         """
@@ -71,15 +67,16 @@ class GatedConvolution(nn.Module):
             raise UsageError(f"the past has {past.shape[2]} steps", where="past", todo=f"Give {self.reach}, (k − 1) d.")
         signal, gate = self.convolution(torch.cat([past, x], 2)).chunk(2, 1)
         z = self.tanh(signal) * self.sigmoid(gate)
-        return x if self.residual is None else x + self.residual(z), self.skip(z)
+        return x if self.residual is None else x + self.residual(z), z
 
 
 class DilatedStack(Recurrence):
-    """Stack of dilated causal convolutions with gates, WaveNet without its head: the sum of what all layers hand out.
+    """Stack of dilated causal convolutions with gates, WaveNet without its head: Σ_l W_s,l z_l over all layers.
 
     Maps [batch, time, input_size] to [batch, time, skip_channels]. A causal convolution leads to the residual channels;
-    ``GatedConvolution`` layers follow, one per dilation. An output sees its own step and those before it,
-    1 + (k − 1) (1 + Σ_l d_l) in all. Before the first step there are zeros.
+    ``GatedConvolution`` layers follow, one per dilation. The sum over layers is one 1×1 convolution, ``skip``, of all
+    their z at once. An output sees its own step and those before it, 1 + (k − 1) (1 + Σ_l d_l) in all. Before the first
+    step there are zeros.
 
     The state is what each convolution still has to see of the past: a window of (k − 1) d steps per layer. So one step
     costs what one output of each convolution does, whatever came before, and memory is of order channels · Σ_l d_l. A
@@ -90,8 +87,10 @@ class DilatedStack(Recurrence):
     ----------
     input_size
         Features of the input at each step.
-    channels, skip_channels, kernel_size
-        As for ``GatedConvolution``.
+    channels, kernel_size
+        c and k, as for ``GatedConvolution``.
+    skip_channels
+        Channels of the sum.
     dilations
         d of each layer.
 
@@ -126,17 +125,12 @@ class DilatedStack(Recurrence):
         layers: OrderedDict[str, nn.Module] = OrderedDict(
             (
                 f"layer{index}",
-                GatedConvolution(
-                    width,
-                    skip_channels,
-                    kernel_size=kernel_size,
-                    dilation=dilation,
-                    last=index == len(dilations),
-                ),
+                GatedConvolution(width, kernel_size=kernel_size, dilation=dilation, last=index == len(dilations)),
             )
             for index, dilation in enumerate(dilations, start=1)
         )
         self.layers = nn.Sequential(layers)
+        self.skip = nn.Conv1d(len(dilations) * width, positive(skip_channels, "skip_channels", self), 1)
         self.receptive_field = receptive_field(
             Window(kernel_size=kernel_size, dilation=dilation) for dilation in (1, *dilations)
         )
@@ -159,14 +153,12 @@ class DilatedStack(Recurrence):
         (first, *pasts), x = state, x.transpose(1, 2)
         after = [_last(first, x)]
         h: Tensor = self.convolution(torch.cat([first, x], 2))
-        total: Tensor | None = None
+        gated = []
         for layer, past in zip(self._layers(), pasts, strict=True):
             after.append(_last(past, h))
-            h, skip = layer(h, past)
-            # In place: a new tensor for each layer's sum would cost more than its convolution.
-            total = skip.clone() if total is None else total.add_(skip)
-        assert total is not None
-        return total.transpose(1, 2), tuple(after)
+            h, z = layer(h, past)
+            gated.append(z)
+        return self.skip(torch.cat(gated, 1)).transpose(1, 2), tuple(after)
 
 
 def _last(past: Tensor, x: Tensor) -> Tensor:
@@ -181,11 +173,11 @@ class WaveNet(nn.Module):
     Maps [batch, time] integers to logits for the next one, [batch, time, classes]: 256 amplitudes of a sound, by the
     µ-law, or the letters of a text. A ``DilatedStack`` sees the integers one-hot; ReLU, 1×1 convolution, ReLU and 1×1
     convolution make logits of its output. With c channels, s skip channels, kernel size k, v classes and L layers there
-    are k v c + c + L (2 c (k c + 1) + (s + c) (c + 1)) − c (c + 1) + s (s + 1) + v (s + 1) parameters, and about as
-    many multiplications per step.
+    are k v c + c + L (2 c (k c + 1) + c (c + 1)) − c (c + 1) + s (L c + 1) + s (s + 1) + v (s + 1) parameters, and
+    about as many multiplications per step.
 
     The paper gives dilations, 1, 2, 4, …, 512 and again, and no widths; here there are three rounds, 32 channels and
-    256 skip channels: 556,864 parameters and a receptive field of 3,071 steps. The paper's conditioning on a speaker or
+    256 skip channels: 549,440 parameters and a receptive field of 3,071 steps. The paper's conditioning on a speaker or
     a text is left out. Weights begin as torch's. Source: ``vandenoord2016wavenet``.
 
     Parameters
@@ -207,7 +199,7 @@ class WaveNet(nn.Module):
     >>> model = WaveNet()
     >>> logits = model(torch.zeros(2, 10, dtype=torch.int64))
     >>> logits.shape, sum(p.numel() for p in model.parameters()), model.receptive_field
-    (torch.Size([2, 10, 256]), 556864, 3071)
+    (torch.Size([2, 10, 256]), 549440, 3071)
     """
 
     def __init__(
@@ -287,7 +279,7 @@ SPECIMENS = (
         title="generative network of dilated causal convolutions with gates",
         build=WaveNet,
         inputs=tokens(256, 200),
-        parameters=556_864,
+        parameters=549_440,
         formula=(
             "z = tanh(W_f * x) ⊙ σ(W_g * x), x ← x + W_r z with causal convolutions of dilation 1, 2, …, 512, three "
             "times; logits from the sum of all W_s z."
