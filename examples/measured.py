@@ -49,7 +49,7 @@ EXAMPLES: dict[str, tuple[list[str], str, str, Callable[[dict[str, Any]], str]]]
     "mnist": (["--epochs", "15", "--shift", "1"], "LeNet-5 on MNIST", "99.2 % within 10 CPU-minutes", accuracy),
     "cifar10": ([], "ResNet-20 on CIFAR-10", "80 % within an hour", accuracy),
     "tinyshakespeare": ([], "LSTM, Transformer and Mamba of one size on Shakespeare", "", languages),
-    "names": ([], "makemore's ladder on names", "in order", ladder),
+    "names": (["--seeds", "0", "1", "2"], "makemore's ladder on names", "in order", ladder),
 }
 
 

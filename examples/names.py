@@ -2,8 +2,8 @@
 
 Run it from the repository: ``python examples/names.py``. Every model sees the letters before the next one and is
 trained on 90 % of the names in the same way; the bigram's table is counted, each pair once more than it occurs. The
-loss is in nats per letter, on the rest of the names; each step of the ladder is given with its standard error over the
-letters of the test part, which are the same for all. It prints one JSON object.
+loss is in nats per letter, on the rest of the names, mean over seeds. Each step of the ladder is given with its
+standard error over seeds and over the letters of the test part, which are the same for all. It prints one JSON object.
 """
 
 from __future__ import annotations
@@ -82,11 +82,50 @@ def losses(model: nn.Module, samples: data.Samples) -> Tensor:
     return torch.cat(each)
 
 
+def ladder(train: data.Samples) -> dict[str, Callable[[], nn.Module]]:
+    """Return how each rung is built, the lowest first."""
+    return {
+        "bigram": lambda: Bigram(train),
+        "MLP": lambda: Perceptron(normalised=False),
+        "MLP with batch norm": lambda: Perceptron(normalised=True),
+        "WaveNet": LastLogits,
+    }
+
+
+def trained(build: Callable[[], nn.Module], train: data.Samples, epochs: int, seed: int) -> nn.Module:
+    """Return a model after its training; a table has none."""
+    torch.manual_seed(seed)
+    model = build()
+    batches = train.epochs(BATCH_SIZE, seed=seed)
+    steps = epochs * len(batches(0))
+    parameters = [each for each in model.parameters() if each.requires_grad]
+    if parameters:
+        fit(
+            model,
+            batches,
+            functional.cross_entropy,
+            optimizer=torch.optim.AdamW(parameters, lr=RATE),
+            epochs=epochs,
+            schedule=cosine(steps, warmup=steps // 20),
+            seed=seed,
+        )
+    return model
+
+
+def gained(below: Tensor, each: Tensor) -> dict[str, float]:
+    """Return by how much losses [seeds, letters] fell, and the standard error of that, over letters and over seeds."""
+    gain = below - each
+    over_letters = gain.mean(0).var() / gain.shape[1]
+    over_seeds = gain.mean(1).var() / len(gain) if len(gain) > 1 else torch.zeros(())
+    error = float((over_letters + over_seeds).sqrt())
+    return {"better_by": round(float(gain.mean()), 4), "standard_error": round(error, 4)}
+
+
 def main() -> None:
-    """Train each rung, and compare it with the one below."""
+    """Train each rung from each seed, and compare it with the one below."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--epochs", type=int, default=10)
-    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--seeds", type=int, nargs="+", default=[0])
     options.add_argument("--threads", type=int, default=1)
     chosen = options.parse_args()
     if min(chosen.epochs, chosen.threads) < 1:
@@ -94,45 +133,22 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     names = data.load("names")
     train, test = contexts(names.train), contexts(names.test)
-    ladder: dict[str, Callable[[], nn.Module]] = {
-        "bigram": lambda: Bigram(train),
-        "MLP": lambda: Perceptron(normalised=False),
-        "MLP with batch norm": lambda: Perceptron(normalised=True),
-        "WaveNet": LastLogits,
-    }
     found: dict[str, dict[str, float]] = {}
     below: Tensor | None = None
     before = time.process_time()
-    for name, build in ladder.items():
-        torch.manual_seed(chosen.seed)
-        model = build()
-        epochs = train.epochs(BATCH_SIZE, seed=chosen.seed)
-        steps = chosen.epochs * len(epochs(0))
-        trained = [each for each in model.parameters() if each.requires_grad]
-        if trained:
-            optimizer = torch.optim.AdamW(trained, lr=RATE)
-            schedule = cosine(steps, warmup=steps // 20)
-            cross_entropy = functional.cross_entropy
-            fit(
-                model,
-                epochs,
-                cross_entropy,
-                optimizer=optimizer,
-                epochs=chosen.epochs,
-                schedule=schedule,
-                seed=chosen.seed,
-            )
-        each = losses(model, test)
-        found[name] = {"loss": round(float(each.mean()), 4), "parameters": sum(p.numel() for p in model.parameters())}
+    for name, build in ladder(train).items():
+        models = [trained(build, train, chosen.epochs, seed) for seed in chosen.seeds]
+        each = torch.stack([losses(model, test) for model in models])
+        size = sum(parameter.numel() for parameter in models[0].parameters())
+        found[name] = {"loss": round(float(each.mean()), 4), "parameters": size}
         if below is not None:
-            gain = below - each
-            found[name]["better_by"] = round(float(gain.mean()), 4)
-            found[name]["standard_error"] = round(float(gain.std() / len(gain) ** 0.5), 4)
+            found[name].update(gained(below, each))
         below = each
     steps_up = [rung for rung in found.values() if "better_by" in rung]
     in_order = all(rung["better_by"] > 2 * rung["standard_error"] for rung in steps_up)
     seconds = round(time.process_time() - before, 1)
-    print(json.dumps({"ladder": found, "in_order": in_order, "epochs": chosen.epochs, "cpu_seconds": seconds}))
+    settings = {"epochs": chosen.epochs, "seeds": chosen.seeds}
+    print(json.dumps({"ladder": found, "in_order": in_order, **settings, "cpu_seconds": seconds}))
 
 
 if __name__ == "__main__":

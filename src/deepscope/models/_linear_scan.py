@@ -63,7 +63,11 @@ def linear_scan(decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
         )
     if not (torch.is_grad_enabled() and (decay.requires_grad or drive.requires_grad or initial.requires_grad)):
         return _states(decay, drive, initial, reverse=False)
-    states: Tensor = _LinearScan.apply(decay, drive, initial, False)  # type: ignore[no-untyped-call]
+    return _scan(decay, drive, initial, reverse=False)
+
+
+def _scan(decay: Tensor, drive: Tensor, initial: Tensor, *, reverse: bool) -> Tensor:
+    states: Tensor = _LinearScan.apply(decay, drive, initial, reverse)  # type: ignore[no-untyped-call]
     return states
 
 
@@ -90,9 +94,9 @@ class _LinearScan(Function):
         if states.shape[1] == 1:
             drive = gradient
         elif ctx.reverse:
-            drive = torch.cat((end, _LinearScan.apply(decay[:, :-1].conj(), gradient[:, 1:], end[:, 0], False)), 1)
+            drive = torch.cat((end, _scan(decay[:, :-1].conj(), gradient[:, 1:], end[:, 0], reverse=False)), 1)
         else:
-            drive = torch.cat((_LinearScan.apply(decay[:, 1:].conj(), gradient[:, :-1], end[:, 0], True), end), 1)
+            drive = torch.cat((_scan(decay[:, 1:].conj(), gradient[:, :-1], end[:, 0], reverse=True), end), 1)
         first = -1 if ctx.reverse else 0
         of_decay = drive * _before(states, initial, reverse=ctx.reverse).conj()
         return of_decay, drive, drive[:, first] * decay[:, first].conj(), None
@@ -105,8 +109,7 @@ class _LinearScan(Function):
         if of_decay is not None:
             drive = drive + of_decay * _before(states, initial, reverse=ctx.reverse)
         start = torch.zeros_like(initial) if of_initial is None else of_initial
-        tangent: Tensor = _LinearScan.apply(decay, drive, start, ctx.reverse)  # type: ignore[no-untyped-call]
-        return tangent
+        return _scan(decay, drive, start, reverse=ctx.reverse)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
@@ -115,7 +118,7 @@ class _LinearScan(Function):
             (each.expand(info.batch_size, *each.shape) if dim is None else each.movedim(dim, 0)).flatten(0, 1)
             for each, dim in zip(tensors, in_dims[:3], strict=True)
         ]
-        states = _LinearScan.apply(*merged, reverse)  # type: ignore[no-untyped-call]
+        states = _scan(*merged, reverse=reverse)
         return states.view(info.batch_size, -1, *states.shape[1:]), 0
 
 

@@ -112,8 +112,8 @@ class QuaternionLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the quaternions, [..., 4 out_features]."""
         wanted = 4 * self.weight.shape[2]
-        parts = f"{self.weight.shape[2]} of each part"
-        check_input(x, x.shape[-1:] == (wanted,), f"[..., {wanted}] {{}} numbers: {parts}", self)
+        each = self.weight.shape[2]
+        check_input(x, x.shape[-1:] == (wanted,), f"[..., {wanted}] {{}} numbers: {each} of each part", self)
         _, out_features, in_features = self.weight.shape
         parts = functional.linear(x.reshape(*x.shape[:-1], 4, in_features), self.weight.flatten(0, 1))
         # [..., part of x, part of w, out_features]: for few samples this is faster than a real matrix to multiply with.
