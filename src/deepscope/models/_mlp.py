@@ -29,7 +29,8 @@ class MLP(nn.Sequential):
     out_features
         Number of outputs.
     activation
-        φ: ``"relu"``, ``"tanh"``, ``"sigmoid"``, ``"gelu"`` or ``"identity"``.
+        φ: ``"elu"``, ``"gelu"``, ``"identity"``, ``"leaky-relu"``, ``"mish"``, ``"relu"``, ``"selu"``, ``"sigmoid"``,
+        ``"silu"`` (or ``"swish"``), ``"sin"``, ``"softplus"``, ``"softsign"`` or ``"tanh"``.
     bias
         Whether the layers have a bias b.
 
