@@ -73,14 +73,17 @@ def wavenet() -> Pair:
 
     def padded() -> Any:
         stack, one_hot = model.stack, functional.one_hot(x, 256).float().transpose(1, 2)
-        h, total = stack.convolution(functional.pad(one_hot, (1, 0))), torch.zeros(())
+        h, total, width = stack.convolution(functional.pad(one_hot, (1, 0))), torch.zeros(()), 0
         layers: Any = stack.layers
         for layer in layers:
             signal, gate = layer.convolution(functional.pad(h, (layer.reach, 0))).chunk(2, 1)
             z = signal.tanh() * gate.sigmoid()
-            total = total + layer.skip(z)
+            # Each layer has its own 1×1 convolution, as in the paper.
+            total = total + functional.conv1d(z, stack.skip.weight[:, width : width + z.shape[1]])
+            width += z.shape[1]
             if layer.residual is not None:
                 h = h + layer.residual(z)
+        total = total + stack.skip.bias[:, None]
         return model.head(total.transpose(1, 2))
 
     return lambda: model(x), padded
