@@ -1,4 +1,4 @@
-"""A state space whose matrices depend on its input copies what it picks out; the same without selection cannot.
+"""A state space whose matrices depend on its input copies from random places; at equal size others fail.
 
 The claim (``gu2024mamba``): in *selective copying* values stand at random places among blanks, and have to be named
 in their order afterwards. A linear state space that does not change in time is a convolution: it sees a value by how
@@ -36,12 +36,13 @@ allow: on seeds from 1000 on free kernels reached 79 % here, 86 and 90 % in the 
 where selective networks were at 97 and 99 %), and 50 to 65 % only at width 8, where selective ones reach 95 % no longer
 on every seed. Tokens are named in part by how long ago they are likely to have stood, which is a guess that narrows as
 sequences get short. Judged are hence whole sequences, which tell copying from such guesses, and of tokens the list's
-difference of 5 points. A network without selection gets better with width, and with a gate (shown beside it, not
-judged): **"cannot" is said of a network of this size**; what selection saves is memory and time of training.
+difference of 5 points. A network without selection gets better with width, as these numbers say, and with a gate, as
+the list does (both are shown at ``full``, not judged): **"cannot" is said of a network of this size without a gate**;
+what selection saves is memory.
 
 Copying at four times the length is not in the source, which claims it of induction heads. In the setting judged here
-it held on seeds 1001 and 1002; with width 16 to 32, more values or other rates, networks that were right at the length
-of training were at 7 to 85 %. It is no rule.
+it held on seeds 1001 and 1002; with width 16 to 32 and other rates, networks that were right at the length of training
+were at 18 to 70 %. It is no rule.
 
 Shown as well: accuracy with one of Δ, B and C held at its mean. At ``full``, 64 steps with 8 tokens of 16 values, four
 times as wide networks, also gated ones and ``H3``; and induction heads, 64 steps, where the accuracy at eight times the
@@ -51,7 +52,6 @@ attention, whose reach beyond the lengths of training is a matter of its positio
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from deepscope.core import Criterion, Grid, Study, per_seed
@@ -173,17 +173,15 @@ def _column(trials: pd.DataFrame, column: str, task: str, arm: str) -> Numbers:
     return per_seed(trials, column, task=task, arm=arm, gated=False, wide=1)
 
 
-def _grid(seeds: int | Iterable[int], **settings: Any) -> Grid:
+def _grid(seeds: int, **settings: Any) -> Grid:
     """Return the networks that are judged."""
-    seeds = seeds if isinstance(seeds, int) else tuple(seeds)
     return Grid(seeds=seeds, task="selective", arm=["selective", "frozen", "kernel"], **settings) + Grid(
         seeds=seeds, task="fixed", arm=["selective", "kernel"], **{"steps": 600, **settings}
     )
 
 
-def _shown(seeds: int | Iterable[int], **settings: Any) -> Grid:
+def _shown(seeds: int, **settings: Any) -> Grid:
     """Return wide networks, and networks with a gate, without selection."""
-    seeds = seeds if isinstance(seeds, int) else tuple(seeds)
     case = {"task": "selective", "arm": "kernel", **settings}
     return Grid(seeds=seeds, wide=4, **case) + Grid(seeds=seeds, gated=True, **case)
 
@@ -216,7 +214,7 @@ STUDY = Study(
         + Grid(seeds=1, task="selective", arm="kernel", gated=True, **_SMOKE)
         + Grid(seeds=1, task="selective", arm="h3", **_SMOKE)
         + Grid(seeds=1, task="induction", arm="selective", **{**_SMOKE, "tokens": 1}),
-        "quick": _grid(5) + Grid(seeds=3, task="selective", arm="kernel", gated=True),
+        "quick": _grid(5),
         "full": _grid(10, **_FULL)
         + _shown(10, **_FULL)
         + Grid(seeds=10, task="selective", arm="h3", **_FULL)
@@ -247,11 +245,11 @@ STUDY = Study(
         "must still name 80 % of the tokens, and 40 points more than the frozen ones. They must lose more than 40 "
         "points when Δ, B and C are held at their means after training, and their scan must equal one step after "
         "another. Control: values at fixed places need no selection, and both must copy them. It is a claim about "
-        "networks of a given size and training: without selection, wider networks and such with a gate copy more."
+        "networks of a given size and training: at full, wider ones and such with a gate are shown without selection."
     ),
     caption=(
-        "Means over seeds with 95 % intervals, on sequences that were not trained on. Top: while learning. Dashed, and "
-        "not judged: a free kernel in a network with a gate. Bottom left: trained selective networks whose step sizes "
+        "Means over seeds with 95 % intervals, on sequences that were not trained on. Top: while learning. "
+        "Bottom left: trained selective networks whose step sizes "
         "Δ or matrices B and C are held at their means, so that they no longer depend on the input. Bottom right: with "
         "more steps before the end than in training."
     ),
