@@ -48,7 +48,8 @@ def model_sheet(name: str) -> dict[str, Any]:
     """
     known = {each["name"]: each for each in _models()}
     if name not in known:
-        raise UsageError("unknown model", where=name, todo=nearest(name, known))
+        todo = f'{nearest(name, known)} "deepscope models list" shows them.'
+        raise UsageError("unknown model", where=name, todo=todo)
     from deepscope.lab._model_layers import model_layers
 
     entry = known[name]
