@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,9 @@ _ARMS = {
     ("kernel", False, 4): (COLORS.second, "4 × as wide", ":"),
     ("h3", False, 1): (COLORS.muted, "H3", "--"),
 }
+#: Names at the ends of lines stand at least so many points below each other.
+_LINE = 7.0
+#: What is held, by the column of the accuracy.
 _HELD = {"accuracy": "nothing", "without_step": "Δ", "without_B": "B", "without_C": "C", "unselected": "all three"}
 
 
@@ -41,10 +45,7 @@ def draw(trials: pd.DataFrame) -> Figure:
 
 def _learning(ax: Axes, trials: pd.DataFrame, task: str, title: str) -> None:
     ax.set(title=title, xlabel="training steps", ylabel="% of the tokens right", ylim=(0, 104))
-    last = 1.0
-    for (arm, gated, wide), look in _ARMS.items():
-        case = {"task": task, "arm": arm, "gated": gated, "wide": wide}
-        last = max(last, _curve(ax, trials, "at_steps", "curve", look, case))
+    last = _curves(ax, trials, "at_steps", "curve", task) or 1.0
     _chance(ax, trials, task)
     ax.set_xlim(0, 1.42 * last)
     ax.set_xticks([tick for tick in ax.get_xticks() if 0 <= tick <= last])
@@ -53,8 +54,7 @@ def _learning(ax: Axes, trials: pd.DataFrame, task: str, title: str) -> None:
 def _longer(ax: Axes, trials: pd.DataFrame) -> None:
     ax.set(title="Tested with more steps than trained on", xlabel="steps before the end, times those in training")
     ax.set(ylabel="% of the tokens right", ylim=(0, 104))
-    for (arm, gated, wide), look in _ARMS.items():
-        _curve(ax, trials, "factors", "longer", look, {"task": "selective", "arm": arm, "gated": gated, "wide": wide})
+    _curves(ax, trials, "factors", "longer", "selective")
     _chance(ax, trials, "selective")
     ax.set_xscale("log")
     ax.set_xlim(0.9, 20)
@@ -62,28 +62,35 @@ def _longer(ax: Axes, trials: pd.DataFrame) -> None:
     ax.minorticks_off()
 
 
-def _curve(
-    ax: Axes, trials: pd.DataFrame, along: str, column: str, look: tuple[str, str, str], case: dict[str, Any]
-) -> float:
-    """Draw one arm's means over seeds, and return where they end."""
-    rows = per_seed(trials, column, **case)
-    if rows.empty:
-        return 0.0
-    places = np.asarray(per_seed(trials, along, **case).iloc[0], dtype=float)
-    middle, low, high = 100 * figures.over_seeds(np.stack([np.asarray(row, dtype=float) for row in rows]))
-    color, name, dashes = look
-    ax.plot(places, middle, dashes, color=color)
-    figures.interval(ax, places, middle, low, high, color=color)
-    figures.direct_label(ax, places[-1], middle[-1], name, color)
-    return float(places[-1])
+def _curves(ax: Axes, trials: pd.DataFrame, along: str, column: str, task: str) -> float:
+    """Draw all arms' means over seeds, with their names at the end, and return where they end."""
+    ends: list[tuple[float, str, str]] = []
+    last = 0.0
+    for (arm, gated, wide), (color, name, dashes) in _ARMS.items():
+        case: dict[str, Any] = {"task": task, "arm": arm, "gated": gated, "wide": wide}
+        rows = per_seed(trials, column, **case)
+        if rows.empty:
+            continue
+        places = np.asarray(per_seed(trials, along, **case).iloc[0], dtype=float)
+        middle, low, high = 100 * figures.over_seeds(np.stack([np.asarray(row, dtype=float) for row in rows]))
+        ax.plot(places, middle, dashes, color=color)
+        figures.interval(ax, places, middle, low, high, color=color)
+        ends.append((float(middle[-1]), name, color))
+        last = max(last, float(places[-1]))
+    height = math.inf
+    for value, name, color in sorted(ends, reverse=True):
+        height = min(value, height - _LINE)
+        figures.direct_label(ax, last, height, name, color)
+    return last
 
 
 def _chance(ax: Axes, trials: pd.DataFrame, task: str) -> None:
     chosen = trials[trials["task"] == task] if "task" in trials else trials
     if chosen.empty:
         return
-    ax.axhline(100 / chosen["n_values"].iloc[0], linestyle=":", color=COLORS.muted, linewidth=0.9)
-    ax.text(0.99, 100 / chosen["n_values"].iloc[0] + 1.5, "guessing", transform=ax.get_yaxis_transform(), ha="right")
+    share = 100 / chosen["n_values"].iloc[0]
+    ax.axhline(share, linestyle=":", color=COLORS.muted, linewidth=0.9)
+    ax.text(0.02, share - 6, "guessing", transform=ax.get_yaxis_transform(), fontsize=8)
 
 
 def _held(ax: Axes, trials: pd.DataFrame) -> None:
@@ -99,4 +106,3 @@ def _held(ax: Axes, trials: pd.DataFrame) -> None:
         if len(values):
             ax.bar(place, 100 * values.mean(), color=COLORS.accent, alpha=0.25, width=0.6)
             figures.interval(ax, place, *(100 * figures.over_seeds(values)).reshape(3, 1), color=COLORS.accent)
-    _chance(ax, trials, "selective")
