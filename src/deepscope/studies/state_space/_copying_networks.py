@@ -126,23 +126,38 @@ def _selective(model: nn.Module) -> list[SelectiveSSM]:
 
 
 @torch.no_grad()
-def scan_error(model: LanguageModel, tokens: Tensor, dtype: torch.dtype) -> float:
-    """Return how far the scan is from one step after another: largest difference of the logits over the largest logit.
+def scan_error(model: nn.Module, tokens: Tensor, dtype: torch.dtype) -> float:
+    """Return how far the scans of a network's selective state spaces are from one step after another.
+
+    Each is asked on what reaches it in a call of the network: the largest difference over its largest output; the
+    worst of them is returned.
 
     Parameters
     ----------
     model
-        Its body is a recurrence; it stays as it is.
+        It stays as it is.
     tokens
         [batch, time].
     dtype
         In which both are computed.
     """
-    twin: Any = copy.deepcopy(model).to(dtype)
-    scanned = twin(tokens)
-    state, logits = twin.body.initial_state(len(tokens)), []
-    for x in twin.embedding(tokens).unbind(1):
-        output, state = twin.body.step(x, state)
-        logits.append(twin.head(output))
-    error: Tensor = (torch.stack(logits, 1) - scanned).abs().max() / scanned.abs().max()
+    twin = copy.deepcopy(model).to(dtype)
+    inputs: dict[SelectiveSSM, Tensor] = {}
+
+    def keep(module: SelectiveSSM, arguments: Any, output: Tensor) -> None:
+        inputs[module] = arguments[0]
+
+    for each in _selective(twin):
+        each.register_forward_hook(keep)
+    twin(tokens)
+    return max(_scan_error(space, x) for space, x in inputs.items())
+
+
+def _scan_error(space: SelectiveSSM, x: Tensor) -> float:
+    scanned: Tensor = space(x)
+    state, outputs = space.initial_state(len(x)), []
+    for each in x.unbind(1):
+        output, state = space.step(each, state)
+        outputs.append(output)
+    error: Tensor = (torch.stack(outputs, 1) - scanned).abs().max() / scanned.abs().max()
     return error.item()
