@@ -41,8 +41,8 @@ def trial(case: Case, run: TrialRun) -> dict[str, Any]:
         ``factors`` and ``longer``: the same after training, with so many times the steps before the end. Of selective
         networks also ``unselected``: the accuracy with Δ, B and C at their means; ``without_step``, ``without_B``,
         ``without_C``: with one of them at its mean; ``scan_float32`` and ``scan_float64``: how far a scan is from one
-        step after another, at most, at four times the length; and, in copying, ``step_at_values`` and ``step_at_blanks``: the
-        mean Δ of each layer, lowest first. Of others these are None.
+        step after another, at most, at four times the length; and, in copying, ``step_at_values`` and
+        ``step_at_blanks``: the mean Δ of each layer, lowest first. Of others these are None.
 
     Raises
     ------
