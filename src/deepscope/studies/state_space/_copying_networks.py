@@ -155,7 +155,8 @@ def scan_error(model: nn.Module, tokens: Tensor, dtype: torch.dtype) -> float:
 
 def _scan_error(space: SelectiveSSM, x: Tensor) -> float:
     scanned: Tensor = space(x)
-    state, outputs = space.initial_state(len(x)), []
+    state: Tensor | tuple[Tensor, ...] = space.initial_state(len(x))
+    outputs = []
     for each in x.unbind(1):
         output, state = space.step(each, state)
         outputs.append(output)
