@@ -83,8 +83,8 @@ def test_smoke_runs_everything_and_judges_nothing(smoke: StudyRun) -> None:
     record = smoke.record
     assert (record["failed"], record["failures"], record["notes"]) == (0, [], [])
     assert record["verdict"] == "inconclusive"
-    # The promise of a smoke run; what is measured is well below.
-    assert record["cost"]["cpu_seconds"] <= 3
+    # No measurement of speed: alone the costliest takes 2.6 s, four times less. A scale that is no smoke is caught.
+    assert record["cost"]["cpu_seconds"] <= 10
 
 
 def test_it_has_a_control_and_a_criterion_of_its_own(smoke: StudyRun) -> None:
@@ -107,7 +107,7 @@ def test_its_trial_is_pure(heading: Heading, study: Study, tmp_path: Path, monke
         np.random.seed(99)  # noqa: NPY002
         random.seed(99)
         assert fingerprint(trial(heading, study, case, 11)) == fingerprint(first)
-        differs |= fingerprint(trial(heading, study, case, 12)) != fingerprint(first)
+        differs = differs or fingerprint(trial(heading, study, case, 12)) != fingerprint(first)
     # Trials that ignore their seed would pass for independent evidence.
     assert differs
 
@@ -136,10 +136,13 @@ def test_its_judge_gives_no_verdict_on_too_few_seeds(study: Study, smoke: StudyR
 
 
 def test_its_judge_and_figure_bear_missing_trials(study: Study, smoke: StudyRun) -> None:
-    for row_ in range(len(smoke.trials)):
-        rest = smoke.trials.drop(index=smoke.trials.index[row_])
+    # Figures take their time: six, without trials from the first to the last.
+    drawn = set(np.linspace(0, len(smoke.trials) - 1, 6).round())
+    for missing in range(len(smoke.trials)):
+        rest = smoke.trials.drop(index=smoke.trials.index[missing])
         assert study.judge(rest.copy())
-        assert to_svg(study.draw(rest.copy()), "study-")
+        if missing in drawn:
+            assert to_svg(study.draw(rest.copy()), "study-")
 
 
 def test_its_figure_draws_from_stored_trials_alone(study: Study, smoke: StudyRun) -> None:
