@@ -20,6 +20,7 @@ import jacobian
 import kernel
 import landscape
 import large
+import models
 import overhead
 import regions
 import representation
@@ -38,6 +39,7 @@ BENCHES: dict[str, Any] = {
     "landscape": landscape,
     "representation": representation,
     "regions": regions,
+    "models": models,
     "large": large,
     "scale": scale,
     "store": store,

@@ -39,6 +39,8 @@ def main() -> None:
     options.add_argument("--checkpoint", type=Path, help="save here after each epoch, and go on from here")
     options.add_argument("--report", type=Path, default=Path("cifar10-report.html"))
     chosen = options.parse_args()
+    if min(chosen.epochs, chosen.threads) < 1:
+        options.error("--epochs and --threads are numbers of at least 1")
 
     torch.set_num_threads(chosen.threads)
     cifar = data.load("cifar10")

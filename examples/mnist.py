@@ -58,6 +58,8 @@ def main() -> None:
     options.add_argument("--watch", type=Path, metavar="FILE.html", help="measure it while it trains, and write this")
     options.add_argument("--report", type=Path, default=Path("mnist-report.html"))
     chosen = options.parse_args()
+    if min(chosen.epochs, chosen.threads) < 1:
+        options.error("--epochs and --threads are numbers of at least 1")
 
     torch.set_num_threads(chosen.threads)
     mnist = data.load("mnist")

@@ -89,6 +89,8 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--threads", type=int, default=1)
     chosen = options.parse_args()
+    if min(chosen.epochs, chosen.threads) < 1:
+        options.error("--epochs and --threads are numbers of at least 1")
     torch.set_num_threads(chosen.threads)
     names = data.load("names")
     train, test = contexts(names.train), contexts(names.test)

@@ -90,6 +90,8 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=SEEDS)
     options.add_argument("--threads", type=int, default=1, help="more threads take less time but more CPU time")
     chosen = options.parse_args()
+    if min(chosen.epochs, chosen.threads) < 1 or chosen.seeds < 2:
+        options.error("--epochs and --threads are numbers of at least 1, --seeds of at least 2")
     torch.set_num_threads(chosen.threads)
     mnist = data.load("mnist")
     unseen = first(mnist.test.batches(IMAGES))

@@ -92,6 +92,8 @@ def main() -> None:
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--report", type=Path, default=Path("tinyshakespeare-report.html"), help="of the last model")
     chosen = options.parse_args()
+    if min(chosen.epochs, chosen.threads) < 1:
+        options.error("--epochs and --threads are numbers of at least 1")
 
     torch.set_num_threads(chosen.threads)
     text = data.load("tinyshakespeare")

@@ -20,6 +20,7 @@ NAMES = (
     "landscape",
     "representation",
     "regions",
+    "models",
     "large",
     "scale",
     "store",
@@ -113,6 +114,43 @@ def test_regions_that_break_a_promise_are_told(bench, results) -> None:
     slower = changed(kept, 20, "compared", "mlp", "grid 1024", "times_faster")
     missed = changed(kept, 1.1, "compared", "cnn", "grid 256", "share_seen")
     assert [len(bench.regions.broken_promises(each)) for each in (kept, slower, missed)] == [0, 1, 1]
+
+
+def cost(seconds: float, megabytes: float, **others: float) -> dict[str, float]:
+    return {"cpu_seconds": seconds, "wall_seconds": seconds, "extra_bytes": 1e6 * megabytes, **others}
+
+
+MODELLED = {
+    "repeats": 3,
+    "pairs": {
+        "mamba 16": {"ours": cost(0.02, 9, forward_seconds=0.005), "obvious": cost(0.5, 1, forward_seconds=0.06)},
+        "gru": {"ours": cost(0.025, 26, forward_seconds=0.0081), "obvious": cost(0.03, 17, forward_seconds=0.00891)},
+    },
+    "fused": cost(0.0177, 10),
+    "lengths": {"1024": cost(0.03, 24), "2048": cost(0.066, 50), "4096": cost(0.13, 96)},
+    "models": {"vgg16": cost(0.5, 60, flops=3e10, peak=1.2e11, batch=1)},
+}
+
+
+def test_a_model_that_breaks_a_promise_is_told(bench) -> None:
+    scan = changed(MODELLED, 0.199, "pairs", "mamba 16", "obvious", "cpu_seconds")
+    loop = changed(MODELLED, 0.0249, "pairs", "gru", "obvious", "cpu_seconds")
+    # What a scan that is quadratic in its length would take: four times as much of twice the steps.
+    slower = changed(MODELLED, 4 * 0.066, "lengths", "4096", "cpu_seconds")
+    larger = changed(MODELLED, 4e6 * 50, "lengths", "4096", "extra_bytes")
+    told = [bench.models.broken_promises(each) for each in (MODELLED, scan, loop, slower, larger)]
+    assert [len(each) for each in told] == [0, 1, 1, 1, 1]
+    assert told[2] == ["GRU, 100 steps, a loop of `nn.GRUCell`: 1.00 times faster, not 1"]
+    assert told[4] == ["a step of the selective scan takes 2.00 times the memory in a sequence twice as long"]
+
+
+def test_the_models_tables(bench) -> None:
+    lines = bench.models.table(MODELLED).splitlines()
+    assert lines[3] == "| GRU, 100 steps, a loop of `nn.GRUCell` | 25 ms | 30 ms | 1.20 × | 26 MB | 17 MB | 1.10 × |"
+    assert lines[8] == "| 2,048 steps | 66 ms | 32.2 µs | 50 MB | 24.4 kB |"
+    assert lines[13] == "| `vgg16` | 1 | 30 G | 500 ms | 60 MB | 60 | 50% |"
+    assert "takes 17.7 ms" in lines[-1]
+    assert "120 GFLOP/s" in lines[-1]
 
 
 LARGE = {

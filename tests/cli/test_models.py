@@ -49,6 +49,7 @@ def test_a_model_is_drawn(deepscope: Callable) -> None:
         "calls": 1,
         "parameters": 2416,
         "own_parameters": 2416,
+        "tied": 0,
         # 16 maps of 10 × 10 values, each a product with 6 × 5 × 5 weights, and 2 operations for each of those.
         "flops": 2 * 16 * 10 * 10 * 6 * 5 * 5,
     }
@@ -60,7 +61,13 @@ def test_a_model_is_drawn(deepscope: Callable) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "word"), [(["show"], "show"), (["show", "lenet5"], 'Did you mean "lenet-5"'), (["lst"], "lst")]
+    ("arguments", "word"),
+    [
+        (["show"], "show"),
+        (["show", "lenet5"], 'Did you mean "lenet-5"'),
+        (["show", "x"], '"deepscope models list" shows them'),
+        (["lst"], "lst"),
+    ],
 )
 def test_wrong_input_is_one_clear_error(deepscope: Callable, arguments: list[str], word: str) -> None:
     done = deepscope("models", *arguments)

@@ -76,9 +76,22 @@ def test_weights_begin_as_in_the_paper() -> None:
             assert torch.equal(layer.bias, torch.full_like(layer.bias, float(name in ones)))
 
 
-def test_it_drops_hidden_inputs_in_training_alone() -> None:
+def test_it_drops_units_of_both_hidden_layers_in_training_alone() -> None:
+    """The paper's "output of each hidden neuron", in "the first two fully-connected layers": not their inputs."""
     torch.manual_seed(0)
-    model, x = small(hidden_size=64), torch.randn(2, 3, 63, 63)
+    model, x = small(hidden_size=64), torch.rand(2, 3, 63, 63)
+    found = {}
+    for name, layer in model.classifier.named_children():
+        layer.register_forward_hook(lambda _, inputs, output, name=name: found.update({name: (inputs[0], output)}))
+    # All units are active, so that a zero is a unit that was dropped.
+    for layer in (model.classifier.linear1, model.classifier.linear2):
+        nn.init.zeros_(layer.weight)
+    model(x)
+    assert torch.equal(found["linear1"][0], found["flatten"][1])
+    for reader in ("linear2", "output"):
+        # Of 128 halves six standard deviations are 34; what is left is twice as large.
+        assert 30 < (found[reader][0] == 0).sum() < 98
+        assert found[reader][0].unique().tolist() == [0, 2]
     assert not torch.equal(model(x), model(x))
     model.eval()
     assert torch.equal(model(x), model(x))
@@ -113,6 +126,9 @@ def test_wrong_arguments_are_refused() -> None:
         small()(torch.zeros(2, 3, 63, 63, dtype=torch.int64))
     with pytest.raises(UsageError, match="image_size is 62"):
         small(image_size=62)
+    for size in (63.0, "63"):
+        with pytest.raises(UsageError, match=r"(?s)image_size is .*whole number"):
+            small(image_size=size)
     for channels in ((4, 6, 8, 8), (4, 6, 8, 8, 5)):
         with pytest.raises(UsageError, match="five even numbers"):
             small(channels=channels)

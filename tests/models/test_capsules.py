@@ -108,8 +108,10 @@ def test_margin_loss_by_hand() -> None:
     lengths = torch.tensor([[0.95, 0.05], [0.5, 0.3], [0.2, 0.9]], dtype=torch.float64)
     losses = [0.0, 0.5 * 0.4**2 + 0.6**2, 0.7**2 + 0.5 * 0.8**2]
     assert margin_loss(lengths, torch.tensor([0, 1, 0])).item() == pytest.approx(sum(losses) / 3, rel=1e-12)
-    with pytest.raises(UsageError, match=r"\[batch, classes\] and \[batch\]"):
+    with pytest.raises(UsageError, match=r"targets are \[2\]"):
         margin_loss(lengths, torch.tensor([0, 1]))
+    with pytest.raises(UsageError, match=r"\[batch, classes\]"):
+        margin_loss(lengths[0], torch.tensor([0]))
 
 
 def test_the_decoder_sees_one_capsule() -> None:
@@ -139,6 +141,9 @@ def test_overfit() -> None:
 def test_it_behaves() -> None:
     torch.manual_seed(0)
     behaves(small(), small(), torch.randn(3, 1, 17, 17))
+    nothing = small().capsules(torch.zeros(0, 1, 17, 17))
+    assert nothing.shape == (0, 4, 5)
+    assert small().reconstruct(nothing).shape == (0, 1, 17, 17)
 
 
 def test_wrong_arguments_are_refused() -> None:
@@ -154,6 +159,13 @@ def test_wrong_arguments_are_refused() -> None:
             small(**{name: 0})
     with pytest.raises(UsageError, match=r"RoutingCapsules\nGive \[batch, 5, 3\]"):
         RoutingCapsules(5, 3, 4, 2)(torch.zeros(2, 4, 3))
+    for targets in (torch.tensor([0, 4]), torch.tensor([0, -1]), torch.tensor([0.0, 1.0]), torch.tensor([0])):
+        with pytest.raises(UsageError, match=r"margin_loss\nGive \[2\] of int64 from 0 to 3"):
+            margin_loss(torch.zeros(2, 4), targets)
+        with pytest.raises(UsageError, match=r"CapsNet\nGive \[2\] of int64 from 0 to 3"):
+            small().reconstruct(small().capsules(torch.zeros(2, 1, 17, 17)), targets)
+    with pytest.raises(UsageError, match=r"CapsNet\nGive \[batch, 4, "):
+        small().reconstruct(torch.zeros(2, 4, 99))
     for index in range(4):
         with pytest.raises(UsageError, match="is 0"):
             RoutingCapsules(*[0 if index == place else 1 for place in range(4)])

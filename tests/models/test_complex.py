@@ -188,6 +188,8 @@ def test_wrong_arguments_are_refused() -> None:
             ComplexConv2d(*sizes)
     with pytest.raises(UsageError, match="stride is 0"):
         ComplexConv2d(1, 1, 1, stride=0)
+    with pytest.raises(UsageError, match="padding is -1"):
+        ComplexConv2d(1, 1, 3, padding=-1)
     with pytest.raises(UsageError, match=r"ComplexNeuron\nGive \[batch, 2\]"):
         ComplexNeuron()(torch.zeros(3, 3))
     for sectors in (0, 3):

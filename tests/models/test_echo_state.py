@@ -107,6 +107,14 @@ def test_it_computes_its_formula_and_the_reservoir_has_its_radius() -> None:
     assert torch.equal(twin(x[None]), outputs)
 
 
+def test_weights_of_inputs_and_biases_are_drawn_within_their_bounds() -> None:
+    model = network(2000, input_scale=0.5, bias_scale=3.0)
+    for drawn, bound in ((model.weight_ih, 0.5), (model.bias, 3.0)):
+        # The least and the largest of 2,000 uniform draws are within a hundredth of the bounds, but for e^−10 each.
+        assert -bound <= drawn.min() < -0.98 * bound
+        assert 0.98 * bound < drawn.max() <= bound
+
+
 def test_a_fit_is_where_the_gradient_of_its_loss_is_zero() -> None:
     model = network(20)
     x, targets = numbers(3, 40, 1), numbers(3, 40, 1, seed=1)
@@ -137,6 +145,9 @@ def test_what_does_not_fit_is_refused() -> None:
     for wrong in ({"leak": 0.0}, {"leak": 1.5}, {"spectral_radius": -1.0}, {"degree": 0.0}, {"leak": float("nan")}):
         with pytest.raises(UsageError, match="Give a radius of at least 0"):
             network(10, **wrong)
+    for name in ("input_scale", "bias_scale"):
+        with pytest.raises(UsageError, match=f"{name}.* nan"):
+            network(10, **{name: float("nan")})
     with pytest.raises(UsageError, match="hidden_size is 0"):
         network(0)
     with pytest.raises(UsageError, match="eigenvalues"):

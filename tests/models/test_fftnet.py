@@ -123,6 +123,7 @@ def test_nan_comes_out():
     y = built()(x)
     assert y[0].isnan().all()
     assert y[1].isfinite().all()
+    assert built()(x[:0]).shape == (0, 7, 6)
 
 
 X = torch.zeros(2, 7, 6)

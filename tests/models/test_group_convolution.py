@@ -157,6 +157,16 @@ def test_overfit() -> None:
 def test_it_behaves(name: str) -> None:
     torch.manual_seed(0)
     behaves(GroupCNN(name, 2), GroupCNN(name, 2), torch.randn(3, 1, 28, 28))
+    assert GroupCNN(name, 2)(torch.zeros(0, 1, 28, 28)).shape == (0, 10)
+
+
+def test_weights_begin_as_those_of_torch() -> None:
+    torch.manual_seed(0)
+    for layer in (LiftingConvolution(3, 40, 3), GroupConvolution(5, 40, 3, group="p4m"), nn.Conv2d(3, 40, 3)):
+        bound = layer.weight[0].numel() ** -0.5
+        for drawn, share in ((layer.weight, 0.98), (layer.bias, 0.8)):
+            # The largest of 1,080 uniform draws, and of 40, falls short by so much with a probability below e^−8.
+            assert share * bound < drawn.abs().max() <= bound
 
 
 def test_dropout_is_where_the_paper_has_it() -> None:
@@ -175,6 +185,9 @@ def test_wrong_arguments_are_refused() -> None:
     for shape in ((2, 3, 8, 5, 5), (2, 2, 4, 5, 5), (2, 3, 4, 2, 5), (2, 12, 5, 5)):
         with pytest.raises(UsageError, match=r"GroupConvolution\nGive \[batch, 3, 4, height, width\]"):
             layer(torch.zeros(shape))
+    for kind in (LiftingConvolution, GroupConvolution):
+        with pytest.raises(UsageError, match="padding is -1"):
+            kind(1, 1, 3, padding=-1)
     with pytest.raises(UsageError, match="both at least 3"):
         LiftingConvolution(1, 1, 3)(torch.zeros(1, 1, 2, 5))
     with pytest.raises(UsageError, match="unknown group: p6"):

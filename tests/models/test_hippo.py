@@ -238,10 +238,19 @@ def test_bad_input_is_refused() -> None:
     for make in (
         lambda: hippo_legs(0),
         lambda: hippo_lagt(0),
+        lambda: hippo_legt(4, 0.0),
+        lambda: hippo_legt(4, float("nan")),
+        lambda: legendre_basis(0, torch.ones(1)),
+        lambda: HippoMemory(3, A, B, step=-1.0),
+        lambda: discretise(A, B[:3], 0.1),
+        lambda: discretise(A[:3], B, 0.1),
+        lambda: discretise(A, B, 0.0),
         lambda: HippoLegS(3, 0),
         lambda: HippoLegS(3, 4, method="midpoint"),
         lambda: HippoMemory(3, A, B[:3]),
         lambda: HippoRNN(3, 0),
     ):
-        with pytest.raises(UsageError):
+        with pytest.raises(UsageError) as refused:
             make()
+        # A function is named as such, not by its type.
+        assert "function" not in str(refused.value)

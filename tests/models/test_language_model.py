@@ -65,6 +65,14 @@ def test_parameters_follow_the_formula_and_a_tied_head_learns_as_one(tied: bool,
     assert torch.equal(twin(text()), model(text()))
 
 
+def test_the_embedding_gives_a_tied_head_the_scale_of_an_untied_one() -> None:
+    torch.manual_seed(0)
+    for width in (16, 256):
+        weight = LanguageModel(500, width, nn.Identity()).embedding.weight
+        # Of 8,000 draws at least the mean square is off by a share of 0.016: four of these.
+        assert weight.square().mean().item() == pytest.approx(1 / width, rel=0.064)
+
+
 def test_it_learns_16_sequences() -> None:
     torch.manual_seed(0)
     tokens = torch.arange(16)[:, None].expand(16, 4)

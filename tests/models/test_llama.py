@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from contract import overfits
+from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from deepscope.core import UsageError
-from deepscope.models import GatedFeedForward, Llama, llama3_8b, llama_7b
+from deepscope.models import GatedFeedForward, Llama, RotaryPositions, llama3_8b, llama_7b
 
 SIZES = {"vocabulary": 17, "width": 16, "heads": 4, "num_layers": 2, "hidden_size": 20}
 
@@ -89,6 +90,17 @@ def test_parameters_are_those_of_the_published_weights(build, count):
     with torch.device("meta"):
         model = build()
     assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+def test_the_third_generation_turns_more_slowly_and_divides_by_more():
+    for build, base, epsilon in ((llama_7b, 10_000.0, 1e-6), (llama3_8b, 500_000.0, 1e-5)):
+        with torch.device("meta"):
+            model = build()
+        rotary = [each for each in model.modules() if isinstance(each, RotaryPositions)]
+        norms = [each for each in model.modules() if isinstance(each, nn.RMSNorm)]
+        assert [len(rotary), len(norms)] == [32, 65]
+        assert {each.base for each in rotary} == {base}
+        assert {each.eps for each in norms} == {epsilon}
 
 
 def test_it_learns_sixteen_sequences_by_heart():

@@ -135,6 +135,14 @@ def test_the_past_does_not_depend_on_the_future_in_any_digit():
     assert not torch.equal(model(x)[:, 100:], model(changed)[:, 100:])
 
 
+def test_gates_begin_around_one():
+    torch.manual_seed(0)
+    gate = LogLinearAttention(64, 4, longest=16).gate
+    opened = nn.functional.softplus(gate(torch.zeros(64)))
+    torch.testing.assert_close(opened, torch.ones(20), rtol=0, atol=1e-6)
+    assert gate.weight.abs().max() > 0
+
+
 def test_parameters_follow_the_formula():
     d, heads, levels = 8, 2, 9
     count = sum(parameter.numel() for parameter in built(longest=400).parameters())

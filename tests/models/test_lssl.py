@@ -10,7 +10,7 @@ from state_spaces import direct, holds, is_refused_where_it_must_be
 from torch import Tensor
 
 from deepscope.core import UsageError
-from deepscope.models import LSSL, convolve, discretise
+from deepscope.models import LSSL, S4D, convolve, discretise
 from deepscope.models._state_space import krylov
 
 
@@ -105,8 +105,28 @@ def test_it_learns_sixteen_samples_by_heart() -> None:
     overfits(model, x, targets, squared_error, steps=300, rate=3e-2)
 
 
+def test_steps_begin_log_uniform_between_the_two_that_are_given() -> None:
+    bounds = {"smallest_step": 1e-3, "largest_step": 0.1}
+    for model in (LSSL(2000, 2, **bounds), S4D(2000, 2, **bounds)):
+        logarithms = model.log_step / math.log(10)
+        # The least and the largest of 2,000 uniform draws are within 1 % of the ends, but for e^−20.
+        assert -3 - 1e-5 <= logarithms.min() < -2.98
+        assert -1.02 < logarithms.max() <= -1 + 1e-5
+        # A mean of 2,000 draws of deviation 2/√12: five standard errors.
+        assert logarithms.mean().item() == pytest.approx(-2, abs=5 * 2 / 12**0.5 / 2000**0.5)
+
+
 def test_bad_input_is_refused() -> None:
     is_refused_where_it_must_be(small())
-    for make in (lambda: LSSL(0), lambda: LSSL(3, 0), lambda: LSSL(3, 4, method="midpoint")):
+    for make in (
+        lambda: LSSL(0),
+        lambda: LSSL(3, 0),
+        lambda: LSSL(3, 4, method="midpoint"),
+        lambda: LSSL(3, 4, smallest_step=0.0),
+        lambda: LSSL(3, 4, smallest_step=0.2, largest_step=0.1),
+        lambda: convolve(torch.zeros(1, 5, 3), torch.zeros(1, 5)),
+        lambda: convolve(torch.zeros(1, 5, 3), torch.zeros(2, 5)),
+        lambda: convolve(torch.zeros(1, 0, 3), torch.zeros(3, 5)),
+    ):
         with pytest.raises(UsageError):
             make()

@@ -151,6 +151,7 @@ X = torch.zeros(2, 5, 8)
         (lambda: macaron_encoder(8, 3, 12, 1), "width is 8, and heads 3"),
         (lambda: macaron_encoder(8, 2, 12, 0), "layers is 0"),
         (lambda: macaron_encoder(8, 2, 0, 1), "hidden_size is 0"),
+        (lambda: MacaronLayer(nn.Identity(), nn.Identity(), nn.Identity(), nn.Identity, dropout=1.5), "dropout is 1.5"),
         (lambda: macaron_encoder(8, 2, 12, 1)(X[..., :7]), r"\[2, 5, 7\]"),
         (lambda: macaron_encoder(8, 2, 12, 1)(X[:, :0]), r"\[2, 0, 8\]"),
         (lambda: macaron_encoder(8, 2, 12, 1)(X.long()), "int64"),

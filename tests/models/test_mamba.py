@@ -204,6 +204,17 @@ def test_it_begins_as_the_paper_says() -> None:
     assert float(functional.softplus(tiny).min()) > 0.99e-7
 
 
+def test_weights_begin_as_in_the_papers_code() -> None:
+    torch.manual_seed(0)
+    # Of 1,000 uniform draws the largest is within 2 % of the bound, but for e^−20.
+    largest = SelectiveSSM(250, 2, step_rank=4).step_size.weight.abs().max()
+    assert 0.98 * 4**-0.5 < largest <= 4**-0.5
+    for layers in (1, 9):
+        for block in Mamba(64, layers, state_size=2).layers:
+            bound = (128 * layers) ** -0.5
+            assert 0.98 * bound < block.mixer.output_projection.weight.abs().max() <= bound
+
+
 def test_it_learns_sixteen_samples_by_heart() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(Mamba(8, 1, state_size=4), nn.Linear(8, 1))
@@ -239,6 +250,12 @@ def test_shapes_of_a_scan_that_do_not_fit_are_refused() -> None:
     x, one = torch.ones(2, 3, 4), torch.ones(2, 3, 5)
     with pytest.raises(UsageError, match="selective_scan"):
         selective_scan(x, x, -torch.ones(4, 5), one, one[:, :2], torch.zeros(2, 4, 5))
+    for wrong in (torch.zeros(1, 4, 5), torch.zeros(2, 4, 6)):
+        with pytest.raises(UsageError, match="selective_scan"):
+            selective_scan(x, x, -torch.ones(4, 5), one, one, wrong)
+    for empty in (x[0], x[:, :0]):
+        with pytest.raises(UsageError, match=r"selective_scan\nGive \[batch, time, channels\]"):
+            selective_scan(empty, empty, -torch.ones(4, 5), one, one, torch.zeros(2, 4, 5))
 
 
 def test_a_block_adds_its_mixer_to_its_input() -> None:

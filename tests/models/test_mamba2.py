@@ -133,6 +133,22 @@ def test_a_mixer_has_as_many_parameters_as_its_formula_says() -> None:
     assert sum(each.numel() for each in model.parameters()) == expected
 
 
+def test_it_begins_as_the_papers_code() -> None:
+    torch.manual_seed(0)
+    mixer = Mamba2Mixer(256, state_size=2, head_size=1)
+    A, step = mixer.A_log.exp(), nn.functional.softplus(mixer.step_bias)
+    # The least and the largest of 512 uniform draws are within 3 % of the ends, but for e^−15.
+    assert 1 <= A.min() < 1.45
+    assert 15.5 < A.max() <= 16
+    assert 1e-3 * (1 - 1e-4) <= step.min() < 1.2e-3
+    assert 0.08 < step.max() <= 0.1 * (1 + 1e-4)
+    assert torch.equal(mixer.D, torch.ones(512))
+    for layers in (1, 9):
+        for block in Mamba2(64, layers, state_size=2, head_size=4).layers:
+            bound = (128 * layers) ** -0.5
+            assert 0.98 * bound < block.mixer.output_projection.weight.abs().max() <= bound
+
+
 def test_it_learns_sixteen_samples_by_heart() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(Mamba2(8, 1, state_size=4, head_size=4), nn.Linear(8, 1))
@@ -155,3 +171,9 @@ def test_bad_input_is_refused() -> None:
     given["B"] = given["B"][:, :2]
     with pytest.raises(UsageError, match="state_space_dual"):
         state_space_dual(**given, initial=torch.zeros(2, 3, 4, 5))
+    given = problem(3)
+    initial = torch.zeros(*given["x"].shape[::2], given["x"].shape[3], given["B"].shape[2], dtype=given["x"].dtype)
+    state_space_dual(**given, initial=initial)
+    for wrong in ({"initial": initial[:1, :1, :1]}, {"initial": initial, "x": given["x"][:, :0]}):
+        with pytest.raises(UsageError, match="state_space_dual"):
+            state_space_dual(**{**given, **wrong})

@@ -16,6 +16,7 @@ from recurrences import (
     sees_no_later_step,
 )
 from torch import nn
+from torch.nn import functional
 
 from deepscope.core import UsageError
 from deepscope.models import NeuralCircuitPolicy, Synapses, Wiring, neural_circuit_19, neural_circuit_wiring
@@ -138,6 +139,23 @@ def test_19_neurons_have_252_synapses_and_as_many_parameters_as_the_formula_says
     assert torch.equal(twin(x), model(x))
 
 
+def test_parameters_begin_in_the_ranges_of_the_reference_implementation() -> None:
+    torch.manual_seed(0)
+    n = 40
+    model = NeuralCircuitPolicy(Wiring(sensory=torch.ones(n, n), synapses=-torch.ones(n, n), motors=1))
+    ranges = [(model.capacitance, 0.4, 0.6, True), (model.leak, 0.001, 1, True), (model.rest, -0.2, 0.2, False)]
+    for synapses, sign in ((model.sensory, 1), (model.synapses, -1)):
+        ranges += [(synapses.weight, 0.001, 1, True), (synapses.steepness, 3, 8, False)]
+        ranges += [(synapses.threshold, 0.3, 0.8, False)]
+        assert (synapses.reversal == sign).all()
+    for parameter, least, largest, positive in ranges:
+        drawn = functional.softplus(parameter) if positive else parameter
+        # Of 40 draws none is in the outer quarter at an end with a probability of 1e-5.
+        margin = (largest - least) / 4
+        assert least - 1e-6 <= drawn.min() < least + margin
+        assert largest - margin < drawn.max() <= largest + 1e-6
+
+
 def test_it_reads_step_by_step() -> None:
     torch.manual_seed(0)
     model = NeuralCircuitPolicy(Wiring(sensory=torch.ones(3, 4), synapses=torch.ones(4, 4), motors=4))
@@ -177,7 +195,7 @@ def test_wrong_arguments_are_named() -> None:
         with pytest.raises(UsageError, match="Wiring\nGive"):
             Wiring(**{**good, **wrong})
     wrong_sizes = {"sensory_fanout": 13, "inter_fanout": 7, "motor_fanin": 7, "recurrent_command_synapses": 37}
-    for name, value in (*wrong_sizes.items(), ("sensory_fanout", 0)):
+    for name, value in (*wrong_sizes.items(), ("sensory_fanout", 0), ("recurrent_command_synapses", -1)):
         with pytest.raises(UsageError, match="neural_circuit_wiring"):
             drawn(0, **{name: value})
     with pytest.raises(UsageError, match="unfolds is 0"):

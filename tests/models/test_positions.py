@@ -82,7 +82,7 @@ def test_linear_biases_have_the_published_slopes():
     assert LinearBiases(8).slopes == [2.0**-h for h in range(1, 9)]
     # The authors' code for 12 heads: those of 8, then every other one of 16.
     assert LinearBiases(12).slopes == [2.0**-h for h in range(1, 9)] + [2.0 ** -(h + 0.5) for h in range(4)]
-    biases = LinearBiases(2)(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 5, 4))
+    (biases,) = LinearBiases(2)(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 5, 4))
     for h, slope in enumerate((1 / 16, 1 / 256)):
         for i in range(3):
             assert biases[h, i].tolist() == [-slope * abs(i + 2 - j) for j in range(5)]
@@ -142,6 +142,12 @@ def test_contextual_positions_let_no_nan_vanish():
         (lambda: LinearBiases(0), "heads is 0"),
         (lambda: ContextualPositions(4, 0), "count is 0"),
         (lambda: LearnedPositions(3, 4)(torch.zeros(1, 2, 4), 2), "has 4 steps"),
+        # Those of one column or one plane would be spread over all without a word.
+        (lambda: LearnedPositions(3, 1)(torch.zeros(1, 2, 4)), r"\[1, 2, 4\].*\n.*\[batch, time, 1\]"),
+        (lambda: SinusoidalPositions(2)(torch.zeros(1, 2, 1)), r"\[1, 2, 1\].*\n.*\[batch, time, 2\]"),
+        (lambda: RotaryPositions(2)(torch.zeros(1, 2, 4)), r"\[1, 2, 4\].*\n.*\[..., time, 2\]"),
+        (lambda: LinearBiases(1)(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4)), "one slope for each head"),
+        (lambda: ContextualPositions(1, 3)(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4)), r"\[..., time, 1\]"),
     ],
 )
 def test_bad_input_is_refused(make, match):

@@ -120,6 +120,14 @@ def test_it_is_its_formula_pixel_by_pixel():
     torch.testing.assert_close(layer(x)[0], expected, rtol=0, atol=1e-12)
 
 
+def test_centres_begin_as_in_the_papers_experiments():
+    torch.manual_seed(0)
+    layer = QuadraticAttention(1, 1, 2000)
+    # Of 4,000 draws the mean square is off by a share of √(2/4000), and four of these.
+    assert layer.centre.square().mean().item() == pytest.approx(2, rel=4 * (2 / 4000) ** 0.5)
+    assert torch.equal(layer.locality, torch.ones(2000))
+
+
 def test_inside_it_is_equivariant_under_shifts():
     layer = QuadraticAttention.from_convolution(convolution(3))
     x = torch.zeros(1, 3, 12, 12, dtype=torch.float64)

@@ -137,6 +137,8 @@ def test_weights_begin_with_the_published_magnitudes() -> None:
         # cos²θ is ½ in the mean, and the axis has no preferred direction: ½, 1/6, 1/6, 1/6 of the square.
         shares = layer.weight.square().flatten(1).mean(1) / squared.mean()
         assert shares.tolist() == pytest.approx([1 / 2, 1 / 6, 1 / 6, 1 / 6], abs=0.05)
+        # The angle goes all the way round: as many real parts are below 0 as above.
+        assert (layer.weight[0] > 0).float().mean().item() == pytest.approx(0.5, abs=4 * 0.5 / 1800**0.5)
         assert not layer.bias.any()
 
 
@@ -179,3 +181,5 @@ def test_wrong_arguments_are_refused() -> None:
             QuaternionConv2d(*sizes)
     with pytest.raises(UsageError, match="stride is 0"):
         QuaternionConv2d(1, 1, 1, stride=0)
+    with pytest.raises(UsageError, match="padding is -1"):
+        QuaternionConv2d(1, 1, 3, padding=-1)

@@ -177,3 +177,6 @@ def test_bad_input_is_named() -> None:
             RandomFourierFeatures(3, 5, bandwidth=bandwidth)
     with pytest.raises(UsageError, match="out_features is 0"):
         RandomFeatureModel(RandomReLUFeatures(3, 5), 0)
+    for x in (torch.tensor(1.0), torch.zeros(4, 2)):
+        with pytest.raises(UsageError, match=r"RandomFeatureModel\nGive \[batch, 3\]"):
+            RandomFeatureModel(RandomReLUFeatures(3, 5), 2)(x)

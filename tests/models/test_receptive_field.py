@@ -21,5 +21,8 @@ def test_a_window_that_does_not_fit_is_refused() -> None:
     assert output_size(1, [Window(kernel_size=3, padding=1)]) == 1
     with pytest.raises(UsageError, match="window of 2 with dilation 3 does not fit into 3 values"):
         output_size(5, [Window(kernel_size=3), Window(kernel_size=2, dilation=3)])
+    for wrong in ({"kernel_size": 0}, {"stride": 0}, {"dilation": 0}, {"padding": -1}, {"kernel_size": 2.0}):
+        with pytest.raises(UsageError, match=f"{next(iter(wrong))} is"):
+            Window(**{"kernel_size": 3, **wrong})
     with pytest.raises(RuntimeError):
         torch.conv1d(torch.zeros(1, 1, 3), torch.zeros(1, 1, 2), dilation=3)

@@ -154,6 +154,21 @@ def test_parity_with_transformers(bottleneck: bool) -> None:
     torch.testing.assert_close(model(x), twin(x).logits, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", SMALL)
+def test_around_its_blocks_it_is_its_formula(kind: str) -> None:
+    """The twin: what comes before the first block and after the last, by torch's functions."""
+    torch.manual_seed(0)
+    model = small(**SMALL[kind]).double().eval()
+    x, w = torch.randn(3, 3, 32, 32, dtype=torch.float64), dict(model.named_parameters())
+    large = "large_images" in SMALL[kind]
+    size = {"stride": 2, "padding": 3} if large else {"padding": 1}
+    h = (functional.conv2d(x, w["stem.convolution.weight"], **size) / (1 + 1e-5) ** 0.5).clamp_min(0)
+    if large:
+        h = functional.max_pool2d(h, 3, stride=2, padding=1)
+    expected = model.stages(h).mean((2, 3)) @ w["output.weight"].T + w["output.bias"]
+    torch.testing.assert_close(model(x), expected, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("kind", ["padded", "projected"])
 def test_overfit(kind: str) -> None:
     torch.manual_seed(0)

@@ -54,6 +54,10 @@ def test_it_begins_as_its_paper_says() -> None:
         model = small(initial=initial)
         torch.testing.assert_close(model.A_imag, imaginary.expand(3, 4))
         torch.testing.assert_close(model.log_A_real.exp(), torch.full((3, 4), 0.5))
+    for kind, variance in ((S4D, 0.5), (DSS, 1.0)):
+        torch.manual_seed(0)
+        # Of 6,400 draws the mean square is off by a share of √(2/6400): four of these are 0.07.
+        assert kind(100, 64).C.square().mean().item() == pytest.approx(variance, rel=0.07)
     A, _ = hippo_legs(8)
     p = torch.sqrt(torch.arange(8, dtype=torch.float64) + 0.5)
     spectrum = torch.linalg.eigvals(A + torch.outer(p, p))
@@ -129,6 +133,8 @@ def test_bad_input_is_refused() -> None:
         lambda: S4D(3, 8, method="forward"),
         lambda: DSS(3, 0),
         lambda: DSS(3, 8, length=0),
+        lambda: S4D(3, 8, smallest_step=-1.0),
+        lambda: DSS(3, 8, largest_step=float("inf")),
     ):
         with pytest.raises(UsageError):
             make()

@@ -60,7 +60,8 @@ def test_its_layers_add_up(name: str) -> None:
     sheet = model_sheet(name)
     layers = sheet["layers"]
     assert all(each["own_parameters"] <= each["parameters"] <= sheet["parameters"] for each in layers)
-    # What is tied is in several layers; what is used outside of a layer in none.
+    # What is used outside of a layer is in none.
+    assert sum(each["parameters"] - each["tied"] for each in layers if not each["depth"]) <= sheet["parameters"]
     assert sum(each["flops"] for each in layers if not each["depth"]) <= sheet["flops"]
     assert all(each["calls"] >= 1 for each in layers)
 

@@ -249,6 +249,13 @@ TOKENS = torch.zeros(2, 5, dtype=torch.int64)
         (lambda: TransformerEncoder(8, 2, 16, 1)(TOKENS), "int64"),
         (lambda: TransformerEncoder(8, 2, 16, 1).scan(X), "later"),
         (lambda: stack(1).scan(X, stack(2).scan(X)[1]), "2 layers"),
+        # Those of recurrent networks: (h, c), and h.
+        (lambda: stack(2).scan(X, (X[:, 0], X[:, 0])), "none of a Transformer"),
+        (lambda: stack(2).scan(X, X[:, 0]), "none of a Transformer"),
+        (lambda: layer(dropout=1.5), "dropout is 1.5"),
+        (lambda: TransformerEncoder(8, 2, 16, 1, dropout=1.0), "dropout is 1.0"),
+        (lambda: TransformerDecoder(8, 2, 16, 1, dropout=-0.1), "dropout is -0.1"),
+        (lambda: TransformerStack(8, [nn.Identity()], dropout=2.0), "dropout is 2.0"),
         (lambda: TransformerStack(8, []), "layers is 0"),
         (lambda: layer(cross_attention=MultiHeadAttention(8, 2)).scan(X), "cross-attention is not read in parts"),
         (lambda: TransformerStack(8, [nn.Identity()]).scan(X), "Identity is not read in parts"),

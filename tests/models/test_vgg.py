@@ -133,6 +133,24 @@ def test_weights_begin_as_glorot_s() -> None:
             assert not layer.bias.any()
 
 
+def test_it_drops_units_of_both_hidden_layers_in_training_alone() -> None:
+    torch.manual_seed(0)
+    model, x = small(hidden_size=128), torch.rand(2, 3, 8, 8)
+    for layer in (model.classifier.linear1, model.classifier.linear2):
+        # All units are active, so that a zero is one that was dropped.
+        nn.init.zeros_(layer.weight)
+        nn.init.ones_(layer.bias)
+    for reader in (model.classifier.linear2, model.classifier.output):
+        seen: list[torch.Tensor] = []
+        reader.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
+        model.train()(x)
+        # Of 256 halves six standard deviations are 48; what is left is twice as large.
+        assert 80 < (seen[0] == 0).sum() < 176
+        assert seen[0].unique().tolist() == [0, 2]
+        model.eval()(x)
+        assert (seen[1] == 1).all()
+
+
 def test_overfit() -> None:
     torch.manual_seed(0)
     x = torch.randn(16, 3, 8, 8)

@@ -199,3 +199,5 @@ def test_wrong_arguments_are_refused() -> None:
         small(dilations=(1, 0))
     with pytest.raises(UsageError, match="skip_channels is 0"):
         GatedConvolution(1, 0)
+    with pytest.raises(UsageError, match="the past has 1 steps"):
+        GatedConvolution(2, 3, dilation=4)(torch.zeros(1, 2, 9), torch.zeros(1, 2, 1))

@@ -83,6 +83,57 @@ def test_the_matrix_memory_is_that_of_transformers() -> None:
         torch.testing.assert_close(one, other.view_as(one), rtol=1e-4, atol=1e-5)
 
 
+def _stirred(block: MLSTMBlock | SLSTMBlock) -> MLSTMBlock | SLSTMBlock:
+    """Move all parameters off where they begin, so that none is 0 or 1 and every one of them counts."""
+    torch.manual_seed(0)
+    block = block.double()
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    return block
+
+
+def _by_heads(h: Tensor, heads: int, scale: Tensor, shift: Tensor) -> Tensor:
+    """Normalise the numbers of each head to mean 0 and variance 1, one head after another."""
+    parts = [(part - part.mean(-1, keepdim=True)) for part in h.chunk(heads, -1)]
+    parts = [part / (part.square().mean(-1, keepdim=True) + 1e-5).sqrt() for part in parts]
+    return torch.cat(parts, -1) * scale + shift
+
+
+@torch.no_grad()
+def test_a_block_around_the_matrix_memory_is_its_formula() -> None:
+    """Figure 11 of the paper, with sums in place of torch's convolutions."""
+    block, x = _stirred(MLSTMBlock(4, heads=2)), numbers(2, 9, 4)
+    u, z = (functional.layer_norm(x, (4,), block.norm.weight) @ block.up.weight.T).chunk(2, -1)
+    kernel, bias = block.convolution.convolution.weight[:, 0], block.convolution.convolution.bias
+    c = torch.zeros_like(u) + bias
+    for t in range(9):
+        for age in range(min(t + 1, 4)):
+            c[:, t] = c[:, t] + kernel[:, 3 - age] * u[:, t - age]
+    c = c * torch.sigmoid(c)
+    mapped = []
+    for layer, source in ((block.query, c), (block.key, c), (block.value, u)):
+        blocks = layer.weight[..., 0].view(2, 4, 4)
+        mapped.append(torch.cat([source[..., :4] @ blocks[0].T, source[..., 4:] @ blocks[1].T], -1))
+    gates = block.gates(torch.cat(mapped, -1))
+    heads = [each.unflatten(-1, (2, 4)).transpose(1, 2) for each in mapped]
+    found = plain(*heads, gates).transpose(1, 2).flatten(2)
+    normed = _by_heads(found, 2, block.head_norm.weight, block.head_norm.bias)
+    expected = x + ((normed + block.skip * c) * z * torch.sigmoid(z)) @ block.down.weight.T
+    # Sums of some ten terms, and a quotient by a standard deviation.
+    torch.testing.assert_close(block(x), expected, rtol=0, atol=1e-10)
+
+
+def test_a_block_around_slstm_is_its_formula() -> None:
+    block, x = _stirred(SLSTMBlock(4, heads=2)), numbers(2, 9, 4)
+    h = block.slstm(functional.layer_norm(x, (4,), block.norm.weight))
+    y = x + _by_heads(h, 2, block.head_norm.weight, block.head_norm.bias)
+    g, u = (functional.layer_norm(y, (4,), block.feed_forward_norm.weight) @ block.up.weight.T).chunk(2, -1)
+    assert g.shape[-1] == 5
+    expected = y + (g * torch.special.ndtr(g) * u) @ block.down.weight.T
+    torch.testing.assert_close(block(x), expected, rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("exponential", [False, True])
 def test_slstm_is_its_plain_formula_and_does_not_overflow(exponential: bool) -> None:
     torch.manual_seed(0)

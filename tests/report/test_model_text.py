@@ -12,7 +12,7 @@ from deepscope.report import model_list_text, model_show_text
 
 
 def layer(name: str, depth: int, holds: int, **fields: Any) -> dict[str, Any]:
-    empty = {"kind": "Linear", "output": [4], "calls": 1, "parameters": 20, "own_parameters": 0, "flops": 10}
+    empty = {"kind": "Linear", "output": [4], "calls": 1, "parameters": 20, "own_parameters": 0, "tied": 0, "flops": 10}
     return {"name": name, "depth": depth, "holds": holds, **empty, **fields}
 
 
@@ -59,6 +59,19 @@ def test_what_an_opened_module_holds_beside_its_layers_has_a_row() -> None:
     rows = [line.split() for line in written(blocks(1)).splitlines() if line.strip().startswith("block0")]
     assert rows[0] == ["block0", "Linear", "3"]
     assert [row[0] for row in rows] == ["block0", "block0.in", "block0.out"]
+
+
+def test_what_is_tied_to_an_earlier_layer_counts_once() -> None:
+    layers = [layer("embedding", 0, 0), layer("head", 0, 0, parameters=24, tied=20), layer("other", 0, 0, tied=20)]
+    rows = {line.split()[0]: line for line in written(layers).splitlines() if line.startswith("  ")}
+    assert "  20  " in rows["embedding"]
+    assert "  4 + tied  " in rows["head"]
+    assert "  tied  " in rows["other"]
+    assert "20" not in rows["other"]
+
+
+def test_it_says_which_operations_are_counted() -> None:
+    assert "FLOPs are those of matrix products" in written(blocks(1))
 
 
 def test_layers_that_repeat_are_one_row_and_their_work_adds_up() -> None:

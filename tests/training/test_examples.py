@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -66,6 +67,19 @@ def test_the_three_language_models_have_one_size(monkeypatch: pytest.MonkeyPatch
         sum(each.numel() for each in tinyshakespeare.build(kind, 65).parameters()) for kind in tinyshakespeare.BODIES
     ]
     assert max(sizes) < 1.01 * min(sizes)
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "tinyshakespeare", "names", "shuffled_labels"])
+@pytest.mark.parametrize("option", ["--epochs", "--threads"])
+def test_no_epoch_and_no_thread_are_refused_at_once(
+    name: str, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", option, "0"])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(name).main()
+    assert ended.value.code == 2
+    assert f"{option}" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_the_table_of_examples_holds_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,8 @@ def model_layers(path: str, name: str) -> dict[str, Any]:
         addition are two. ``layers``: the modules that were called, each behind the module that holds it: ``name``;
         ``depth``, how many of the list hold it; ``holds``, how many of the list it holds; ``kind``, its class;
         ``output``, the shape for one sample, None where it returns no tensor; ``calls``; ``parameters``, all in it;
-        ``own_parameters``, those outside of its children; ``flops``.
+        ``own_parameters``, those outside of its children; ``tied``, how many of them an earlier module holds as well;
+        ``flops``.
     """
     specimen = _specimen(path, name)
     assert specimen.inputs is not None
@@ -56,7 +57,7 @@ def model_layers(path: str, name: str) -> dict[str, Any]:
         counter = stack.enter_context(FlopCounterMode(display=False))
         output = model(**sample) if isinstance(sample, Mapping) else model(sample)
     called = [key for key, shapes in calls.items() if key and shapes]
-    root = type(model).__name__
+    root, owners = type(model).__name__, _owners(model)
     work = {
         key.removeprefix(root).removeprefix("."): sum(by_operation.values())
         for key, by_operation in counter.get_flop_counts().items()
@@ -67,7 +68,12 @@ def model_layers(path: str, name: str) -> dict[str, Any]:
         "output": _shape(output),
         "flops": counter.get_total_flops(),
         "layers": [
-            {**_place(key, called), **_layer(module, calls[key]), "flops": work.get(key, 0)}
+            {
+                **_place(key, called),
+                **_layer(module, calls[key]),
+                "tied": _tied(key, module, owners),
+                "flops": work.get(key, 0),
+            }
             for key, module in model.named_modules()
             if key in called
         ],
@@ -105,6 +111,20 @@ def _layer(module: nn.Module, calls: list[Any]) -> dict[str, Any]:
         "parameters": _count(module.parameters()),
         "own_parameters": _count(module.parameters(recurse=False)),
     }
+
+
+def _owners(model: nn.Module) -> dict[nn.Parameter, str]:
+    """Return the first module that holds each parameter."""
+    owners: dict[nn.Parameter, str] = {}
+    for key, module in model.named_modules():
+        for parameter in module.parameters(recurse=False):
+            owners.setdefault(parameter, key)
+    return owners
+
+
+def _tied(key: str, module: nn.Module, owners: dict[nn.Parameter, str]) -> int:
+    earlier = (each for each in module.parameters() if not f"{owners[each]}.".startswith(f"{key}."))
+    return _count(earlier)
 
 
 def _count(parameters: Iterator[nn.Parameter]) -> int:

@@ -49,7 +49,8 @@ def model_sheet(name: str) -> dict[str, Any]:
     """
     known = {each["name"]: each for each in _models()}
     if name not in known:
-        raise UsageError("unknown model or method", where=name, todo=nearest(name, known))
+        todo = f'{nearest(name, known)} "deepscope models list" shows them.'
+        raise UsageError("unknown model or method", where=name, todo=todo)
     entry = known[name]
     sheet = {key: entry[key] for key in (*_LISTED, "title", "formula", "path")}
     if entry["family"] == "training":

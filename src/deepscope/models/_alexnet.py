@@ -41,7 +41,7 @@ class AlexNet(nn.Module):
 
     A ReLU follows each layer but the last. The groups are the columns that the paper ran on two GPUs: the second,
     fourth and fifth convolution see the channels of their own column alone. The local response normalisation divides
-    by (2 + 10⁻⁴ Σ a²)^¾, where the sum is over the five nearest channels. Half of the inputs of both hidden linear
+    by (2 + 10⁻⁴ Σ a²)^¾, where the sum is over the five nearest channels. Half of the units of both hidden linear
     layers are dropped in training. Weights are drawn from N(0, 0.01²); biases are 1 in the second, fourth and fifth
     convolution and the hidden linear layers, and else 0. A sample costs 0.72·10⁹ multiplications forward.
 
@@ -59,7 +59,7 @@ class AlexNet(nn.Module):
     hidden_size
         Width of the two hidden linear layers.
     dropout
-        Probability that an input of a hidden linear layer is dropped in training.
+        Probability that a unit of a hidden linear layer is dropped in training.
 
     Raises
     ------
@@ -88,8 +88,9 @@ class AlexNet(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        self.shape = (positive(in_channels, "in_channels", self), image_size, image_size)
-        if image_size < 63:
+        side = positive(image_size, "image_size", self)
+        self.shape = (positive(in_channels, "in_channels", self), side, side)
+        if side < 63:
             raise UsageError(f"image_size is {image_size}", where="AlexNet", todo="Give at least 63.")
         if len(channels) != 5 or any(positive(each, "a number of channels", self) % 2 for each in channels):
             raise UsageError(f"channels are {list(channels)}", where="AlexNet", todo="Give five even numbers.")
@@ -119,12 +120,12 @@ class AlexNet(nn.Module):
         self.classifier = nn.Sequential(
             OrderedDict(
                 flatten=nn.Flatten(),
-                dropout1=nn.Dropout(drop),
                 linear1=nn.Linear(flat, width),
                 activation1=nn.ReLU(),
-                dropout2=nn.Dropout(drop),
+                dropout1=nn.Dropout(drop),
                 linear2=nn.Linear(width, width),
                 activation2=nn.ReLU(),
+                dropout2=nn.Dropout(drop),
                 output=nn.Linear(width, positive(classes, "classes", self)),
             )
         )

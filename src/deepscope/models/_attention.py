@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from deepscope.core import Specimen, UsageError
 from deepscope.models._inputs import values
-from deepscope.models._positions import ContextualPositions, RotaryPositions, ScoreBias, distances
+from deepscope.models._positions import ContextualPositions, LinearBiases, RotaryPositions, ScoreBias, distances
 from deepscope.models._sizes import check_sequence, divided
 
 #: Keys and values of all that was read, [batch, key-value heads, time, head width] each.
@@ -49,9 +49,9 @@ class MultiHeadAttention(nn.Module):
     Raises
     ------
     UsageError
-        A size below 1 or one that does not divide, contextual positions without ``causal``; when called: inputs that
-        are not [batch, time, d] with at least one step, batches that differ, or padding that leaves a query without any
-        key.
+        A size below 1 or one that does not divide, positions made for other heads, contextual positions without
+        ``causal``; when called: inputs that are not [batch, time, d] with at least one step, batches that differ, or
+        padding that leaves a query without any key.
 
     Examples
     --------
@@ -86,11 +86,13 @@ class MultiHeadAttention(nn.Module):
             raise UsageError(
                 "contextual positions count from a query back", where="MultiHeadAttention", todo="Set causal."
             )
+        for each in (rotary, score_bias):
+            _check_positions(each, heads, self.head_dim)
         self.rotary, self.score_bias = rotary, score_bias
-        for each in (self.query, self.key, self.value, self.output):
-            nn.init.xavier_uniform_(each.weight)
+        for linear in (self.query, self.key, self.value, self.output):
+            nn.init.xavier_uniform_(linear.weight)
             if bias:
-                nn.init.zeros_(each.bias)
+                nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor, context: Tensor | None = None, *, padding: Tensor | None = None) -> Tensor:
         """Return what each query reads, [batch, queries, d].
@@ -150,16 +152,17 @@ class MultiHeadAttention(nn.Module):
             self._split(self.key(source)),
             self._split(self.value(source)),
         )
+        if state is not None:
+            _check_key_values(state, keys)
         start = 0 if state is None else state[0].shape[-2]
         if self.rotary is not None:
             queries, keys = self.rotary(queries, start), self.rotary(keys, start)
         if state is None:
             return queries, keys, values
-        _check_key_values(state, keys)
         return queries, torch.cat([state[0], keys], -2), torch.cat([state[1], values], -2)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:2], -1, self.head_dim).transpose(1, 2)
+        return x.view(*x.shape[:2], x.shape[2] // self.head_dim, self.head_dim).transpose(1, 2)
 
     def _read(self, queries: Tensor, keys: Tensor, values: Tensor, padding: Tensor | None) -> Tensor:
         whole = self.causal and queries.shape[-2] == keys.shape[-2] and padding is None and self.score_bias is None
@@ -184,6 +187,20 @@ class MultiHeadAttention(nn.Module):
         return added if seen is None else added.masked_fill(~seen, -torch.inf)
 
 
+def _check_positions(positions: RotaryPositions | ScoreBias | None, heads: int, head_size: int) -> None:
+    argument, given, wanted = "head_size", head_size, head_size
+    if isinstance(positions, LinearBiases):
+        argument, given, wanted = "heads", positions.heads, heads
+    elif positions is not None:
+        given = positions.head_size
+    if given != wanted:
+        raise UsageError(
+            f"the {argument} of {type(positions).__name__} is {given}",
+            where="MultiHeadAttention",
+            todo=f"Give {wanted}, that of the attention.",
+        )
+
+
 def _check_padding(padding: Tensor, source: Tensor, causal: bool) -> None:
     if padding.dtype != torch.bool or padding.shape != source.shape[:2]:
         raise UsageError(
@@ -201,10 +218,14 @@ def _check_padding(padding: Tensor, source: Tensor, causal: bool) -> None:
 
 def _check_key_values(state: KeyValues, keys: Tensor) -> None:
     wanted = [keys.shape[0], keys.shape[1], -1, keys.shape[3]]
-    given = [[*each.shape[:2], -1, *each.shape[3:]] for each in state]
+    whole = isinstance(state, tuple) and all(isinstance(each, Tensor) for each in state)
+    given = [[*each.shape[:2], -1, *each.shape[3:]] for each in state] if whole else []
     if given != [wanted, wanted] or state[0].shape != state[1].shape or any(each.dtype != keys.dtype for each in state):
+        shapes = (
+            f"shapes are {[list(each.shape) for each in state]}, of {state[0].dtype}" if given else "parts are none"
+        )
         raise UsageError(
-            f"the state's shapes are {[list(each.shape) for each in state]}, of {state[0].dtype}",
+            f"the state's {shapes}",
             where="MultiHeadAttention",
             todo=f"Give keys and values of this model and batch size: [{wanted[0]}, {wanted[1]}, time, {wanted[3]}].",
         )

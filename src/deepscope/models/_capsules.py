@@ -48,7 +48,7 @@ def margin_loss(lengths: Tensor, targets: Tensor) -> Tensor:
     Raises
     ------
     UsageError
-        The shapes do not belong to each other.
+        The shapes do not belong to each other, or targets are none of the classes.
 
     Examples
     --------
@@ -56,15 +56,23 @@ def margin_loss(lengths: Tensor, targets: Tensor) -> Tensor:
     >>> margin_loss(torch.tensor([[0.95, 0.05], [0.5, 0.3]]), torch.tensor([0, 1]))
     tensor(0.2200)
     """
-    if lengths.ndim != 2 or targets.shape != lengths.shape[:1]:
-        raise UsageError(
-            f"lengths are {list(lengths.shape)}, targets {list(targets.shape)}",
-            where="margin_loss",
-            todo="Give [batch, classes] and [batch].",
-        )
+    if lengths.ndim != 2:
+        raise UsageError(f"lengths are {list(lengths.shape)}", where="margin_loss", todo="Give [batch, classes].")
+    _check_targets(targets, lengths, "margin_loss")
     present = functional.one_hot(targets, lengths.shape[1])
     missing, excess = functional.relu(0.9 - lengths).square(), functional.relu(lengths - 0.1).square()
     return torch.where(present == 1, missing, 0.5 * excess).sum(1).mean()
+
+
+def _check_targets(targets: Tensor, of_classes: Tensor, where: str) -> None:
+    batch, classes = of_classes.shape[:2]
+    whole = targets.shape == (batch,) and targets.dtype == torch.int64
+    if not whole or (batch and not targets.is_meta and not 0 <= int(targets.min()) <= int(targets.max()) < classes):
+        raise UsageError(
+            f"targets are {list(targets.shape)} of {str(targets.dtype).removeprefix('torch.')}",
+            where=where,
+            todo=f"Give [{batch}] of int64 from 0 to {classes - 1}.",
+        )
 
 
 class RoutingCapsules(nn.Module):
@@ -222,7 +230,8 @@ class CapsNet(nn.Module):
         check_shape(x, self.shape, self)
         primary = self.primary(self.activation(self.convolution(x)))
         # Channels are kinds of dimensions; a capsule holds all dimensions of its kind at one place.
-        vectors = primary.view(len(x), -1, self.dimensions, *primary.shape[2:]).movedim(2, -1).flatten(1, 3)
+        kinds = primary.shape[1] // self.dimensions
+        vectors = primary.view(len(x), kinds, self.dimensions, *primary.shape[2:]).movedim(2, -1).flatten(1, 3)
         capsules: Tensor = self.classes(squash(vectors))
         return capsules
 
@@ -239,12 +248,14 @@ class CapsNet(nn.Module):
         Raises
         ------
         UsageError
-            The network has no decoder.
+            The network has no decoder, capsules are of another shape, or targets none of the classes.
         """
         if self.decoder is None:
             raise UsageError("there is no decoder", where="CapsNet", todo="Build with reconstruction=True.")
+        check_shape(capsules, self.classes.weight.shape[1::2], self)
         if targets is None:
             targets = torch.linalg.vector_norm(capsules, dim=-1).argmax(1)
+        _check_targets(targets, capsules, "CapsNet")
         kept = functional.one_hot(targets, capsules.shape[1]).to(capsules)
         pixels: Tensor = self.decoder((capsules * kept[..., None]).flatten(1))
         return pixels.view(len(pixels), *self.shape)

@@ -68,7 +68,8 @@ class Cell(Recurrence):
 
     def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         outputs, weights = [], self._weights()
-        for projected in self._project(x).unbind(1):
+        # Time first, so that what a step reads, and the gradient that it writes, lie in one piece.
+        for projected in self._project(x.transpose(0, 1)):
             output, state = self._update(projected, state, weights)
             outputs.append(output)
         return torch.stack(outputs, 1), state

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from deepscope.core import Specimen, UsageError
 from deepscope.models._inputs import values
-from deepscope.models._sizes import check_images, check_shape, positive
+from deepscope.models._sizes import check_images, check_shape, not_negative, positive
 
 
 def _real_matrix(weight: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class ComplexConv2d(nn.Module):
     Raises
     ------
     UsageError
-        A size below 1; when called: an input of another shape or dtype.
+        A size below 1; a negative padding; when called: an input of another shape or dtype.
 
     Examples
     --------
@@ -125,7 +125,7 @@ class ComplexConv2d(nn.Module):
     ) -> None:
         super().__init__()
         self.stride = positive(stride, "stride", self)
-        self.padding = padding
+        self.padding = not_negative(padding, "padding", self)
         size = positive(kernel_size, "kernel_size", self)
         shape = positive(out_channels, "out_channels", self), positive(in_channels, "in_channels", self)
         self.weight = nn.Parameter(torch.empty(2, *shape, size, size))

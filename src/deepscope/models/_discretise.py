@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -45,7 +47,7 @@ def discretise(A: Tensor, B: Tensor, step: Tensor | float, method: str = "biline
     Raises
     ------
     UsageError
-        Another method.
+        Another method, shapes that do not fit, or a step that is a number and not above 0.
 
     Notes
     -----
@@ -57,6 +59,14 @@ def discretise(A: Tensor, B: Tensor, step: Tensor | float, method: str = "biline
     >>> A_bar, B_bar
     (tensor([[0.6000]]), tensor([0.4000]))
     """
+    if A.ndim < 2 or A.shape[-2:] != (B.shape[-1:] + B.shape[-1:]):
+        raise UsageError(
+            f"A and B have the shapes {list(A.shape)} and {list(B.shape)}",
+            where="discretise",
+            todo="Give A as [..., N, N] and B as [..., N].",
+        )
+    if isinstance(step, float) and not 0 < step < math.inf:
+        raise UsageError(f"step is {step}", where="discretise", todo="Give a finite number above 0.")
     scale = torch.as_tensor(step, dtype=A.real.dtype, device=A.device)[..., None]
     drift, drive = scale[..., None] * A, scale * B
     if method == "zoh":

@@ -82,6 +82,12 @@ class EchoStateNetwork(Recurrence):
                 where="EchoStateNetwork",
                 todo="Give a radius of at least 0, a leak in (0, 1] and a degree above 0.",
             )
+        if not (math.isfinite(input_scale) and math.isfinite(bias_scale)):
+            raise UsageError(
+                f"input_scale is {input_scale}, bias_scale {bias_scale}",
+                where="EchoStateNetwork",
+                todo="Give finite bounds.",
+            )
         self.leak = leak
         self.register_buffer("weight_hh", _reservoir(hidden_size, degree, spectral_radius, generator))
         self.register_buffer(

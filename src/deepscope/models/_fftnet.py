@@ -66,7 +66,10 @@ class SpectralMixing(nn.Module):
                 where="SpectralMixing",
                 todo=f"Give {self.length}, for which its filters were made.",
             )
-        columns = x.view(*x.shape[:2], self.heads, -1).movedim(1, 3)
+        if not len(x):
+            # The libraries behind the transform refuse it.
+            return torch.zeros_like(x)
+        columns = x.view(*x.shape[:2], self.heads, self.width // self.heads).movedim(1, 3)
         filters = self.filter + self.context(x.mean(1)).view(-1, *self.filter.shape)
         spectrum = self._rectified(torch.fft.rfft(columns, norm="ortho") * filters.unsqueeze(2))
         y: Tensor = torch.fft.irfft(spectrum, self.length, norm="ortho").movedim(3, 1).flatten(2)

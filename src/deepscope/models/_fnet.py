@@ -41,6 +41,9 @@ class FourierMixing(nn.Module):
                 where="FourierMixing",
                 todo="Give [batch, time, features] of floating-point numbers, with at least one step.",
             )
+        if not len(x):
+            # The libraries behind the transform refuse it.
+            return torch.zeros_like(x)
         y: Tensor = torch.fft.fft2(x, dim=(1, 2)).real
         return y
 

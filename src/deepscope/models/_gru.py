@@ -66,22 +66,19 @@ class GRUCell(Cell):
         return self._zeros(batch)
 
     def _weights(self) -> tuple[Tensor, ...]:
-        if self.bias_hn is None:
-            gates, candidate = torch.split(self.weight_hh, [2 * self.hidden_size, self.hidden_size])
-            return gates.T, candidate.T
-        return self.weight_hh.T, torch.cat([torch.zeros_like(self.bias_hn).repeat(2), self.bias_hn])
+        gates, candidate = torch.split(self.weight_hh, [2 * self.hidden_size, self.hidden_size])
+        return gates.T, candidate.T
 
     def _update(self, projected: Tensor, state: State, weights: tuple[Tensor, ...]) -> tuple[Tensor, State]:
-        h, sizes = cast(Tensor, state), [2 * self.hidden_size, self.hidden_size]
-        gates, candidate = torch.split(projected, sizes, -1)
+        h, (u_gates, u_candidate) = cast(Tensor, state), weights
+        gates, candidate = torch.split(projected, [2 * self.hidden_size, self.hidden_size], -1)
+        # In place where a sum is new and nobody else's: a step is bound by memory.
+        r, z = torch.addmm(gates, h, u_gates).sigmoid_().chunk(2, -1)
         if self.bias_hn is None:
-            r, z = torch.sigmoid(torch.addmm(gates, h, weights[0])).chunk(2, -1)
-            n = torch.addmm(candidate, r * h, weights[1])
+            n = torch.addmm(candidate, r * h, u_candidate)
         else:
-            heard, proposed = torch.split(torch.addmm(weights[1], h, weights[0]), sizes, -1)
-            r, z = torch.sigmoid(gates + heard).chunk(2, -1)
-            n = torch.addcmul(candidate, r, proposed)
-        h = torch.lerp(torch.tanh(n), h, z)
+            n = torch.addcmul(candidate, r, torch.addmm(self.bias_hn, h, u_candidate))
+        h = torch.lerp(n.tanh_(), h, z)
         return h, h
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +30,7 @@ def hippo_legs(n: int) -> tuple[Tensor, Tensor]:
     tensor([[-1.0000,  0.0000],
             [-1.7321, -2.0000]], dtype=torch.float64)
     """
-    scale, order = _scales(n)
+    scale, order = _scales(n, "hippo_legs")
     A = torch.tril(-torch.outer(scale, scale), -1) - torch.diag(order + 1)
     return A, scale
 
@@ -44,13 +46,20 @@ def hippo_legt(n: int, window: float = 1.0) -> tuple[Tensor, Tensor]:
 
     In float64. Source: ``gu2020hippo``.
 
+    Raises
+    ------
+    UsageError
+        A size below 1, or a window θ that is not above 0.
+
     Examples
     --------
     >>> hippo_legt(2)[0]
     tensor([[-1.0000,  1.7321],
             [-1.7321, -3.0000]], dtype=torch.float64)
     """
-    scale, order = _scales(n)
+    if not 0 < window < math.inf:
+        raise UsageError(f"window is {window}", where="hippo_legt", todo="Give a finite time above 0.")
+    scale, order = _scales(n, "hippo_legt")
     signs = (-1.0) ** (order[:, None] - order)
     product = torch.outer(scale, scale)
     return -(torch.tril(product) + torch.triu(signs * product, 1)) / window, scale / window
@@ -68,8 +77,9 @@ def hippo_lagt(n: int) -> tuple[Tensor, Tensor]:
     tensor([[-1.,  0.],
             [-1., -1.]], dtype=torch.float64)
     """
-    positive(n, "n", hippo_lagt)
-    return torch.tril(-torch.ones(n, n, dtype=torch.float64)), torch.ones(n, dtype=torch.float64)
+    _, order = _scales(n, "hippo_lagt")
+    ones = torch.ones_like(order)
+    return torch.tril(-torch.outer(ones, ones)), ones
 
 
 def legendre_basis(n: int, points: Tensor) -> Tensor:
@@ -83,16 +93,19 @@ def legendre_basis(n: int, points: Tensor) -> Tensor:
     >>> legendre_basis(3, torch.tensor([1.0]))
     tensor([[1.0000, 1.7321, 2.2361]])
     """
+    scale, _ = _scales(n, "legendre_basis")
     z = 2 * points - 1
     polynomials = [torch.ones_like(z), z]
     for k in range(1, n - 1):
         polynomials.append(((2 * k + 1) * z * polynomials[k] - k * polynomials[k - 1]) / (k + 1))
-    scale, _ = _scales(n)
     return torch.stack(polynomials[:n], -1) * scale.to(points)
 
 
-def _scales(n: int) -> tuple[Tensor, Tensor]:
-    order = torch.arange(positive(n, "n", hippo_legs), dtype=torch.float64)
+def _scales(n: int, where: str) -> tuple[Tensor, Tensor]:
+    """Return √(2k+1) and k for k < n."""
+    if not isinstance(n, int) or n < 1:
+        raise UsageError(f"n is {n!r}", where=where, todo="Give a whole number of at least 1.")
+    order = torch.arange(n, dtype=torch.float64)
     return torch.sqrt(2 * order + 1), order
 
 
@@ -116,7 +129,8 @@ class HippoMemory(Recurrence):
     Raises
     ------
     UsageError
-        Shapes that don't fit; when called: an input or a state that does not fit.
+        Shapes that don't fit, a step that is not above 0, or another method; when called: an input or a state that does
+        not fit.
 
     Examples
     --------

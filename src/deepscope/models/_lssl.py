@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from deepscope.core import Specimen
+from deepscope.core import Specimen, UsageError
 from deepscope.models._discretise import discretise
 from deepscope.models._hippo import hippo_legs
 from deepscope.models._inputs import values
@@ -40,7 +40,8 @@ class LSSL(StateSpace):
     Raises
     ------
     UsageError
-        A size below 1 or another method; when called: an input or a state that does not fit.
+        A size below 1, another method, or steps that are not above 0 and ascending; when called: an input or a state
+        that does not fit.
 
     Examples
     --------
@@ -67,7 +68,7 @@ class LSSL(StateSpace):
         self.method = method
         self.register_buffer("A", A.to(torch.get_default_dtype()))
         self.register_buffer("B", B.to(torch.get_default_dtype()))
-        self.log_step = nn.Parameter(initial_log_step(features, smallest_step, largest_step))
+        self.log_step = nn.Parameter(initial_log_step(features, smallest_step, largest_step, self))
         self.C = nn.Parameter(torch.randn(features, state_size) / math.sqrt(state_size))
 
     def initial_state(self, batch: int) -> Tensor:
@@ -79,8 +80,20 @@ class LSSL(StateSpace):
         return dense_transfer(*discretise(self.A, self.B, self.log_step.exp(), self.method), self.C, length)
 
 
-def initial_log_step(features: int, smallest: float, largest: float) -> Tensor:
-    """Return logarithms of step sizes, drawn uniformly between those of two, [features]."""
+def initial_log_step(features: int, smallest: float, largest: float, owner: object) -> Tensor:
+    """Return logarithms of step sizes, drawn uniformly between those of two, [features].
+
+    Raises
+    ------
+    UsageError
+        Not 0 < smallest ≤ largest < ∞.
+    """
+    if not 0 < smallest <= largest < math.inf:
+        raise UsageError(
+            f"smallest_step is {smallest}, largest_step {largest}",
+            where=type(owner).__name__,
+            todo="Give finite steps above 0, the smallest first.",
+        )
     return torch.empty(features).uniform_(math.log(smallest), math.log(largest))
 
 

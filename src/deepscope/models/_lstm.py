@@ -74,15 +74,17 @@ class LSTMCell(Cell):
         """Return h = 0 and c = 0, [batch, hidden_size] each."""
         return self._zeros(batch), self._zeros(batch)
 
+    def _weights(self) -> tuple[Tensor, ...]:
+        return (self.weight_hh.T,) if self.weight_peephole is None else (self.weight_hh.T, *self.weight_peephole)
+
     def _update(self, projected: Tensor, state: State, weights: tuple[Tensor, ...]) -> tuple[Tensor, State]:
-        h, c = state
-        i, f, g, o = torch.addmm(projected, h, weights[0]).chunk(4, -1)
-        peephole = self.weight_peephole
-        if peephole is not None:
-            i, f = torch.addcmul(i, peephole[0], c), torch.addcmul(f, peephole[1], c)
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        if peephole is not None:
-            o = torch.addcmul(o, peephole[2], c)
+        (h, c), (u, *peepholes) = state, weights
+        i, f, g, o = torch.addmm(projected, h, u).chunk(4, -1)
+        if peepholes:
+            i, f = torch.addcmul(i, peepholes[0], c), torch.addcmul(f, peepholes[1], c)
+        c = torch.addcmul(torch.sigmoid(f) * c, torch.sigmoid(i), torch.tanh(g))
+        if peepholes:
+            o = torch.addcmul(o, peepholes[2], c)
         h = torch.sigmoid(o) * torch.tanh(c)
         return h, (h, c)
 

@@ -11,6 +11,7 @@ from deepscope.core import Specimen
 from deepscope.models._attention import MultiHeadAttention
 from deepscope.models._inputs import values
 from deepscope.models._positions import SinusoidalPositions
+from deepscope.models._sizes import probability
 from deepscope.models._transformer_layer import FeedForward, TransformerStack
 
 
@@ -33,6 +34,11 @@ class MacaronLayer(nn.Module):
         Makes a normalisation of the last dimension.
     pre_norm, dropout
         As ``TransformerLayer`` has them.
+
+    Raises
+    ------
+    UsageError
+        A dropout outside of [0, 1).
 
     Examples
     --------
@@ -57,7 +63,7 @@ class MacaronLayer(nn.Module):
         self.feed_forward1, self.feed_forward1_norm = feed_forward1, norm()
         self.attention, self.attention_norm = attention, norm()
         self.feed_forward2, self.feed_forward2_norm = feed_forward2, norm()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(probability(dropout, "dropout", self))
 
     def forward(self, x: Tensor, *, padding: Tensor | None = None) -> Tensor:
         """Return the next representation; ``padding``, [batch, time], is True where a position is not to be seen."""

@@ -60,7 +60,7 @@ def state_space_dual(
     Raises
     ------
     UsageError
-        The shapes don't fit each other.
+        The shapes don't fit each other, or the sequence has no step.
 
     Notes
     -----
@@ -75,14 +75,21 @@ def state_space_dual(
     >>> y.flatten()
     tensor([1.0000, 1.5000, 1.7500])
     """
-    batch, time, heads, _ = x.shape
-    wanted = [[batch, time, heads], [heads], [batch, time, initial.shape[-1]], [batch, time, initial.shape[-1]]]
-    given = [list(each.shape) for each in (step, A, B, C)]
+    if x.ndim != 4 or not x.shape[1]:
+        raise UsageError(
+            f"x is {list(x.shape)}",
+            where="state_space_dual",
+            todo="Give [batch, time, heads, P], with at least one step.",
+        )
+    batch, time, heads, size = x.shape
+    states = B.shape[-1]
+    wanted = [[batch, time, heads], [heads], [batch, time, states], [batch, time, states], [batch, heads, size, states]]
+    given = [list(each.shape) for each in (step, A, B, C, initial)]
     if given != wanted:
         raise UsageError(
-            f"step, A, B and C have the shapes {given}",
+            f"step, A, B, C and initial have the shapes {given}",
             where="state_space_dual",
-            todo=f"For this x and initial state give {wanted}.",
+            todo=f"For this x and B give {wanted}.",
         )
     outputs, state = [], initial
     pieces = (torch.split(each, _CHUNK, 1) for each in (x * step[..., None], step * A, B, C))

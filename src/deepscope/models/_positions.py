@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import UsageError
-from deepscope.models._sizes import even, positive
+from deepscope.models._sizes import check_sequence, even, positive
 
 
 class SinusoidalPositions(nn.Module):
@@ -29,7 +29,7 @@ class SinusoidalPositions(nn.Module):
     Raises
     ------
     UsageError
-        A width that is odd or below 1.
+        A width that is odd or below 1; when called: an input of another width.
 
     Examples
     --------
@@ -45,6 +45,7 @@ class SinusoidalPositions(nn.Module):
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """Add the positions from ``start`` on."""
+        check_sequence(x, self.width, self)
         angles = _angles(start, x.shape[1], self.width, self.base, x.device)
         return x + torch.stack([angles.sin(), angles.cos()], -1).flatten(1).to(x.dtype)
 
@@ -65,7 +66,7 @@ class LearnedPositions(nn.Module):
     Raises
     ------
     UsageError
-        A size below 1; when called: a longer sequence.
+        A size below 1; when called: an input of another width, or a longer sequence.
 
     Examples
     --------
@@ -82,6 +83,7 @@ class LearnedPositions(nn.Module):
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """Add the positions from ``start`` on."""
+        check_sequence(x, self.embedding.embedding_dim, self)
         end = start + x.shape[1]
         if end > self.longest:
             raise UsageError(
@@ -110,7 +112,7 @@ class RotaryPositions(nn.Module):
     Raises
     ------
     UsageError
-        A width that is odd or below 1.
+        A width that is odd or below 1; when called: an input of another width.
 
     Examples
     --------
@@ -126,6 +128,7 @@ class RotaryPositions(nn.Module):
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """Turn queries or keys, the first of which stands at ``start``."""
+        _check_width(x, self.head_size, self)
         angles = _angles(start, x.shape[-2], self.head_size, self.base, x.device)
         cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
         first, second = x[..., 0::2], x[..., 1::2]
@@ -137,7 +140,7 @@ class LinearBiases(nn.Module):
 
     The slopes m_h are 2^(−8h/H) for h = 1, …, H; where H is no power of two, those of the next smaller power and every
     other one of the next greater, as in the authors' code. It has no parameters. Called with queries and keys,
-    [batch, H, …, d], the last of which stand at the same time, it returns [H, queries, keys]. The paper's model is
+    [batch, H, …, d], the last of which stand at the same time, it returns [1, H, queries, keys]. The paper's model is
     causal, with t ≥ s; the absolute value extends it to attention in both directions. Source: ``press2022train``.
 
     Parameters
@@ -148,24 +151,33 @@ class LinearBiases(nn.Module):
     Raises
     ------
     UsageError
-        A number below 1.
+        A number below 1; when called: queries of another number of heads.
 
     Examples
     --------
     >>> import torch
     >>> q = k = torch.zeros(1, 2, 3, 4)
-    >>> LinearBiases(2)(q, k)[0, -1]
+    >>> LinearBiases(2)(q, k)[0, 0, -1]
     tensor([-0.1250, -0.0625, -0.0000])
     """
 
     def __init__(self, heads: int) -> None:
         super().__init__()
-        self.slopes = _slopes(positive(heads, "heads", self))
+        self.heads = positive(heads, "heads", self)
+        self.slopes = _slopes(heads)
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Return the biases of these queries' scores with these keys."""
+        if queries.ndim < 3 or queries.shape[1] != self.heads:
+            raise UsageError(
+                f"the queries are {list(queries.shape)}",
+                where="LinearBiases",
+                todo=f"Give [batch, {self.heads}, …, d], one slope for each head.",
+            )
         slopes = torch.tensor(self.slopes, dtype=queries.dtype, device=queries.device)
-        return -slopes[:, None, None] * distances(queries.shape[-2], keys.shape[-2], queries.device).abs()
+        biases = -slopes[:, None, None] * distances(queries.shape[-2], keys.shape[-2], queries.device).abs()
+        # Torch's fused attention takes a bias that has an axis for the batch, and forms all weights for one without.
+        return biases[None]
 
 
 class ContextualPositions(nn.Module):
@@ -188,7 +200,7 @@ class ContextualPositions(nn.Module):
     Raises
     ------
     UsageError
-        A size below 1.
+        A size below 1; when called: queries of another width.
 
     Examples
     --------
@@ -200,11 +212,12 @@ class ContextualPositions(nn.Module):
 
     def __init__(self, head_size: int, count: int) -> None:
         super().__init__()
-        positive(head_size, "head_size", self)
+        self.head_size = positive(head_size, "head_size", self)
         self.embedding = nn.Parameter(torch.zeros(positive(count, "count", self), head_size))
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Return what is added to these queries' scores with these keys."""
+        _check_width(queries, self.head_size, self)
         future = distances(queries.shape[-2], keys.shape[-2], queries.device) < 0
         gates = torch.sigmoid(queries @ keys.mT / math.sqrt(queries.shape[-1])).masked_fill(future, 0.0)
         places = gates.flip(-1).cumsum(-1).flip(-1).clamp(max=len(self.embedding) - 1)
@@ -236,6 +249,14 @@ def _angles(start: int, length: int, width: int, base: float, device: torch.devi
     """Return t ω_i, [length, width / 2]; in float64, because float32 is off by 1e-3 after ten thousand steps."""
     frequencies = base ** (-torch.arange(0, width, 2, dtype=torch.float64, device=device) / width)
     return torch.arange(start, start + length, dtype=torch.float64, device=device)[:, None] * frequencies
+
+
+def _check_width(x: Tensor, width: int, owner: object) -> None:
+    """Refuse another width: one of 2 would be turned, or weighed, as if all columns were the same two."""
+    if x.shape[-1:] != (width,):
+        raise UsageError(
+            f"the input is {list(x.shape)}", where=type(owner).__name__, todo=f"Give [..., time, {width}]."
+        )
 
 
 def _slopes(heads: int) -> list[float]:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from deepscope.core import Specimen, UsageError
 from deepscope.models._inputs import values
-from deepscope.models._sizes import check_images, positive
+from deepscope.models._sizes import check_images, not_negative, positive
 
 # Row i of the matrix of p ↦ w p holds these parts of w = (r, i, j, k), with these signs.
 _PARTS = ((0, 1, 2, 3), (1, 0, 3, 2), (2, 3, 0, 1), (3, 2, 1, 0))
@@ -156,7 +156,7 @@ class QuaternionConv2d(nn.Module):
     Raises
     ------
     UsageError
-        A size below 1; when called: an input of another shape or dtype.
+        A size below 1; a negative padding; when called: an input of another shape or dtype.
 
     Examples
     --------
@@ -178,7 +178,7 @@ class QuaternionConv2d(nn.Module):
     ) -> None:
         super().__init__()
         self.stride = positive(stride, "stride", self)
-        self.padding = padding
+        self.padding = not_negative(padding, "padding", self)
         size = positive(kernel_size, "kernel_size", self)
         shape = positive(out_channels, "out_channels", self), positive(in_channels, "in_channels", self)
         self.weight = nn.Parameter(torch.empty(4, *shape, size, size))

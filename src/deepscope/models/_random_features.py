@@ -147,6 +147,14 @@ class RandomFeatureModel(nn.Sequential):
     def __init__(self, features: RandomFourierFeatures | RandomReLUFeatures, out_features: int) -> None:
         output = nn.Linear(features.out_features, positive(out_features, "out_features", self))
         super().__init__(OrderedDict(flatten=nn.Flatten(), features=features, output=output))
+        self.in_features = features.in_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs, [batch, out_features]."""
+        check_vectors(x, self.in_features, self)
+        for layer in self:
+            x = layer(x)
+        return x
 
 
 def random_fourier_model() -> RandomFeatureModel:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from deepscope.core import UsageError
+from deepscope.models._sizes import not_negative, positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,12 +17,22 @@ class Window:
     ----------
     kernel_size, stride, padding, dilation
         Along one axis, as torch has them.
+
+    Raises
+    ------
+    UsageError
+        A size below 1, or a negative padding.
     """
 
     kernel_size: int
     stride: int = 1
     padding: int = 0
     dilation: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("kernel_size", "stride", "dilation"):
+            positive(getattr(self, name), name, self)
+        not_negative(self.padding, "padding", self)
 
     def output_size(self, size: int) -> int:
         """Return the length of the output: ⌊(size + 2 padding − dilation (kernel_size − 1) − 1) / stride⌋ + 1.

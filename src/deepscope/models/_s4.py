@@ -56,7 +56,8 @@ class S4(StateSpace):
     Raises
     ------
     UsageError
-        A size below 1 or an odd state size; when called: an input or a state that does not fit.
+        A size below 1, an odd state size, or steps that are not above 0 and ascending; when called: an input or a state
+        that does not fit.
 
     Examples
     --------
@@ -80,7 +81,7 @@ class S4(StateSpace):
         self.length = positive(length, "length", self)
         A, V, p = normal_legs(state_size)
         P, B = V.mH @ p.to(V), V.mH @ hippo_legs(state_size)[1].to(V)
-        self.log_step = nn.Parameter(initial_log_step(features, smallest_step, largest_step))
+        self.log_step = nn.Parameter(initial_log_step(features, smallest_step, largest_step, self))
         self.log_A_real = nn.Parameter(torch.log(-A.real).repeat(features, 1).to(self.D))
         self.A_imag = nn.Parameter(A.imag.repeat(features, 1).to(self.D))
         self.P = nn.Parameter(torch.view_as_real(P).repeat(features, 1, 1).to(self.D))

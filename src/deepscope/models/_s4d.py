@@ -93,7 +93,8 @@ class S4D(DiagonalStateSpace):
     Raises
     ------
     UsageError
-        A size below 1, an odd state size, another start or method; when called: an input or a state that does not fit.
+        A size below 1, an odd state size, another start or method, or steps that are not above 0 and ascending; when
+        called: an input or a state that does not fit.
 
     Examples
     --------
@@ -117,7 +118,7 @@ class S4D(DiagonalStateSpace):
             raise UsageError(f"method is {method!r}", where="S4D", todo="Give zoh or bilinear.")
         self.method = method
         A = _initial_diagonal(initial, state_size)
-        self.log_step = nn.Parameter(initial_log_step(features, smallest_step, largest_step))
+        self.log_step = nn.Parameter(initial_log_step(features, smallest_step, largest_step, self))
         self.log_A_real = nn.Parameter(torch.log(-A.real).repeat(features, 1).to(self.D))
         self.A_imag = nn.Parameter(A.imag.repeat(features, 1).to(self.D))
         self.B = nn.Parameter(torch.tensor([1.0, 0.0]).repeat(features, state_size // 2, 1))
@@ -163,7 +164,8 @@ class DSS(DiagonalStateSpace):
     Raises
     ------
     UsageError
-        A size below 1 or an odd state size; when called: an input or a state that does not fit.
+        A size below 1, an odd state size, or steps that are not above 0 and ascending; when called: an input or a state
+        that does not fit.
 
     Examples
     --------
@@ -184,7 +186,7 @@ class DSS(DiagonalStateSpace):
         super().__init__(features, state_size)
         self.length = None if length is None else positive(length, "length", self)
         A = _initial_diagonal("legs", state_size)
-        self.log_step = nn.Parameter(initial_log_step(features, smallest_step, largest_step))
+        self.log_step = nn.Parameter(initial_log_step(features, smallest_step, largest_step, self))
         self.log_A_real = nn.Parameter(torch.log(-A.real).repeat(features, 1).to(self.D))
         self.A_imag = nn.Parameter(A.imag.repeat(features, 1).to(self.D))
         self.C = nn.Parameter(torch.randn(features, state_size // 2, 2))

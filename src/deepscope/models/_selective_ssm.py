@@ -46,7 +46,7 @@ def selective_scan(x: Tensor, step: Tensor, A: Tensor, B: Tensor, C: Tensor, ini
     Raises
     ------
     UsageError
-        The shapes don't fit each other.
+        The shapes don't fit each other, or the sequence has no step.
 
     Notes
     -----
@@ -63,12 +63,24 @@ def selective_scan(x: Tensor, step: Tensor, A: Tensor, B: Tensor, C: Tensor, ini
     >>> y.flatten(), last.flatten()
     (tensor([1.0000, 1.5000, 1.7500]), tensor([1.7500]))
     """
+    if x.ndim != 3 or not x.shape[1]:
+        raise UsageError(
+            f"x is {list(x.shape)}",
+            where="selective_scan",
+            todo="Give [batch, time, channels], with at least one step.",
+        )
     batch, time, channels = x.shape
-    wanted = [[batch, time, channels]] * 2 + [[channels, A.shape[-1]]] + [[batch, time, A.shape[-1]]] * 2
-    given = [list(each.shape) for each in (x, step, A, B, C)]
+    n_states = A.shape[-1]
+    wanted = [
+        [batch, time, channels],
+        [channels, n_states],
+        *[[batch, time, n_states]] * 2,
+        [batch, channels, n_states],
+    ]
+    given = [list(each.shape) for each in (step, A, B, C, initial)]
     if given != wanted:
         raise UsageError(
-            f"x, step, A, B and C have the shapes {given}",
+            f"step, A, B, C and initial have the shapes {given}",
             where="selective_scan",
             todo=f"For this x and A give {wanted}.",
         )

@@ -24,6 +24,21 @@ def positive(value: int, argument: str, owner: object) -> int:
     return value
 
 
+def not_negative(value: int, argument: str, owner: object) -> int:
+    """Return a number, or refuse one that is not a whole number of at least 0.
+
+    Raises
+    ------
+    UsageError
+        It is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise UsageError(
+            f"{argument} is {value!r}", where=type(owner).__name__, todo="Give a whole number of at least 0."
+        )
+    return value
+
+
 def even(value: int, argument: str, owner: object) -> int:
     """Return a size, or refuse one that is not an even whole number of at least 2.
 

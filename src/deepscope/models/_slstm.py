@@ -74,25 +74,22 @@ class SLSTM(Recurrence):
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step: [batch, input_size] and a state to h, [batch, hidden_size], and the next state."""
-        return self._update(functional.linear(x, self.weight_ih, self.bias), state)
-
-    def _update(self, projected: Tensor, state: State) -> tuple[Tensor, State]:
-        h, c, n, m = (each.view(-1, self.heads, self.head_size) for each in state)
-        seen = torch.baddbmm(
-            projected.view(-1, self.heads, 4 * self.head_size).transpose(0, 1), h.transpose(0, 1), self.weight_hh
-        )
-        i, f, z, o = seen.transpose(0, 1).chunk(4, -1)
-        decayed = m + (f if self.exponential_forget else functional.logsigmoid(f))
-        m = torch.maximum(decayed, i)
-        keep, write = torch.exp(decayed - m), torch.exp(i - m)
-        c = keep * c + write * torch.tanh(z)
-        n = keep * n + write
-        h = torch.sigmoid(o) * c / n
-        return h.flatten(1), tuple(each.flatten(1) for each in (h, c, n, m))
+        outputs, state = self._scan(x[:, None], state)
+        return outputs[:, 0], state
 
     def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        # Heads first within the scan, as the batched product wants them.
+        h, c, n, m = (each.view(-1, self.heads, self.head_size).transpose(0, 1) for each in state)
+        projected = functional.linear(x.transpose(0, 1), self.weight_ih, self.bias)
         outputs = []
-        for projected in functional.linear(x, self.weight_ih, self.bias).unbind(1):
-            output, state = self._update(projected, state)
-            outputs.append(output)
-        return torch.stack(outputs, 1), state
+        for each in projected.view(x.shape[1], -1, self.heads, 4 * self.head_size).transpose(1, 2):
+            i, f, z, o = torch.baddbmm(each, h, self.weight_hh).chunk(4, -1)
+            decayed = m + (f if self.exponential_forget else functional.logsigmoid(f))
+            m = torch.maximum(decayed, i)
+            keep, write = torch.exp(decayed - m), torch.exp(i - m)
+            c = torch.addcmul(keep * c, write, torch.tanh(z))
+            n = torch.addcmul(write, keep, n)
+            h = torch.sigmoid(o) * c / n
+            outputs.append(h)
+        following = tuple(each.transpose(0, 1).flatten(1) for each in (h, c, n, m))
+        return torch.stack(outputs).permute(2, 0, 1, 3).flatten(2), following

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from deepscope.core import UsageError
 from deepscope.models._recurrence import Recurrence, State
 from deepscope.models._sizes import positive
 
@@ -101,6 +102,11 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
     kernel
         K, [features, length]; what is longer than x is without effect.
 
+    Raises
+    ------
+    UsageError
+        They are not of the same features, or x has no step.
+
     Notes
     -----
     O(T log T) for each feature. Both are padded to twice the length, so that nothing wraps around.
@@ -110,6 +116,12 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
     >>> convolve(torch.tensor([[[1.0], [2.0], [3.0]]]), torch.tensor([[1.0, 1.0, 0.0]])).flatten().round(decimals=4)
     tensor([1., 3., 5.])
     """
+    if x.ndim != 3 or not x.shape[1] or kernel.shape[:-1] != x.shape[2:]:
+        raise UsageError(
+            f"x is {list(x.shape)}, the kernel {list(kernel.shape)}",
+            where="convolve",
+            todo="Give [batch, time, features], with at least one step, and [features, length].",
+        )
     if not len(x):
         # The libraries behind the transform refuse it.
         return torch.zeros_like(x)

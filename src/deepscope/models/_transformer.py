@@ -18,7 +18,7 @@ from deepscope.models._positions import (
     ScoreBias,
     SinusoidalPositions,
 )
-from deepscope.models._sizes import check_sequence, check_tokens, divided, positive
+from deepscope.models._sizes import check_sequence, check_tokens, divided, positive, probability
 from deepscope.models._transformer_layer import FeedForward, TransformerLayer, TransformerStack
 
 _POSITIONS = ("none", "sinusoidal", "learned", "rotary", "linear-biases", "contextual")
@@ -153,7 +153,7 @@ class TransformerDecoder(nn.Module):
             )
 
         self.positions = SinusoidalPositions(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(probability(dropout, "dropout", self))
         self.layers = nn.ModuleList(layer() for _ in range(positive(num_layers, "num_layers", self)))
         self.norm = norm() if pre_norm else None
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from deepscope.core import UsageError
-from deepscope.models._sizes import check_sequence, positive
+from deepscope.models._sizes import check_sequence, positive, probability
 
 #: What the attention of each layer remembers, such as its keys and values, and the number of steps that were read.
 TransformerState: TypeAlias = tuple[tuple[Any, ...], int]
@@ -81,7 +81,7 @@ class TransformerLayer(nn.Module):
     Raises
     ------
     UsageError
-        When called: a context without cross-attention, or none with it.
+        A dropout outside of [0, 1); when called: a context without cross-attention, or none with it.
 
     Examples
     --------
@@ -109,7 +109,7 @@ class TransformerLayer(nn.Module):
         self.cross_attention = cross_attention
         self.cross_attention_norm = None if cross_attention is None else norm()
         self.feed_forward, self.feed_forward_norm = feed_forward, norm()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(probability(dropout, "dropout", self))
 
     def forward(
         self,
@@ -185,7 +185,8 @@ class TransformerStack(nn.Module):
     Raises
     ------
     UsageError
-        No layer, or a width below 1; when called: an input that is not [batch, time, d], or a state of another model.
+        No layer, a width below 1, or a dropout outside of [0, 1); when called: an input that is not [batch, time, d],
+        or a state of another model.
 
     Examples
     --------
@@ -212,7 +213,7 @@ class TransformerStack(nn.Module):
         super().__init__()
         self.width = positive(width, "width", self)
         self.positions = positions
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(probability(dropout, "dropout", self))
         self.layers = nn.ModuleList(layers)
         positive(len(self.layers), "layers", self)
         self.norm = norm
@@ -233,7 +234,7 @@ class TransformerStack(nn.Module):
         much.
         """
         check_sequence(x, self.width, self)
-        remembered, start = ((None,) * len(self.layers), 0) if state is None else state
+        remembered, start = ((None,) * len(self.layers), 0) if state is None else _checked(state, self)
         if len(remembered) != len(self.layers):
             raise UsageError(
                 f"the state is of {len(remembered)} layers",
@@ -250,6 +251,18 @@ class TransformerStack(nn.Module):
     def _placed(self, x: Tensor, start: int) -> Tensor:
         placed: Tensor = self.dropout(x if self.positions is None else self.positions(x, start))
         return placed
+
+
+def _checked(state: TransformerState, owner: object) -> TransformerState:
+    """Refuse what is no state of a Transformer, such as that of a recurrent network."""
+    pair = isinstance(state, tuple) and len(state) == 2
+    if not pair or not isinstance(state[0], tuple) or not isinstance(state[1], int):
+        raise UsageError(
+            "the state is none of a Transformer",
+            where=type(owner).__name__,
+            todo="Give what scan returned: what each layer remembers, and the number of steps that were read.",
+        )
+    return state
 
 
 def _scan_of(module: nn.Module) -> Any:

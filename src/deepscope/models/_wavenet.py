@@ -37,15 +37,15 @@ class GatedConvolution(nn.Module):
     Raises
     ------
     UsageError
-        A size below 1.
+        A size below 1; when called: a past of another length.
 
     Examples
     --------
     >>> import torch
     >>> layer = GatedConvolution(8, 16, kernel_size=2, dilation=4)
-    >>> total, skip = layer(torch.zeros(5, 8, 10))
+    >>> total, skip = layer(torch.zeros(5, 8, 10), torch.zeros(5, 8, 4))
     >>> total.shape, skip.shape, sum(p.numel() for p in layer.parameters())
-    (torch.Size([5, 8, 6]), torch.Size([5, 16, 6]), 488)
+    (torch.Size([5, 8, 10]), torch.Size([5, 16, 10]), 488)
     """
 
     def __init__(
@@ -62,12 +62,16 @@ class GatedConvolution(nn.Module):
         self.residual = None if last else nn.Conv1d(channels, channels, 1)
         self.skip = nn.Conv1d(channels, skip_channels, 1)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sum and what is handed out at all but the first (k − 1) d steps of [batch, channels, time]."""
-        signal, gate = self.convolution(x).chunk(2, 1)
+    def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sum and what is handed out at all steps of x, [batch, channels, time].
+
+        ``past`` is what came before, [batch, channels, (k − 1) d].
+        """
+        if past.shape[2] != self.reach:
+            raise UsageError(f"the past has {past.shape[2]} steps", where="past", todo=f"Give {self.reach}, (k − 1) d.")
+        signal, gate = self.convolution(torch.cat([past, x], 2)).chunk(2, 1)
         z = self.tanh(signal) * self.sigmoid(gate)
-        here = x[..., self.reach :]
-        return here if self.residual is None else here + self.residual(z), self.skip(z)
+        return x if self.residual is None else x + self.residual(z), self.skip(z)
 
 
 class DilatedStack(Recurrence):
@@ -152,23 +156,23 @@ class DilatedStack(Recurrence):
         return [layer for layer in self.layers if isinstance(layer, GatedConvolution)]
 
     def _scan(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        first, *pasts = state
-        seen = torch.cat([first, x.transpose(1, 2)], 2)
-        after = [_last(seen, first.shape[2])]
-        h: Tensor = self.convolution(seen)
+        (first, *pasts), x = state, x.transpose(1, 2)
+        after = [_last(first, x)]
+        h: Tensor = self.convolution(torch.cat([first, x], 2))
         total: Tensor | None = None
         for layer, past in zip(self._layers(), pasts, strict=True):
-            seen = torch.cat([past, h], 2)
-            after.append(_last(seen, layer.reach))
-            h, skip = layer(seen)
-            total = skip if total is None else total + skip
+            after.append(_last(past, h))
+            h, skip = layer(h, past)
+            # In place: a new tensor for each layer's sum would cost more than its convolution.
+            total = skip.clone() if total is None else total.add_(skip)
         assert total is not None
         return total.transpose(1, 2), tuple(after)
 
 
-def _last(x: Tensor, steps: int) -> Tensor:
-    # A copy, so that the state of a long sequence does not hold on to all of it.
-    return x[..., x.shape[-1] - steps :].clone()
+def _last(past: Tensor, x: Tensor) -> Tensor:
+    # As many steps as the past has. A copy, so that the state of a long sequence does not hold on to all of it.
+    steps, time = past.shape[2], x.shape[2]
+    return torch.cat([past[..., time:], x[..., max(time - steps, 0) :]], 2)
 
 
 class WaveNet(nn.Module):

@@ -89,7 +89,7 @@ def neural_circuit_wiring(
     Raises
     ------
     UsageError
-        A size below 1, or more synapses asked for than there are neurons.
+        A size below 1, a negative number of synapses, or more of them than there are neurons.
 
     Examples
     --------
@@ -105,9 +105,8 @@ def neural_circuit_wiring(
         "command": (max(inter_fanout, motor_fanin), command),
         "pairs of command": (max(recurrent_command_synapses, 1), command * command),
     }
-    if min(inputs, inter, command, motor, sensory_fanout, inter_fanout, motor_fanin) < 1 or any(
-        wanted > there for wanted, there in asked.values()
-    ):
+    least = min(inputs, inter, command, motor, sensory_fanout, inter_fanout, motor_fanin)
+    if least < 1 or recurrent_command_synapses < 0 or any(wanted > there for wanted, there in asked.values()):
         raise UsageError(
             "; ".join(f"{wanted} of {there} {kind} neurons" for kind, (wanted, there) in asked.items()),
             where="neural_circuit_wiring",

@@ -115,7 +115,7 @@ def _layers(screen: Screen, sheet: Record) -> None:
                 clipped(row["name"], max(screen.width // 3, 8)),
                 row["kind"] + (f" × {row['calls']:,}" if row["calls"] > 1 else ""),
                 _size(row["output"]) if row["output"] is not None else "",
-                _times(repeats, f"{row['parameters']:,}") if row["parameters"] else "",
+                _times(repeats, _parameters(row)) if row["parameters"] else "",
                 _times(repeats, in_si(row["flops"])) if row["flops"] else "",
                 "█" * max(round(_BAR * share), 1) if row["flops"] else "",
             ]
@@ -131,6 +131,14 @@ def _layers(screen: Screen, sheet: Record) -> None:
             for column in kept
         ]
         screen.whole(("  ".join(padded).rstrip(), "" if place else "dim"), indent=2)
+    if sheet["flops"]:
+        screen.line(("FLOPs are those of matrix products, convolutions and attention.", "dim"), indent=2)
+
+
+def _parameters(row: Record) -> str:
+    """Write how many parameters no earlier row has, and whether there are others."""
+    own = row["parameters"] - row["tied"]
+    return " + ".join([f"{own:,}"] * (own > 0) + ["tied"] * (row["tied"] > 0))
 
 
 def _times(repeats: int, amount: str) -> str:
@@ -160,14 +168,16 @@ def _level(layers: Sequence[Record], depth: int) -> list[dict[str, Any]]:
         if each["depth"] == depth or (each["depth"] < depth and not each["holds"]):
             rows.append(dict(each))
         elif each["depth"] < depth and each["own_parameters"]:
-            rows.append({**each, "parameters": each["own_parameters"], "flops": 0, "output": None})
+            rows.append({**each, "parameters": each["own_parameters"], "tied": 0, "flops": 0, "output": None})
     return rows
 
 
 def _folded(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Write three or more layers of one kind and size that follow one another as a single row."""
     folded = []
-    for _, run in groupby(rows, lambda row: [row[key] for key in ("kind", "output", "calls", "parameters", "flops")]):
+    for _, run in groupby(
+        rows, lambda row: [row[key] for key in ("kind", "output", "calls", "parameters", "tied", "flops")]
+    ):
         members = list(run)
         if len(members) < 3:
             folded += members
