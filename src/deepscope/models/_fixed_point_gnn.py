@@ -26,11 +26,12 @@ class FixedPointGNN(nn.Module):
 
     ``network(x, edges)`` maps [..., nodes, features] to [..., nodes, classes]. φ, ρ and g have one hidden layer with
     tanh: (2 f + 1) h + (h + 1) s² + (f + 1) h + (h + 1) s + (s + f + 1) h + (h + 1) c parameters. By default, as in the
-    paper, s = 5 and h = 5; one label, two classes: 252 parameters. A step costs 2 edges · s² operations per sample; it
-    stops where the states change by no more than rounding, or after log(rounding) / log(μ) steps. A node without
-    neighbours has the state 0. Of the paper's two models this is the first; the second has a general network in place
-    of A z + b, kept near a contraction by a penalty. Edges have no features here.
-    Source: ``scarselli2009graph``, ``pineda1987generalization``, ``almeida1987learning``.
+    paper, s = 5 and h = 5; one label, two classes: 252 parameters. A step costs 2 edges · s² operations per sample;
+    log(rounding) / log ‖P‖ steps are taken, P being the matrix of the whole equation, so that what is left of the start
+    is below rounding: at most 152 in float32 and 343 in float64 for μ = 0.9. A node without neighbours has the state 0.
+    Of the paper's two models this is the first; the second has a general network in place of A z + b, kept near a
+    contraction by a penalty. Edges have no features here. Source: ``scarselli2009graph``, ``pineda1987generalization``,
+    ``almeida1987learning``.
 
     Parameters
     ----------
@@ -133,16 +134,11 @@ class _Solution(torch.autograd.Function):
 
     @staticmethod
     def forward(entries: Tensor, weights: Tensor, constants: Tensor, start: Tensor, contraction: float) -> Tensor:
-        rounding = torch.finfo(constants.dtype).eps
-        parts = constants.shape[:-2]
+        steps = _steps(entries, weights, constants, contraction)
         entries, weights = as_one_graph(entries, weights, constants.shape[-2])
         state, constants = start.reshape(-1, 1), constants.reshape(-1, 1)
-        for _ in range(math.ceil(math.log(rounding) / math.log(contraction))):
-            before, state = state, neighbour_sum(state, entries, weights) + constants
-            change, size = ((each.abs().view(*parts, -1).sum(-1)) for each in (state - before, state))
-            # A sample that is not a number does not keep the others from arriving.
-            if not state.is_meta and not bool((change > rounding * size).any()):
-                break
+        for _ in range(steps):
+            state = neighbour_sum(state, entries, weights) + constants
         return state.view(start.shape)
 
     @staticmethod
@@ -188,6 +184,18 @@ class _Solution(torch.autograd.Function):
 def _solve(entries: Tensor, weights: Tensor, constants: Tensor, start: Tensor, contraction: float) -> Tensor:
     solution: Tensor = _Solution.apply(entries, weights, constants, start, contraction)  # type: ignore[no-untyped-call]
     return solution
+
+
+def _steps(entries: Tensor, weights: Tensor, constants: Tensor, contraction: float) -> int:
+    """Return after how many steps the distance to the solution is below rounding, by the norms of P."""
+    if not weights.is_meta and weights.numel():
+        sums = weights.new_zeros(*weights.shape[:-1], constants.shape[-2])
+        # ‖P‖₁ and ‖P‖_∞: a step comes nearer by the smaller one, in its norm, and Pᵀ has the same two.
+        norms = [float(sums.index_add(-1, ends, weights.abs()).max()) for ends in entries]
+        contraction = min([contraction, *(each for each in norms if each < contraction)])
+    if contraction == 0:
+        return 1
+    return math.ceil(math.log(torch.finfo(constants.dtype).eps) / math.log(contraction))
 
 
 SPECIMENS = (

@@ -79,8 +79,8 @@ class GIN(nn.Module):
     """Graph isomorphism network: classifies graphs by sums over their nodes, after each of its layers.
 
     hˡ = ReLU(BatchNorm(MLP((1 + ε) hˡ⁻¹ᵢ + Σⱼ hˡ⁻¹ⱼ))), logits = Σₗ dropout(Wₗ Σᵢ hˡᵢ + bₗ), with l = 0 for the nodes'
-    own features. Two graphs that the Weisfeiler–Leman test with as many rounds confounds have the same logits, and the
-    weights of almost all networks that are wide enough tell all others apart. With layers L and width h it has
+    own features. Two graphs that the Weisfeiler–Leman test with as many rounds confounds have the same logits;
+    all others are told apart by a network that is wide enough, for some weights. With layers L and width h it has
     (features + h + 6) h + (L − 1)(2 h + 6) h + classes (features + 1 + L (h + 1)) parameters. By default it has the
     paper's size for MUTAG: seven kinds of atoms, 4 layers of 32, two classes; 8,440 parameters.
     Source: ``xu2019powerful``.
