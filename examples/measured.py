@@ -36,8 +36,8 @@ def ladder(result: dict[str, Any]) -> str:
 def papers(result: dict[str, Any]) -> str:
     """Return the mean accuracy over the seeds with its deviation, and what is found without the graph."""
     return (
-        f"{result['test_accuracy']:.1%} ± {result['deviation']:.1%} of the test papers over {len(result['seeds'])} seeds; "
-        f"{result['without_citations']:.1%} without citations"
+        f"{result['test_accuracy']:.1%} ± {result['deviation']:.1%} of the test papers over {len(result['seeds'])} "
+        f"seeds; {result['without_citations']:.1%} without citations"
     )
 
 

@@ -16,9 +16,9 @@ EDGES = random_graph(8, 0.4, directed=True)
 def test_attention_sums_to_one_over_a_node_and_its_neighbours() -> None:
     layer, x = GraphAttention(6, 3, heads=2).double(), numbers(4, 9, 6)
     edges, attention = layer.attention(x, EDGES)
-    assert attention.shape == (4, 2, EDGES.shape[1] + 9)
+    assert attention.shape == (4, EDGES.shape[1] + 9, 2)
     assert (attention > 0).all()
-    sums = torch.zeros(4, 2, 9, dtype=torch.float64).index_add(-1, edges[1], attention)
+    sums = torch.zeros(4, 9, 2, dtype=torch.float64).index_add(1, edges[1], attention)
     # Rounding of a sum of at most nine numbers.
     torch.testing.assert_close(sums, torch.ones_like(sums), rtol=0, atol=1e-14)
     # The last node has no neighbours: it attends to itself.
@@ -35,7 +35,7 @@ def test_it_is_a_softmax_over_all_nodes_where_others_are_hidden(mean: bool) -> N
         scores = torch.empty(8, 8, dtype=torch.float64)
         for i in range(8):
             for j in range(8):
-                score = layer.target[head, 0] @ values[i] + layer.source[head, 0] @ values[j]
+                score = layer.target[head] @ values[i] + layer.source[head] @ values[j]
                 scores[i, j] = score if score > 0 else 0.2 * score
         heads.append(scores.masked_fill(hidden, -torch.inf).softmax(1) @ values)
     expected = sum(heads) / 2 if mean else torch.cat(heads, 1)
@@ -50,17 +50,17 @@ def test_it_is_torch_geometrics(mean: bool, dtype: torch.dtype, tolerance: float
     peer = GATConv(6, 3, heads=4, concat=not mean, bias=False).to(dtype)
     with torch.no_grad():
         peer.lin.weight.copy_(layer.linear.weight)
-        peer.att_src.copy_(layer.source.movedim(0, 1))
-        peer.att_dst.copy_(layer.target.movedim(0, 1))
+        peer.att_src.copy_(layer.source[None])
+        peer.att_dst.copy_(layer.target[None])
     x = numbers(8, 6).to(dtype)
     torch.testing.assert_close(layer(x, EDGES), peer(x, EDGES), rtol=0, atol=tolerance)
 
 
 def test_high_scores_do_not_overflow() -> None:
-    scores = torch.tensor([1000.0, 999.0, -1000.0])
+    scores = torch.tensor([[1000.0], [999.0], [-1000.0]])
     # Half of the way between the two is e over 1 + e.
     found = neighbour_softmax(scores, torch.tensor([0, 0, 1]), 2)
-    torch.testing.assert_close(found, torch.tensor([0.7310586, 0.2689414, 1.0]))
+    torch.testing.assert_close(found.flatten(), torch.tensor([0.7310586, 0.2689414, 1.0]))
 
 
 def test_dropout_leaves_neighbours_out_in_training_alone() -> None:

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from deepscope.core import Specimen
 from deepscope.models._graph import check_graph, small_graph, with_loops
-from deepscope.models._neighbour_sum import neighbour_sum
 from deepscope.models._sizes import positive, probability
 
 
@@ -18,8 +17,8 @@ class GraphAttention(nn.Module):
     ``layer(x, edges)`` maps [..., nodes, in_features] to [..., nodes, heads · out_features], or to the mean of the
     heads. The loop of each node is added here: leave loops out. A node without neighbours attends to itself. There are
     heads · out · (in + 2) parameters, drawn as by Glorot; as in the paper's formula no bias. Costs
-    2 nodes · in · heads · out + 2 (edges + nodes) · heads · (out + 4) operations per sample, and stores one number per
-    edge and head. Source: ``velickovic2018graph``.
+    2 nodes · in · heads · out + 2 (edges + nodes) · heads · (out + 4) operations per sample; heads · out numbers are
+    stored for each edge. Source: ``velickovic2018graph``.
 
     Parameters
     ----------
@@ -52,8 +51,8 @@ class GraphAttention(nn.Module):
         self.heads, self.out_features = positive(heads, "heads", self), positive(out_features, "out_features", self)
         self.mean = mean
         self.linear = nn.Linear(positive(in_features, "in_features", self), heads * out_features, bias=False)
-        self.source = nn.Parameter(torch.empty(heads, 1, out_features))
-        self.target = nn.Parameter(torch.empty(heads, 1, out_features))
+        self.source = nn.Parameter(torch.empty(heads, out_features))
+        self.target = nn.Parameter(torch.empty(heads, out_features))
         self.activation = nn.LeakyReLU(0.2)
         self.dropout = nn.Dropout(probability(dropout, "dropout", self))
         nn.init.xavier_uniform_(self.linear.weight)
@@ -66,39 +65,41 @@ class GraphAttention(nn.Module):
         """Return y, [..., nodes, heads · out_features], or [..., nodes, out_features] where heads are averaged."""
         values = self._values(x, edges)
         looped, attention = self._attention(values, edges)
-        y = neighbour_sum(values, looped, self.dropout(attention))
-        return y.mean(-3) if self.mean else y.movedim(-3, -2).flatten(-2)
+        messages = values.index_select(-3, looped[0]) * self.dropout(attention).unsqueeze(-1)
+        y = torch.zeros_like(values).index_add(-3, looped[1], messages)
+        return y.mean(-2) if self.mean else y.flatten(-2)
 
     def attention(self, x: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the edges with the nodes' loops, [2, edges + nodes], and α, [..., heads, edges + nodes]."""
+        """Return the edges with the nodes' loops, [2, edges + nodes], and α, [..., edges + nodes, heads]."""
         return self._attention(self._values(x, edges), edges)
 
     def _values(self, x: Tensor, edges: Tensor) -> Tensor:
         check_graph(x, edges, self.linear.in_features, self)
-        values: Tensor = self.linear(x).unflatten(-1, (self.heads, self.out_features)).movedim(-2, -3)
+        values: Tensor = self.linear(x).unflatten(-1, (self.heads, self.out_features))
         return values
 
     def _attention(self, values: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-        edges = with_loops(edges, values.shape[-2])
+        nodes = values.shape[-3]
+        edges = with_loops(edges, nodes)
         source, target = (values * self.source).sum(-1), (values * self.target).sum(-1)
-        scores = self.activation(source.index_select(-1, edges[0]) + target.index_select(-1, edges[1]))
-        return edges, neighbour_softmax(scores, edges[1], values.shape[-2])
+        scores = self.activation(source.index_select(-2, edges[0]) + target.index_select(-2, edges[1]))
+        return edges, neighbour_softmax(scores, edges[1], nodes)
 
 
 def neighbour_softmax(scores: Tensor, targets: Tensor, nodes: int) -> Tensor:
-    """Return the softmax of scores [..., edges] over the edges that end at the same node.
+    """Return the softmax of scores [..., edges, heads] over the edges that end at the same node.
 
-    >>> neighbour_softmax(torch.zeros(3), torch.tensor([0, 1, 1]), 2).tolist()
+    >>> neighbour_softmax(torch.zeros(3, 1), torch.tensor([0, 1, 1]), 2).flatten().tolist()
     [1.0, 0.5, 0.5]
     """
-    *samples, _ = scores.shape
+    *samples, _, heads = scores.shape
     with torch.no_grad():
         # It cancels; without it the exponential of a high score is infinite.
-        index = targets.expand(scores.shape)
-        highest = scores.new_zeros(*samples, nodes).scatter_reduce(-1, index, scores, "amax", include_self=False)
-    powers = (scores - highest.index_select(-1, targets)).exp()
-    sums = scores.new_zeros(*samples, nodes).index_add(-1, targets, powers)
-    return powers / sums.index_select(-1, targets)
+        index = targets[:, None].expand(scores.shape)
+        highest = scores.new_zeros(*samples, nodes, heads).scatter_reduce(-2, index, scores, "amax", include_self=False)
+    powers = (scores - highest.index_select(-2, targets)).exp()
+    sums = scores.new_zeros(*samples, nodes, heads).index_add(-2, targets, powers)
+    return powers / sums.index_select(-2, targets)
 
 
 class GAT(nn.Module):

@@ -49,11 +49,12 @@ def check_graph(x: Tensor, edges: Tensor, features: int, owner: object, *, targe
     if not edges.numel() or edges.is_meta:
         return
     nodes = x.shape[-2]
-    for end, row, count in (("source", edges[0], nodes), ("target", edges[1], targets or nodes)):
-        # What lies outside is read or written beyond the end on some devices.
-        if int(row.min()) < 0 or int(row.max()) >= count:
+    # What lies outside is read or written beyond the end on some devices.
+    lowest, highest = (each.tolist() for each in edges.aminmax(dim=1))
+    for row, (end, count) in enumerate((("source", nodes), ("target", nodes if targets is None else targets))):
+        if lowest[row] < 0 or highest[row] >= count:
             raise UsageError(
-                f"edges has a {end} that does not exist: they run from {int(row.min())} to {int(row.max())}",
+                f"edges has a {end} that does not exist: they run from {lowest[row]} to {highest[row]}",
                 where=where,
                 todo=f"Give a {end} from 0 to {count - 1} to each edge, or more nodes.",
             )
