@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
 from graphs import adjacency, numbers
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from deepscope.models._neighbour_sum import neighbour_sum
 
@@ -70,6 +73,30 @@ def test_other_dtypes_are_gathered_and_agree() -> None:
         assert low.dtype == torch.bfloat16
         # bfloat16 has 8 bits; the sums are of numbers up to some 4.
         torch.testing.assert_close(low.double(), neighbour_sum(x, EDGES, given), rtol=0, atol=0.1)
+
+
+def test_what_watches_every_operation_sees_dense_tensors_alone() -> None:
+    layouts = []
+
+    def seen(func: Any, args: Any, kwargs: Any) -> Any:
+        result = func(*args, **kwargs or {})
+        layouts.extend(each.layout for each in (*args, result) if isinstance(each, Tensor))
+        return result
+
+    class Operations(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return seen(func, args, kwargs)
+
+    class Functions(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return seen(func, args, kwargs)
+
+    x, weights = numbers(2, 5, 3), numbers(11, seed=2)
+    for watch in (Operations, Functions):
+        with watch():
+            watched = neighbour_sum(x, EDGES, weights)
+        torch.testing.assert_close(watched, neighbour_sum(x, EDGES, weights))
+    assert set(layouts) == {torch.strided}
 
 
 def test_it_is_silent_and_takes_what_is_empty() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 
 def neighbour_sum(x: Tensor, edges: Tensor, weights: Tensor | None = None, *, nodes: int | None = None) -> Tensor:
@@ -118,7 +119,7 @@ def as_one_graph(edges: Tensor, weights: Tensor, sources: int, targets: int | No
 
 def _sum(x: Tensor, edges: Tensor, weights: Tensor | None, nodes: int) -> Tensor:
     *samples, sources, features = x.shape
-    if x.is_cpu and x.dtype in (torch.float32, torch.float64):
+    if x.is_cpu and x.dtype in (torch.float32, torch.float64) and not _watched():
         values = x.new_ones(edges.shape[1]) if weights is None else weights
         matrix = torch.sparse_coo_tensor(edges.flip(0), values, (nodes, sources), check_invariants=False)
         columns = x.movedim(-2, 0).reshape(sources, math.prod(samples) * features)
@@ -128,3 +129,8 @@ def _sum(x: Tensor, edges: Tensor, weights: Tensor | None, nodes: int) -> Tensor
     if weights is not None:
         messages = messages * weights[:, None]
     return x.new_zeros(*samples, nodes, features).index_add(-2, edges[1], messages)
+
+
+def _watched() -> bool:
+    """Whether something looks at every operation, as instruments do: for memory or values that sparse tensors hide."""
+    return is_in_torch_dispatch_mode() or torch._C._is_torch_function_mode_enabled()
