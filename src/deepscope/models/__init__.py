@@ -6,6 +6,7 @@ from deepscope.models._attention import MultiHeadAttention
 from deepscope.models._bidirectional import Bidirectional, bidirectional_lstm
 from deepscope.models._capsules import CapsNet, RoutingCapsules, capsnet_without_reconstruction, margin_loss, squash
 from deepscope.models._causal_convolution import CausalConvolution
+from deepscope.models._chebnet import ChebNet, ChebyshevConvolution
 from deepscope.models._complex import ComplexConv2d, ComplexLinear, ComplexMLP, ComplexNeuron, complex_300_100
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
 from deepscope.models._densenet import (
@@ -17,19 +18,26 @@ from deepscope.models._densenet import (
     densenet_bc100_12,
     densenet_bc190_40,
 )
+from deepscope.models._dir_gnn import DirectedConvolution, DirGNN
 from deepscope.models._discretise import discretise
 from deepscope.models._echo_state import EchoStateNetwork, echo_state_400
 from deepscope.models._fast_weights import FastWeights, fast_weights_64
 from deepscope.models._fftnet import SpectralMixing
+from deepscope.models._fixed_point_gnn import FixedPointGNN
 from deepscope.models._fnet import FNet, FourierMixing, fnet_base, fnet_large
+from deepscope.models._gat import GAT, GraphAttention
+from deepscope.models._gcn import GCN, GraphConvolution
+from deepscope.models._gin import GIN, IsomorphismLayer
 from deepscope.models._gmdh import GMDH, QuadraticUnits
 from deepscope.models._gmdh_growth import grow_gmdh
 from deepscope.models._gpt2 import GPT2, gpt2, gpt2_large, gpt2_medium, gpt2_xl
+from deepscope.models._graphsage import GraphSAGE, SAGELayer, sample_neighbours
 from deepscope.models._group_convolution import GroupCNN, GroupConvolution, LiftingConvolution, p4_cnn, p4m_cnn, z2_cnn
 from deepscope.models._gru import GRU, GRUCell, gru_100
 from deepscope.models._h3 import H3, H3Mixer, PerceptronMixer, ShiftSSM, h3_125m
 from deepscope.models._hippo import HippoLegS, HippoMemory, HippoRNN, hippo_lagt, hippo_legs, hippo_legt, legendre_basis
 from deepscope.models._hyper_lstm import HyperLSTM
+from deepscope.models._hypergraph import HGNN, HypergraphConvolution
 from deepscope.models._hypernetwork import HyperConv2d, HyperNetwork, KernelGenerator
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._lenet import LeNet
@@ -61,6 +69,7 @@ from deepscope.models._mlp import MLP, lenet_300_100
 from deepscope.models._mlstm import MLSTM
 from deepscope.models._modern_hopfield import ModernHopfield
 from deepscope.models._neural_circuit import NeuralCircuitPolicy, Synapses, neural_circuit_19
+from deepscope.models._on_graph import OnGraph
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
 from deepscope.models._perceptron import Perceptron
 from deepscope.models._plane_group import PlaneGroup, plane_group
@@ -138,10 +147,14 @@ from deepscope.models._xlstm import XLSTM, MLSTMBlock, SLSTMBlock, xlstm_languag
 
 __all__ = [
     "DSS",
+    "GAT",
+    "GCN",
+    "GIN",
     "GMDH",
     "GPT2",
     "GRU",
     "H3",
+    "HGNN",
     "LSSL",
     "LSTM",
     "MLP",
@@ -158,6 +171,8 @@ __all__ = [
     "Bidirectional",
     "CapsNet",
     "CausalConvolution",
+    "ChebNet",
+    "ChebyshevConvolution",
     "ClosedFormContinuous",
     "ComplexConv2d",
     "ComplexLinear",
@@ -169,15 +184,21 @@ __all__ = [
     "DenseNet",
     "DiagonalStateSpace",
     "DilatedStack",
+    "DirGNN",
+    "DirectedConvolution",
     "EchoStateNetwork",
     "EncoderDecoder",
     "FNet",
     "FastWeights",
     "FeedForward",
+    "FixedPointGNN",
     "FourierMixing",
     "GRUCell",
     "GatedConvolution",
     "GatedFeedForward",
+    "GraphAttention",
+    "GraphConvolution",
+    "GraphSAGE",
     "GroupCNN",
     "GroupConvolution",
     "H3Mixer",
@@ -189,6 +210,8 @@ __all__ = [
     "HyperConv2d",
     "HyperLSTM",
     "HyperNetwork",
+    "HypergraphConvolution",
+    "IsomorphismLayer",
     "KernelGenerator",
     "LSTMCell",
     "LanguageModel",
@@ -215,6 +238,7 @@ __all__ = [
     "ModernHopfield",
     "MultiHeadAttention",
     "NeuralCircuitPolicy",
+    "OnGraph",
     "PaddedShortcut",
     "ParabolicProblem",
     "Perceptron",
@@ -239,6 +263,7 @@ __all__ = [
     "RotaryPositions",
     "Routing",
     "RoutingCapsules",
+    "SAGELayer",
     "SLSTMBlock",
     "SelectiveSSM",
     "SelfNormalisingNetwork",
@@ -343,6 +368,7 @@ __all__ = [
     "resnet56",
     "resnet110",
     "rnnsearch",
+    "sample_neighbours",
     "selective_scan",
     "square_map",
     "squash",
