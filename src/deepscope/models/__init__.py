@@ -61,6 +61,8 @@ from deepscope.models._mlp import MLP, lenet_300_100
 from deepscope.models._mlstm import MLSTM
 from deepscope.models._modern_hopfield import ModernHopfield
 from deepscope.models._neural_circuit import NeuralCircuitPolicy, Synapses, neural_circuit_19
+from deepscope.models._neural_ode import ConvolutionalField, NeuralODE, ODENet, PerceptronField, augmented_ode, odenet
+from deepscope.models._ode_block import ODEBlock
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
 from deepscope.models._perceptron import Perceptron
 from deepscope.models._plane_group import PlaneGroup, plane_group
@@ -164,6 +166,7 @@ __all__ = [
     "ComplexMLP",
     "ComplexNeuron",
     "ContextualPositions",
+    "ConvolutionalField",
     "DeepBSDE",
     "DenseBlock",
     "DenseNet",
@@ -215,9 +218,13 @@ __all__ = [
     "ModernHopfield",
     "MultiHeadAttention",
     "NeuralCircuitPolicy",
+    "NeuralODE",
+    "ODEBlock",
+    "ODENet",
     "PaddedShortcut",
     "ParabolicProblem",
     "Perceptron",
+    "PerceptronField",
     "PerceptronMixer",
     "PlaneGroup",
     "PreActivationBlock",
@@ -263,6 +270,7 @@ __all__ = [
     "WaveNet",
     "Window",
     "Wiring",
+    "augmented_ode",
     "bidirectional_lstm",
     "boolean_network",
     "capsnet_without_reconstruction",
@@ -322,6 +330,7 @@ __all__ = [
     "neural_circuit_19",
     "neural_circuit_wiring",
     "normal_legs",
+    "odenet",
     "output_size",
     "p4_cnn",
     "p4m_cnn",
