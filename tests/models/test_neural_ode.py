@@ -50,7 +50,7 @@ def test_the_adjoint_needs_little_memory_and_augmentation_lets_paths_cross() -> 
     for tolerance in (1e-3, 1e-7):
         model.block.rtol = model.block.atol = tolerance
         kept.append((saved_bytes(lambda: model(x)), model.block.evaluations))
-    assert kept[1][1] > 2 * kept[0][1]
+    assert kept[1][1] > 1.5 * kept[0][1]
     assert kept[0][0] == kept[1][0]
 
     # On the line no field takes −1 and 1 to one another, whatever its weights: training as well as chance.

@@ -28,6 +28,7 @@ from deepscope.models._gpt2 import GPT2, gpt2, gpt2_large, gpt2_medium, gpt2_xl
 from deepscope.models._group_convolution import GroupCNN, GroupConvolution, LiftingConvolution, p4_cnn, p4m_cnn, z2_cnn
 from deepscope.models._gru import GRU, GRUCell, gru_100
 from deepscope.models._h3 import H3, H3Mixer, PerceptronMixer, ShiftSSM, h3_125m
+from deepscope.models._hamiltonian import HamiltonianBranch, HamiltonianCNN, HamiltonianStack, hamiltonian_cnn
 from deepscope.models._hippo import HippoLegS, HippoMemory, HippoRNN, hippo_lagt, hippo_legs, hippo_legt, legendre_basis
 from deepscope.models._hyper_lstm import HyperLSTM
 from deepscope.models._hypernetwork import HyperConv2d, HyperNetwork, KernelGenerator
@@ -110,6 +111,8 @@ from deepscope.models._resnet import (
     resnet56,
     resnet110,
 )
+from deepscope.models._reversible import ReversibleStack
+from deepscope.models._revnet import RevNet, revnet38
 from deepscope.models._rnn import RNN, RNNCell, elman_network
 from deepscope.models._s4 import S4
 from deepscope.models._s4d import DSS, S4D, DiagonalStateSpace, normal_legs
@@ -185,6 +188,9 @@ __all__ = [
     "GroupConvolution",
     "H3Mixer",
     "HamiltonJacobiBellman",
+    "HamiltonianBranch",
+    "HamiltonianCNN",
+    "HamiltonianStack",
     "Heaviside",
     "HippoLegS",
     "HippoMemory",
@@ -243,6 +249,8 @@ __all__ = [
     "ResidualBlock",
     "ResidualRecurrence",
     "ResidualStack",
+    "RevNet",
+    "ReversibleStack",
     "RotaryPositions",
     "Routing",
     "RoutingCapsules",
@@ -298,6 +306,7 @@ __all__ = [
     "h3_125m",
     "hamilton_jacobi_bellman_solver",
     "hamilton_product",
+    "hamiltonian_cnn",
     "hippo_lagt",
     "hippo_legs",
     "hippo_legt",
@@ -351,6 +360,7 @@ __all__ = [
     "resnet50",
     "resnet56",
     "resnet110",
+    "revnet38",
     "rnnsearch",
     "selective_scan",
     "square_map",
