@@ -2,6 +2,8 @@
 
 from deepscope.models._additive_attention import AdditiveAttention
 from deepscope.models._alexnet import AlexNet
+from deepscope.models._antisymmetric import AntisymmetricLayer, AntisymmetricResNet
+from deepscope.models._antisymmetric_rnn import AntisymmetricRNN, antisymmetric_rnn_128, antisymmetric_rnn_gated_128
 from deepscope.models._attention import MultiHeadAttention
 from deepscope.models._bidirectional import Bidirectional, bidirectional_lstm
 from deepscope.models._capsules import CapsNet, RoutingCapsules, capsnet_without_reconstruction, margin_loss, squash
@@ -160,6 +162,9 @@ __all__ = [
     "AdditiveAttention",
     "AlexNet",
     "AllenCahn",
+    "AntisymmetricLayer",
+    "AntisymmetricRNN",
+    "AntisymmetricResNet",
     "Bidirectional",
     "CapsNet",
     "CausalConvolution",
@@ -278,6 +283,8 @@ __all__ = [
     "WaveNet",
     "Window",
     "Wiring",
+    "antisymmetric_rnn_128",
+    "antisymmetric_rnn_gated_128",
     "augmented_ode",
     "bidirectional_lstm",
     "boolean_network",
