@@ -37,6 +37,7 @@ from deepscope.models._hypernetwork import HyperConv2d, HyperNetwork, KernelGene
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._lenet import LeNet
 from deepscope.models._linear_attention import LinearAttention
+from deepscope.models._linear_multistep import LinearMultistepStack, LMResNet, lm_resnet20, lm_resnet56
 from deepscope.models._linear_scan import linear_scan
 from deepscope.models._liquid import ClosedFormContinuous, LiquidTimeConstant, closed_form_32, liquid_32
 from deepscope.models._llama import GatedFeedForward, Llama, llama3_8b, llama_7b
@@ -67,6 +68,14 @@ from deepscope.models._neural_circuit import NeuralCircuitPolicy, Synapses, neur
 from deepscope.models._neural_ode import ConvolutionalField, NeuralODE, ODENet, PerceptronField, augmented_ode, odenet
 from deepscope.models._ode_block import ODEBlock
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
+from deepscope.models._parabolic_resnet import (
+    HyperbolicStack,
+    ParabolicStack,
+    PDENet,
+    SymmetricLayer,
+    hyperbolic_cnn,
+    parabolic_cnn,
+)
 from deepscope.models._perceptron import Perceptron
 from deepscope.models._plane_group import PlaneGroup, plane_group
 from deepscope.models._positions import (
@@ -203,7 +212,9 @@ __all__ = [
     "HyperConv2d",
     "HyperLSTM",
     "HyperNetwork",
+    "HyperbolicStack",
     "KernelGenerator",
+    "LMResNet",
     "LSTMCell",
     "LanguageModel",
     "LeNet",
@@ -211,6 +222,7 @@ __all__ = [
     "LiftingConvolution",
     "LinearAttention",
     "LinearBiases",
+    "LinearMultistepStack",
     "LiquidTimeConstant",
     "Llama",
     "LogLinearAttention",
@@ -232,8 +244,10 @@ __all__ = [
     "NeuralODE",
     "ODEBlock",
     "ODENet",
+    "PDENet",
     "PaddedShortcut",
     "ParabolicProblem",
+    "ParabolicStack",
     "Perceptron",
     "PerceptronField",
     "PerceptronMixer",
@@ -271,6 +285,7 @@ __all__ = [
     "Stack",
     "StateSpace",
     "StateSpaceMixer",
+    "SymmetricLayer",
     "Synapses",
     "ThresholdNetwork",
     "Transfer",
@@ -317,6 +332,7 @@ __all__ = [
     "hippo_lagt",
     "hippo_legs",
     "hippo_legt",
+    "hyperbolic_cnn",
     "initialise_step_bias",
     "legendre_basis",
     "lenet_300_100",
@@ -324,6 +340,8 @@ __all__ = [
     "liquid_32",
     "llama3_8b",
     "llama_7b",
+    "lm_resnet20",
+    "lm_resnet56",
     "lstm_large",
     "lstm_medium",
     "lstm_small",
@@ -350,6 +368,7 @@ __all__ = [
     "output_size",
     "p4_cnn",
     "p4m_cnn",
+    "parabolic_cnn",
     "plain20",
     "plain56",
     "plane_group",

@@ -21,9 +21,9 @@ class AntisymmetricRNN(Cell):
     A step of Euler's method for an equation whose Jacobian has eigenvalues with real parts between −γ and 0: what
     the state holds neither explodes nor, with a small γ, vanishes over time. The gated layer multiplies the change by
     z = σ(A h + V_z x + b_z), with the same A. Maps [batch, time, input_size] to h, [batch, time, hidden_size]; the
-    state is h, [batch, hidden_size], zero at first. ``weight_hh`` holds the n(n − 1)/2 numbers of W above its diagonal, row
-    by row. With m inputs and n units there are n(n − 1)/2 + nm + n parameters, n(m + 1) more with a gate; a step
-    costs 2n² + 2nm operations. V and W begin as N(0, 1/m) and N(0, 1/n), biases as 0. Source:
+    state is h, [batch, hidden_size], zero at first. ``weight_hh`` holds the n(n − 1)/2 numbers of W above its
+    diagonal, row by row. With m inputs and n units there are n(n − 1)/2 + nm + n parameters, n(m + 1) more with a
+    gate; a step costs 2n² + 2nm operations. V and W begin as N(0, 1/m) and N(0, 1/n), biases as 0. Source:
     ``chang2019antisymmetricrnn``.
 
     Parameters

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from deepscope.core import Specimen
 from deepscope.models._inputs import values
+from deepscope.models._residual_branch import residual_branch
 from deepscope.models._reversible import ReversibleStack
 from deepscope.models._shortcut import PaddedShortcut, check_stages, convolution, initialise
 from deepscope.models._sizes import check_images, even, positive
@@ -70,7 +71,7 @@ class RevNet(nn.Module):
                 layers["reduction"] = _Reduction(fan_in, even(width, "a number of channels", self))
                 n -= 1
             if n:
-                branches = (_branch(width // 2, width // 2) for _ in range(2 * n))
+                branches = (residual_branch(width // 2, width // 2) for _ in range(2 * n))
                 layers["reversible"] = ReversibleStack(branches, recompute=recompute)
             stages[f"stage{index}"] = nn.Sequential(layers)
             fan_in = width
@@ -101,26 +102,13 @@ class _Reduction(nn.Module):
                 padding=PaddedShortcut(in_channels // 2, out_channels // 2),
             )
         )
-        self.branch1 = _branch(in_channels // 2, out_channels // 2, stride=2)
-        self.branch2 = _branch(out_channels // 2, out_channels // 2)
+        self.branch1 = residual_branch(in_channels // 2, out_channels // 2, stride=2)
+        self.branch2 = residual_branch(out_channels // 2, out_channels // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         x1, x2 = x.chunk(2, 1)
         y1 = self.shortcut(x1) + self.branch1(x2)
         return torch.cat([y1, self.shortcut(x2) + self.branch2(y1)], 1)
-
-
-def _branch(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        OrderedDict(
-            normalisation1=nn.BatchNorm2d(in_channels),
-            activation1=nn.ReLU(),
-            convolution1=convolution(in_channels, out_channels, 3, stride),
-            normalisation2=nn.BatchNorm2d(out_channels),
-            activation2=nn.ReLU(),
-            convolution2=convolution(out_channels, out_channels, 3),
-        )
-    )
 
 
 def revnet38() -> RevNet:
