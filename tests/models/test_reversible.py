@@ -182,7 +182,7 @@ def test_it_behaves() -> None:
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(UsageError, match="there are no branches: ReversibleStack"):
         ReversibleStack([])
-    with pytest.raises(UsageError, match=r"branch 1\.0 drops numbers at random"):
+    with pytest.raises(UsageError, match=r"layer 1\.0 drops numbers at random"):
         ReversibleStack([nn.Identity(), nn.Sequential(nn.Dropout(0.1))])
     for x in (torch.zeros(2, 5), torch.zeros(4), torch.zeros(2, 0), torch.zeros(2, 6, dtype=torch.int64)):
         with pytest.raises(UsageError, match=r"ReversibleStack\nGive \[batch, channels, …\]"):

@@ -10,6 +10,13 @@ from deepscope.models._capsules import CapsNet, RoutingCapsules, capsnet_without
 from deepscope.models._causal_convolution import CausalConvolution
 from deepscope.models._complex import ComplexConv2d, ComplexLinear, ComplexMLP, ComplexNeuron, complex_300_100
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
+from deepscope.models._deep_equilibrium import (
+    DeepEquilibrium,
+    EquilibriumCell,
+    InjectedLayer,
+    deq_transformer,
+    equilibrium_87,
+)
 from deepscope.models._densenet import (
     DenseBlock,
     DenseNet,
@@ -23,6 +30,7 @@ from deepscope.models._discretise import discretise
 from deepscope.models._echo_state import EchoStateNetwork, echo_state_400
 from deepscope.models._fast_weights import FastWeights, fast_weights_64
 from deepscope.models._fftnet import SpectralMixing
+from deepscope.models._fixed_point import Anderson, FixedPoint
 from deepscope.models._fnet import FNet, FourierMixing, fnet_base, fnet_large
 from deepscope.models._gmdh import GMDH, QuadraticUnits
 from deepscope.models._gmdh_growth import grow_gmdh
@@ -48,6 +56,7 @@ from deepscope.models._macaron import MacaronLayer, macaron_base, macaron_encode
 from deepscope.models._mamba import Mamba, MambaMixer, mamba_130m
 from deepscope.models._mamba2 import Mamba2, Mamba2Mixer, mamba2_130m, state_space_dual
 from deepscope.models._maxout import Maxout, MaxoutNetwork
+from deepscope.models._mgnet import MgCycle, MgNet, SmoothingStep, poisson_cycle
 from deepscope.models._minimal_gated import MinimalGatedUnit, mgu, mgu1, mgu2, mgu3
 from deepscope.models._mixer import (
     MixerBlock,
@@ -171,6 +180,7 @@ __all__ = [
     "AdditiveAttention",
     "AlexNet",
     "AllenCahn",
+    "Anderson",
     "AntisymmetricLayer",
     "AntisymmetricRNN",
     "AntisymmetricResNet",
@@ -185,15 +195,18 @@ __all__ = [
     "ContextualPositions",
     "ConvolutionalField",
     "DeepBSDE",
+    "DeepEquilibrium",
     "DenseBlock",
     "DenseNet",
     "DiagonalStateSpace",
     "DilatedStack",
     "EchoStateNetwork",
     "EncoderDecoder",
+    "EquilibriumCell",
     "FNet",
     "FastWeights",
     "FeedForward",
+    "FixedPoint",
     "FourierMixing",
     "GRUCell",
     "GatedConvolution",
@@ -213,6 +226,7 @@ __all__ = [
     "HyperLSTM",
     "HyperNetwork",
     "HyperbolicStack",
+    "InjectedLayer",
     "KernelGenerator",
     "LMResNet",
     "LSTMCell",
@@ -235,6 +249,8 @@ __all__ = [
     "MambaMixer",
     "Maxout",
     "MaxoutNetwork",
+    "MgCycle",
+    "MgNet",
     "MinimalGatedUnit",
     "MixerBlock",
     "MixtureOfExperts",
@@ -280,6 +296,7 @@ __all__ = [
     "Seq2Seq",
     "ShiftSSM",
     "SinusoidalPositions",
+    "SmoothingStep",
     "SparseMixture",
     "SpectralMixing",
     "Stack",
@@ -312,9 +329,11 @@ __all__ = [
     "densenet121",
     "densenet_bc100_12",
     "densenet_bc190_40",
+    "deq_transformer",
     "discretise",
     "echo_state_400",
     "elman_network",
+    "equilibrium_87",
     "exclusive_or",
     "fast_weights_64",
     "fnet_base",
@@ -372,6 +391,7 @@ __all__ = [
     "plain20",
     "plain56",
     "plane_group",
+    "poisson_cycle",
     "preact_resnet110",
     "preact_resnet164",
     "quaternion_300_100",

@@ -22,8 +22,9 @@ class LinearMultistepStack(nn.Module):
 
     Maps a tensor to one of its shape. With k = 0 it is a residual network. With f = h g and the same k at all layers
     it solves (1 + k) dx/dt = g(x), with an error that is (1 − k)/(1 + k) times that of Euler's method: of first order
-    for k ≠ 1, of second for k = 1, the leapfrog. The method is stable for −1 < k ≤ 1. It has the branches' parameters and
-    ``k``, one number for each layer but the first, which begin uniform between −0.1 and 0. Source: ``lu2018beyond``.
+    for k ≠ 1, of second for k = 1, the leapfrog. The method is stable for −1 < k ≤ 1. It has the branches' parameters
+    and ``k``, one number for each layer but the first, which begin uniform between −0.1 and 0. Source:
+    ``lu2018beyond``.
 
     Parameters
     ----------

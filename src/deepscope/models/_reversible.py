@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import UsageError
+from deepscope.models._partial_derivatives import cut, refuse_dropout
 
 
 class ReversibleStack(nn.Module):
@@ -51,13 +52,7 @@ class ReversibleStack(nn.Module):
         self.branches, self.recompute = nn.ModuleList(branches), recompute
         if not len(self.branches):
             raise UsageError("there are no branches", where="ReversibleStack", todo="Give at least one.")
-        for name, module in self.branches.named_modules():
-            if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
-                raise UsageError(
-                    f"branch {name} drops numbers at random",
-                    where="ReversibleStack",
-                    todo="Give branches without dropout: computed back, they would drop others.",
-                )
+        refuse_dropout(self.branches, self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output, [batch, channels, …]."""
@@ -121,10 +116,10 @@ class _Reversed(torch.autograd.Function):
         for branch in reversed(ctx.branches):
             own = {name: place[id(each)] for name, each in branch.named_parameters()}
             with torch.enable_grad():
-                given = {name: _cut(parameters[index], again) for name, index in own.items()}
+                given = {name: cut(parameters[index], again) for name, index in own.items()}
                 # Statistics that the branch collects go to copies: the batch has been counted by the forward pass.
                 buffers = {name: each.clone() for name, each in branch.named_buffers()}
-                x = _cut(a, again)
+                x = cut(a, again)
                 value = torch.func.functional_call(branch, given | buffers, (x,))
                 trained = [name for name, index in own.items() if parameters[index].requires_grad]
                 grad_x, *pulled = torch.autograd.grad(
@@ -141,11 +136,3 @@ class _Reversed(torch.autograd.Function):
             a, b = (b - value, a) if again else (b - value.detach(), a)
             grad_a, grad_b = grad_b, grad_a if grad_x is None else grad_a + grad_x
         return None, grad_a, grad_b, *found
-
-
-def _cut(tensor: Tensor, again: bool) -> Tensor:
-    """Return a tensor at which differentiation stops: of the partial derivatives none is to go by way of the others.
-
-    To differentiate once more, it is still tied to what it came from.
-    """
-    return tensor.view_as(tensor) if again else tensor.detach().requires_grad_(tensor.is_floating_point())

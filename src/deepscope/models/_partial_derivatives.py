@@ -1,0 +1,32 @@
+"""What layers have in common whose backward pass computes anew what the forward pass did not keep."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from deepscope.core import UsageError
+
+
+def cut(tensor: Tensor, again: bool) -> Tensor:
+    """Return a tensor at which differentiation stops: of the partial derivatives none is to go by way of the others.
+
+    To differentiate once more, it is still tied to what it came from.
+    """
+    return tensor.view_as(tensor) if again else tensor.detach().requires_grad_(tensor.is_floating_point())
+
+
+def refuse_dropout(parts: nn.Module, owner: object) -> None:
+    """Refuse layers that drop numbers at random: computed anew, they would drop others.
+
+    Raises
+    ------
+    UsageError
+        There are some.
+    """
+    for name, module in parts.named_modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
+            raise UsageError(
+                f"layer {name} drops numbers at random",
+                where=type(owner).__name__,
+                todo="Give layers without dropout: what is computed twice must come out the same.",
+            )
