@@ -72,6 +72,17 @@ def test_second_derivatives_are_those_of_unrolled_steps() -> None:
         torch.testing.assert_close(mine, their, rtol=0, atol=1e-10)
 
 
+def test_tangents_of_forward_mode_are_those_of_unrolled_steps() -> None:
+    model, x, direction = small(), numbers(4, 3), numbers(4, 3).flip(0)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, direction)
+        mine, their = (
+            torch.autograd.forward_ad.unpack_dual(each).tangent
+            for each in (model(dual), unrolled(model.cell, dual, 60))
+        )
+        torch.testing.assert_close(mine, their, rtol=0, atol=1e-11)
+
+
 def test_weights_that_are_lent_are_those_of_the_backward_pass() -> None:
     model, x = small(), numbers(4, 3)
     lent = {name: (0.9 * each.detach()).requires_grad_() for name, each in model.named_parameters()}

@@ -94,6 +94,15 @@ def test_second_derivatives_are_those_of_plain_differentiation() -> None:
         torch.testing.assert_close(mine, their, rtol=0, atol=1e-10)
 
 
+def test_tangents_of_forward_mode_are_those_of_plain_differentiation() -> None:
+    model, x, direction = stack(3), numbers(4, 6), numbers(4, 6).flip(0)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, direction)
+        mine, their = (torch.autograd.forward_ad.unpack_dual(each(dual)).tangent for each in (model, plain(model)))
+        assert torch.equal(mine, their)
+        assert mine.norm() > 0
+
+
 def test_weights_that_are_lent_are_those_of_the_backward_pass() -> None:
     model, x = stack(3), numbers(4, 6)
     lent = {name: (each.detach() + 0.3).requires_grad_() for name, each in model.named_parameters()}

@@ -40,7 +40,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "hyperbolic cnn": (lambda: PDENet([2, 1], [8, 12], classes=4, hyperbolic=True), IMAGES),
     "linear multi-step": (lambda: LMResNet([2, 2], [8, 12], classes=4), IMAGES),
     "mgnet": (lambda: MgNet([8, 12], [2, 1], classes=4), IMAGES),
-    "neural ode": (lambda: NeuralODE(6, [8], 4, augment=1), (6,)),
+    "neural ode, augmented": (lambda: NeuralODE(6, [8], 4, augment=1, method="midpoint", step=0.25), (6,)),
     "neural ode, fixed steps": (lambda: NeuralODE(6, [8], 4, method="rk4", step=0.5), (6,)),
     "odenet": (lambda: ODENet(4, in_channels=3, classes=4, rtol=1e-3, atol=1e-3), (3, 12, 12)),
     "parabolic cnn": (lambda: PDENet([2, 1], [8, 12], classes=4), IMAGES),

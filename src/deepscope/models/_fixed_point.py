@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from deepscope.core import MeasurementError, UsageError
-from deepscope.models._partial_derivatives import cut
+from deepscope.models._partial_derivatives import any_dual, cut
 
 Map = Callable[[Tensor], Tensor]
 
@@ -165,7 +166,7 @@ def implicit_fixed_point(
     """Return z = f(z, *tensors) with its derivatives, for which nothing but z and the tensors is kept.
 
     From dz = (I − ∂f/∂z)⁻¹ (∂f/∂θ) dθ the gradient g of a loss with respect to z gives u = g + (∂f/∂z)ᵀ u, another
-    fixed point, and with it (∂f/∂θ)ᵀ u. It can be differentiated again.
+    fixed point, and with it (∂f/∂θ)ᵀ u. It can be differentiated again, and in forward mode.
 
     Parameters
     ----------
@@ -180,14 +181,30 @@ def implicit_fixed_point(
     told
         Gets ``"forward"`` or ``"backward"``, and how the search ended.
     """
-    z: Tensor = _Implicit.apply(f, start, solver, told, *tensors)  # type: ignore[no-untyped-call]
+    primals = [forward_ad.unpack_dual(each).primal for each in tensors]  # type: ignore[no-untyped-call]
+    z: Tensor = _Implicit.apply(f, start, solver, told, *primals)  # type: ignore[no-untyped-call]
+    if any_dual(tensors):
+        z = forward_ad.make_dual(z, _tangent(f, z.detach(), tensors, solver))  # type: ignore[no-untyped-call]
     return z
+
+
+def _tangent(f: Callable[..., Tensor], z: Tensor, tensors: tuple[Tensor, ...], solver: Anderson) -> Tensor:
+    """Return the v = (∂f/∂z) v + (∂f/∂θ) θ̇ of forward-mode differentiation, with the tangents θ̇ of the tensors."""
+
+    def along(v: Tensor) -> Tensor:
+        value = f(forward_ad.make_dual(z, v), *tensors)  # type: ignore[no-untyped-call]
+        tangent: Tensor = forward_ad.unpack_dual(value).tangent  # type: ignore[no-untyped-call]
+        return tangent
+
+    return solver(along, torch.zeros_like(z))[0]
 
 
 class _Implicit(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, f: Any, start: Tensor, solver: Anderson, told: Any, *tensors: Tensor) -> Tensor:
-        z, found = solver(lambda each: f(each, *tensors), start)
+        # Hooks of the layers in f see tensors without a graph, and see that they have none.
+        given = [each.detach() for each in tensors]
+        z, found = solver(lambda each: f(each, *given), start.detach())
         told("forward", found)
         ctx.f, ctx.solver, ctx.told = f, solver, told
         # A solution that is the start itself would not be the output of this operation.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from deepscope.core import UsageError
 
@@ -13,6 +16,11 @@ def cut(tensor: Tensor, again: bool) -> Tensor:
     To differentiate once more, it is still tied to what it came from.
     """
     return tensor.view_as(tensor) if again else tensor.detach().requires_grad_(tensor.is_floating_point())
+
+
+def any_dual(tensors: Iterable[Tensor]) -> bool:
+    """Return whether some of the tensors carry a tangent, that is: whether forward-mode differentiation goes on."""
+    return any(forward_ad.unpack_dual(each).tangent is not None for each in tensors)  # type: ignore[no-untyped-call]
 
 
 def refuse_dropout(parts: nn.Module, owner: object) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import UsageError
-from deepscope.models._partial_derivatives import cut, refuse_dropout
+from deepscope.models._partial_derivatives import any_dual, cut, refuse_dropout
 
 
 class ReversibleStack(nn.Module):
@@ -23,7 +23,8 @@ class ReversibleStack(nn.Module):
     With ``recompute`` only the output is kept for the backward pass, which computes the inputs back, one branch after
     another, with one more call of each: memory does not grow with the number of branches, for a third more work. The
     gradients are those of plain differentiation up to the rounding of the inverse; they can be differentiated again.
-    Running means of the branches are updated by the forward pass alone. Source: ``gomez2017reversible``.
+    Running means of the branches are updated by the forward pass alone. What looks at single layers and their gradients
+    sees more without ``recompute``. Source: ``gomez2017reversible``.
 
     Parameters
     ----------
@@ -57,7 +58,8 @@ class ReversibleStack(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the output, [batch, channels, …]."""
         a, b = self._halves(x)
-        if not self.recompute:
+        # Forward-mode differentiation has no backward pass, and keeps nothing as it is.
+        if not self.recompute or any_dual((x, *self.parameters())):
             for branch in self.branches:
                 a, b = b, a + _call(branch, b)
         else:
@@ -100,6 +102,8 @@ class _Reversed(torch.autograd.Function):
         ctx: Any, branches: Sequence[nn.Module], a: Tensor, b: Tensor, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
         ctx.branches = branches
+        # Hooks of the branches see tensors without a graph, and see that they have none.
+        a, b = a.detach(), b.detach()
         for branch in branches:
             a, b = b, a + _call(branch, b)
         # An output that is an input as well would not be the output of this operation.
