@@ -30,7 +30,8 @@ class ODEBlock(nn.Module):
 
     A residual network x ← x + h f(t, x) is its solution by steps of Euler's method. Solvers and the adjoint are those
     of ``torchdiffeq``. An adaptive solver chooses its steps for the whole batch, so that samples agree with what they
-    give alone to within the tolerances. Source: ``chen2018neural``.
+    give alone to within the tolerances and no better: what measures single samples needs a solver of fixed steps.
+    Source: ``chen2018neural``.
 
     Parameters
     ----------
