@@ -38,7 +38,7 @@ def model_list_text(models: Sequence[Record], console: Console) -> None:
     for family, members in groupby(sorted(models, key=lambda each: (each["family"], each["name"])), _family):
         screen.line((family, "bold"))
         for each in members:
-            screen.whole(f"{each['name']:<{widest}}  {_parameters(each):>7}  ", (each["constructor"], "dim"), indent=2)
+            screen.whole(f"{each['name']:<{widest}}  {_listed_size(each):>7}  ", (each["constructor"], "dim"), indent=2)
     screen.blank()
     screen.line(
         f"{how_many(len(models) - methods, 'model')}, with the parameters of each, and "
@@ -88,7 +88,7 @@ def _family(model: Record) -> str:
     return str(model["family"])
 
 
-def _parameters(model: Record) -> str:
+def _listed_size(model: Record) -> str:
     if model["parameters"] is None:
         return ""
     return in_si(model["parameters"]) if model["parameters"] else "none"
