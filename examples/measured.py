@@ -33,6 +33,14 @@ def ladder(result: dict[str, Any]) -> str:
     return f"{rungs} nats per letter: {order}"
 
 
+def papers(result: dict[str, Any]) -> str:
+    """Return the mean accuracy over the seeds with its deviation, and what is found without the graph."""
+    return (
+        f"{result['test_accuracy']:.1%} ± {result['deviation']:.1%} of the test papers over {len(result['seeds'])} "
+        f"seeds; {result['without_citations']:.1%} without citations"
+    )
+
+
 def languages(result: dict[str, Any]) -> str:
     """Return the bits per character of each model."""
     return (
@@ -49,6 +57,7 @@ EXAMPLES: dict[str, tuple[list[str], str, str, Callable[[dict[str, Any]], str]]]
     "mnist": (["--epochs", "15", "--shift", "1"], "LeNet-5 on MNIST", "99.2 % within 10 CPU-minutes", accuracy),
     "cifar10": ([], "ResNet-20 on CIFAR-10", "80 % within an hour", accuracy),
     "tinyshakespeare": ([], "LSTM, Transformer and Mamba of one size on Shakespeare", "", languages),
+    "cora": ([], "GCN on Cora, public split", "81.5 ± 1 %", papers),
     "names": (["--seeds", "0", "1", "2"], "makemore's ladder on names", "in order", ladder),
 }
 

@@ -23,6 +23,7 @@ def sheet(layers: list[dict[str, Any]]) -> dict[str, Any]:
         "formula": "y = x",
         "source": "lecun1998gradient",
         "constructor": "AModel",
+        "family": "a",
         "parameters": 1_000,
         "rows": ["mlp"],
         "pinned_by": "tests/x.py::test_y",
@@ -100,3 +101,16 @@ def test_lists_say_how_many_there_are_and_which_have_no_parameters() -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "none" in text
     assert "1 model," in text
+
+
+def test_a_method_is_shown_without_layers_and_counted_apart() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    kept = ("name", "title", "formula", "source", "constructor", "rows", "pinned_by", "path")
+    method = {**{key: sheet([])[key] for key in kept}, "family": "training", "parameters": None}
+    model_show_text(method, console)
+    model_list_text([method, {**method, "family": "b", "parameters": 12}], console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "from deepscope.training import AModel" in text
+    assert "FLOPs" not in text
+    assert "AModel()" not in text
+    assert "1 model, with the parameters of each, and 1 training method;" in text.replace("\n", " ")

@@ -92,3 +92,4 @@ def test_the_table_of_examples_holds_what_was_measured(monkeypatch: pytest.Monke
     assert results["mnist"]["test_accuracy"] >= 0.992
     assert results["mnist"]["cpu_seconds"] < 600
     assert results["names"]["in_order"]
+    assert abs(results["cora"]["test_accuracy"] - 0.815) <= 0.01

@@ -8,12 +8,12 @@ from deepscope._terminal import console
 from deepscope.cli._options import DONE, Json
 from deepscope.cli._output import print_json, show
 
-models_app = App(name="models", help="Reference models: list, show.")
+models_app = App(name="models", help="Reference models and training methods: list, show.")
 
 
 @models_app.command(name="list")
 def models_list(*, json: Json = False) -> int:
-    """List the reference models, and the parameters of each."""
+    """List the reference models with the parameters of each, and the training methods."""
     from deepscope.lab import model_list
     from deepscope.report import model_list_text
 
@@ -27,7 +27,7 @@ def models_list(*, json: Json = False) -> int:
 
 @models_app.command(name="show")
 def models_show(name: str, *, json: Json = False) -> int:
-    """Show what a model computes, its layers, and the test that pins it.
+    """Show what a model computes, its layers, and the test that pins it; or what a training method does.
 
     Parameters
     ----------

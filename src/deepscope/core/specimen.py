@@ -21,9 +21,10 @@ class Specimen:
     title
         What it is, in a few words.
     build
-        What its package exports to make it: ``build()`` makes a model in its reference size.
+        What its package exports to make it: ``build()`` makes a model in its reference size; a method is this itself.
     inputs
-        ``inputs(n, generator)`` draws n samples of what a model takes, in its reference size; None for a method.
+        ``inputs(n, generator)`` draws n samples of what a model takes, in its reference size: a tensor, or a mapping
+        of tensors to its arguments; None for a method.
     parameters
         Number of parameters of ``build()``; None for a method.
     formula

@@ -4,6 +4,7 @@ from deepscope.data._augmentation import Augmented
 from deepscope.data._catalog import catalog, find
 from deepscope.data._dataset import Batches, Dataset, Epochs, Samples
 from deepscope.data._folders import home
+from deepscope.data._graph import GraphDataset
 from deepscope.data._language import IGNORED, count_tokens, token_loss
 from deepscope.data._load import FileState, fetch, load, verify
 from deepscope.data._source import RemoteFile, Source
@@ -16,6 +17,7 @@ __all__ = [
     "Dataset",
     "Epochs",
     "FileState",
+    "GraphDataset",
     "Location",
     "RemoteFile",
     "Samples",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -33,12 +33,13 @@ def model_layers(path: str, name: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``input`` and ``output``: shapes of one sample. ``flops``: floating-point operations in the matrix products,
-        convolutions and attention of its forward pass; a multiplication and an addition are two. ``layers``: the
-        modules that were called, each behind the module that holds it: ``name``; ``depth``, how many of the list hold
-        it; ``holds``, how many of the list it holds; ``kind``, its class; ``output``, the shape for one sample, None
-        where it returns no tensor; ``calls``; ``parameters``, all in it; ``own_parameters``, those outside of its
-        children; ``tied``, how many of them an earlier module holds as well; ``flops``.
+        ``input`` and ``output``: shapes of one sample, of several tensors that of the first. ``flops``: floating-point
+        operations in the matrix products, convolutions and attention of its forward pass; a multiplication and an
+        addition are two. ``layers``: the modules that were called, each behind the module that holds it: ``name``;
+        ``depth``, how many of the list hold it; ``holds``, how many of the list it holds; ``kind``, its class;
+        ``output``, the shape for one sample, None where it returns no tensor; ``calls``; ``parameters``, all in it;
+        ``own_parameters``, those outside of its children; ``tied``, how many of them an earlier module holds as well;
+        ``flops``.
     """
     specimen = _specimen(path, name)
     assert specimen.inputs is not None
@@ -54,7 +55,7 @@ def model_layers(path: str, name: str) -> dict[str, Any]:
             calls[key] = []
             stack.callback(module.register_forward_hook(partial(_record, calls[key])).remove)
         counter = stack.enter_context(FlopCounterMode(display=False))
-        output = model(sample)
+        output = model(**sample) if isinstance(sample, Mapping) else model(sample)
     called = [key for key, shapes in calls.items() if key and shapes]
     root, owners = type(model).__name__, _owners(model)
     work = {
@@ -63,7 +64,7 @@ def model_layers(path: str, name: str) -> dict[str, Any]:
         if key != "Global"
     }
     return {
-        "input": list(sample.shape[1:]),
+        "input": _shape(sample),
         "output": _shape(output),
         "flops": counter.get_total_flops(),
         "layers": [

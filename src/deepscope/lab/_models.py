@@ -1,4 +1,4 @@
-"""The reference models: which there are, and what one of them is made of."""
+"""The reference models and training methods: which there are, and what one of them is made of."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ _LISTED = ("name", "family", "constructor", "parameters", "rows", "source", "pin
 
 
 def model_list() -> list[dict[str, Any]]:
-    """Return the reference models, sorted by name, without importing any.
+    """Return the reference models and training methods, sorted by name, without importing any.
 
     Returns
     -------
     list of dict
-        ``name``; ``family``, its file; ``constructor``, what ``deepscope.models`` exports to build it without an
-        argument; ``parameters``, how many; ``rows`` of the map that its test demonstrates; ``source``, the key of its
-        reference; ``pinned_by``, the test that proves the property which defines it.
+        ``name``; ``family``, a model's file, or ``"training"``; ``constructor``, what ``deepscope.models`` exports to
+        build a model without an argument, or ``deepscope.training`` as the method; ``parameters``, how many, None for
+        a method; ``rows`` of the map that its test demonstrates; ``source``, the key of its reference; ``pinned_by``,
+        the test that proves the property which defines it.
     """
     return [{key: each[key] for key in _LISTED} for each in _models()]
 
 
 def model_sheet(name: str) -> dict[str, Any]:
-    """Return what is known of one reference model, and its layers.
+    """Return what is known of one reference model or training method, and a model's layers.
 
     Parameters
     ----------
@@ -34,29 +35,30 @@ def model_sheet(name: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        As in ``model_list``, and ``title``, ``formula``, ``path``; ``input`` and ``output``, the shapes of one sample;
-        ``flops`` of one sample forward; ``layers``, as ``model_layers`` gives them.
+        As in ``model_list``, and ``title``, ``formula``, ``path``; of a model also ``input`` and ``output``, the
+        shapes of one sample; ``flops`` of one sample forward; ``layers``, as ``model_layers`` gives them.
 
     Raises
     ------
     UsageError
-        No model has this name.
+        Nothing has this name.
 
     Notes
     -----
-    Cost: one forward pass of one sample; above three million parameters no value is computed or stored.
+    Cost, of a model: one forward pass of one sample; above three million parameters no value is computed or stored.
     """
     known = {each["name"]: each for each in _models()}
     if name not in known:
         todo = f'{nearest(name, known)} "deepscope models list" shows them.'
-        raise UsageError("unknown model", where=name, todo=todo)
+        raise UsageError("unknown model or method", where=name, todo=todo)
+    entry = known[name]
+    sheet = {key: entry[key] for key in (*_LISTED, "title", "formula", "path")}
+    if entry["family"] == "training":
+        return sheet
     from deepscope.lab._model_layers import model_layers
 
-    entry = known[name]
-    more = {key: entry[key] for key in ("title", "formula", "path")}
-    return {**{key: entry[key] for key in _LISTED}, **more, **model_layers(entry["path"], name)}
+    return {**sheet, **model_layers(entry["path"], name)}
 
 
 def _models() -> list[dict[str, Any]]:
-    found = [{**each, "constructor": each["build"]} for each in specimens() if each["family"] != "training"]
-    return [{**each, "rows": list(each["rows"])} for each in found]
+    return [{**each, "constructor": each["build"], "rows": list(each["rows"])} for each in specimens()]

@@ -2,12 +2,22 @@
 
 from deepscope.models._additive_attention import AdditiveAttention
 from deepscope.models._alexnet import AlexNet
+from deepscope.models._antisymmetric import AntisymmetricLayer, AntisymmetricResNet
+from deepscope.models._antisymmetric_rnn import AntisymmetricRNN, antisymmetric_rnn_128, antisymmetric_rnn_gated_128
 from deepscope.models._attention import MultiHeadAttention
 from deepscope.models._bidirectional import Bidirectional, bidirectional_lstm
 from deepscope.models._capsules import CapsNet, RoutingCapsules, capsnet_without_reconstruction, margin_loss, squash
 from deepscope.models._causal_convolution import CausalConvolution
+from deepscope.models._chebnet import ChebNet, ChebyshevConvolution
 from deepscope.models._complex import ComplexConv2d, ComplexLinear, ComplexMLP, ComplexNeuron, complex_300_100
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
+from deepscope.models._deep_equilibrium import (
+    DeepEquilibrium,
+    EquilibriumCell,
+    InjectedLayer,
+    deq_transformer,
+    equilibrium_87,
+)
 from deepscope.models._densenet import (
     DenseBlock,
     DenseNet,
@@ -17,23 +27,33 @@ from deepscope.models._densenet import (
     densenet_bc100_12,
     densenet_bc190_40,
 )
+from deepscope.models._dir_gnn import DirectedConvolution, DirGNN
 from deepscope.models._discretise import discretise
 from deepscope.models._echo_state import EchoStateNetwork, echo_state_400
 from deepscope.models._fast_weights import FastWeights, fast_weights_64
 from deepscope.models._fftnet import SpectralMixing
+from deepscope.models._fixed_point import Anderson, FixedPoint
+from deepscope.models._fixed_point_gnn import FixedPointGNN
 from deepscope.models._fnet import FNet, FourierMixing, fnet_base, fnet_large
+from deepscope.models._gat import GAT, GraphAttention
+from deepscope.models._gcn import GCN, GraphConvolution
+from deepscope.models._gin import GIN, IsomorphismLayer
 from deepscope.models._gmdh import GMDH, QuadraticUnits
 from deepscope.models._gmdh_growth import grow_gmdh
 from deepscope.models._gpt2 import GPT2, gpt2, gpt2_large, gpt2_medium, gpt2_xl
+from deepscope.models._graphsage import GraphSAGE, SAGELayer, sample_neighbours
 from deepscope.models._group_convolution import GroupCNN, GroupConvolution, LiftingConvolution, p4_cnn, p4m_cnn, z2_cnn
 from deepscope.models._gru import GRU, GRUCell, gru_100
 from deepscope.models._h3 import H3, H3Mixer, PerceptronMixer, ShiftSSM, h3_125m
+from deepscope.models._hamiltonian import HamiltonianBranch, HamiltonianCNN, HamiltonianStack, hamiltonian_cnn
 from deepscope.models._hippo import HippoLegS, HippoMemory, HippoRNN, hippo_lagt, hippo_legs, hippo_legt, legendre_basis
 from deepscope.models._hyper_lstm import HyperLSTM
+from deepscope.models._hypergraph import HGNN, HypergraphConvolution
 from deepscope.models._hypernetwork import HyperConv2d, HyperNetwork, KernelGenerator
 from deepscope.models._language_model import LanguageModel
 from deepscope.models._lenet import LeNet
 from deepscope.models._linear_attention import LinearAttention
+from deepscope.models._linear_multistep import LinearMultistepStack, LMResNet, lm_resnet20, lm_resnet56
 from deepscope.models._linear_scan import linear_scan
 from deepscope.models._liquid import ClosedFormContinuous, LiquidTimeConstant, closed_form_32, liquid_32
 from deepscope.models._llama import GatedFeedForward, Llama, llama3_8b, llama_7b
@@ -44,6 +64,7 @@ from deepscope.models._macaron import MacaronLayer, macaron_base, macaron_encode
 from deepscope.models._mamba import Mamba, MambaMixer, mamba_130m
 from deepscope.models._mamba2 import Mamba2, Mamba2Mixer, mamba2_130m, state_space_dual
 from deepscope.models._maxout import Maxout, MaxoutNetwork
+from deepscope.models._mgnet import MgCycle, MgNet, SmoothingStep, poisson_cycle
 from deepscope.models._minimal_gated import MinimalGatedUnit, mgu, mgu1, mgu2, mgu3
 from deepscope.models._mixer import (
     MixerBlock,
@@ -61,7 +82,18 @@ from deepscope.models._mlp import MLP, lenet_300_100
 from deepscope.models._mlstm import MLSTM
 from deepscope.models._modern_hopfield import ModernHopfield
 from deepscope.models._neural_circuit import NeuralCircuitPolicy, Synapses, neural_circuit_19
+from deepscope.models._neural_ode import ConvolutionalField, NeuralODE, ODENet, PerceptronField, augmented_ode, odenet
+from deepscope.models._ode_block import ODEBlock
+from deepscope.models._on_graph import OnGraph
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
+from deepscope.models._parabolic_resnet import (
+    HyperbolicStack,
+    ParabolicStack,
+    PDENet,
+    SymmetricLayer,
+    hyperbolic_cnn,
+    parabolic_cnn,
+)
 from deepscope.models._perceptron import Perceptron
 from deepscope.models._plane_group import PlaneGroup, plane_group
 from deepscope.models._positions import (
@@ -108,6 +140,8 @@ from deepscope.models._resnet import (
     resnet56,
     resnet110,
 )
+from deepscope.models._reversible import ReversibleStack
+from deepscope.models._revnet import RevNet, revnet38
 from deepscope.models._rnn import RNN, RNNCell, elman_network
 from deepscope.models._s4 import S4
 from deepscope.models._s4d import DSS, S4D, DiagonalStateSpace, normal_legs
@@ -138,10 +172,14 @@ from deepscope.models._xlstm import XLSTM, MLSTMBlock, SLSTMBlock, xlstm_languag
 
 __all__ = [
     "DSS",
+    "GAT",
+    "GCN",
+    "GIN",
     "GMDH",
     "GPT2",
     "GRU",
     "H3",
+    "HGNN",
     "LSSL",
     "LSTM",
     "MLP",
@@ -155,33 +193,52 @@ __all__ = [
     "AdditiveAttention",
     "AlexNet",
     "AllenCahn",
+    "Anderson",
+    "AntisymmetricLayer",
+    "AntisymmetricRNN",
+    "AntisymmetricResNet",
     "Bidirectional",
     "CapsNet",
     "CausalConvolution",
+    "ChebNet",
+    "ChebyshevConvolution",
     "ClosedFormContinuous",
     "ComplexConv2d",
     "ComplexLinear",
     "ComplexMLP",
     "ComplexNeuron",
     "ContextualPositions",
+    "ConvolutionalField",
     "DeepBSDE",
+    "DeepEquilibrium",
     "DenseBlock",
     "DenseNet",
     "DiagonalStateSpace",
     "DilatedStack",
+    "DirGNN",
+    "DirectedConvolution",
     "EchoStateNetwork",
     "EncoderDecoder",
+    "EquilibriumCell",
     "FNet",
     "FastWeights",
     "FeedForward",
+    "FixedPoint",
+    "FixedPointGNN",
     "FourierMixing",
     "GRUCell",
     "GatedConvolution",
     "GatedFeedForward",
+    "GraphAttention",
+    "GraphConvolution",
+    "GraphSAGE",
     "GroupCNN",
     "GroupConvolution",
     "H3Mixer",
     "HamiltonJacobiBellman",
+    "HamiltonianBranch",
+    "HamiltonianCNN",
+    "HamiltonianStack",
     "Heaviside",
     "HippoLegS",
     "HippoMemory",
@@ -189,7 +246,12 @@ __all__ = [
     "HyperConv2d",
     "HyperLSTM",
     "HyperNetwork",
+    "HyperbolicStack",
+    "HypergraphConvolution",
+    "InjectedLayer",
+    "IsomorphismLayer",
     "KernelGenerator",
+    "LMResNet",
     "LSTMCell",
     "LanguageModel",
     "LeNet",
@@ -197,6 +259,7 @@ __all__ = [
     "LiftingConvolution",
     "LinearAttention",
     "LinearBiases",
+    "LinearMultistepStack",
     "LiquidTimeConstant",
     "Llama",
     "LogLinearAttention",
@@ -209,15 +272,24 @@ __all__ = [
     "MambaMixer",
     "Maxout",
     "MaxoutNetwork",
+    "MgCycle",
+    "MgNet",
     "MinimalGatedUnit",
     "MixerBlock",
     "MixtureOfExperts",
     "ModernHopfield",
     "MultiHeadAttention",
     "NeuralCircuitPolicy",
+    "NeuralODE",
+    "ODEBlock",
+    "ODENet",
+    "OnGraph",
+    "PDENet",
     "PaddedShortcut",
     "ParabolicProblem",
+    "ParabolicStack",
     "Perceptron",
+    "PerceptronField",
     "PerceptronMixer",
     "PlaneGroup",
     "PreActivationBlock",
@@ -236,9 +308,12 @@ __all__ = [
     "ResidualBlock",
     "ResidualRecurrence",
     "ResidualStack",
+    "RevNet",
+    "ReversibleStack",
     "RotaryPositions",
     "Routing",
     "RoutingCapsules",
+    "SAGELayer",
     "SLSTMBlock",
     "SelectiveSSM",
     "SelfNormalisingNetwork",
@@ -246,11 +321,13 @@ __all__ = [
     "Seq2Seq",
     "ShiftSSM",
     "SinusoidalPositions",
+    "SmoothingStep",
     "SparseMixture",
     "SpectralMixing",
     "Stack",
     "StateSpace",
     "StateSpaceMixer",
+    "SymmetricLayer",
     "Synapses",
     "ThresholdNetwork",
     "Transfer",
@@ -263,6 +340,9 @@ __all__ = [
     "WaveNet",
     "Window",
     "Wiring",
+    "antisymmetric_rnn_128",
+    "antisymmetric_rnn_gated_128",
+    "augmented_ode",
     "bidirectional_lstm",
     "boolean_network",
     "capsnet_without_reconstruction",
@@ -274,9 +354,11 @@ __all__ = [
     "densenet121",
     "densenet_bc100_12",
     "densenet_bc190_40",
+    "deq_transformer",
     "discretise",
     "echo_state_400",
     "elman_network",
+    "equilibrium_87",
     "exclusive_or",
     "fast_weights_64",
     "fnet_base",
@@ -290,9 +372,11 @@ __all__ = [
     "h3_125m",
     "hamilton_jacobi_bellman_solver",
     "hamilton_product",
+    "hamiltonian_cnn",
     "hippo_lagt",
     "hippo_legs",
     "hippo_legt",
+    "hyperbolic_cnn",
     "initialise_step_bias",
     "legendre_basis",
     "lenet_300_100",
@@ -300,6 +384,8 @@ __all__ = [
     "liquid_32",
     "llama3_8b",
     "llama_7b",
+    "lm_resnet20",
+    "lm_resnet56",
     "lstm_large",
     "lstm_medium",
     "lstm_small",
@@ -322,12 +408,15 @@ __all__ = [
     "neural_circuit_19",
     "neural_circuit_wiring",
     "normal_legs",
+    "odenet",
     "output_size",
     "p4_cnn",
     "p4m_cnn",
+    "parabolic_cnn",
     "plain20",
     "plain56",
     "plane_group",
+    "poisson_cycle",
     "preact_resnet110",
     "preact_resnet164",
     "quaternion_300_100",
@@ -342,7 +431,9 @@ __all__ = [
     "resnet50",
     "resnet56",
     "resnet110",
+    "revnet38",
     "rnnsearch",
+    "sample_neighbours",
     "selective_scan",
     "square_map",
     "squash",

@@ -1,4 +1,4 @@
-"""Reference models in a terminal: which there are, and what one of them is made of."""
+"""Reference models and training methods in a terminal: which there are, and what one of them is made of."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BAR = 16
 
 
 def model_list_text(models: Sequence[Record], console: Console) -> None:
-    """Write the models to a terminal, by family: name, parameters and what builds it.
+    """Write models and methods to a terminal, by family: name, parameters and what builds it.
 
     Parameters
     ----------
@@ -34,20 +34,21 @@ def model_list_text(models: Sequence[Record], console: Console) -> None:
     """
     screen = Screen(console)
     widest = max((len(each["name"]) for each in models), default=0)
+    methods = sum(_is_method(each) for each in models)
     for family, members in groupby(sorted(models, key=lambda each: (each["family"], each["name"])), _family):
         screen.line((family, "bold"))
         for each in members:
-            size = in_si(each["parameters"]) if each["parameters"] else "none"
-            screen.whole(f"{each['name']:<{widest}}  {size:>7}  ", (each["constructor"], "dim"), indent=2)
+            screen.whole(f"{each['name']:<{widest}}  {_listed_size(each):>7}  ", (each["constructor"], "dim"), indent=2)
     screen.blank()
     screen.line(
-        f"{how_many(len(models), 'model')}, with the parameters of each and what deepscope.models exports to build it. "
-        '"deepscope models show NAME" draws one.'
+        f"{how_many(len(models) - methods, 'model')}, with the parameters of each, and "
+        f"{how_many(methods, 'training method')}; and what deepscope.models or deepscope.training exports for each. "
+        '"deepscope models show NAME" shows one.'
     )
 
 
 def model_show_text(sheet: Record, console: Console) -> None:
-    """Write what a model computes to a terminal, and draw its layers.
+    """Write what a model computes to a terminal, and draw its layers; or what a method does.
 
     Parameters
     ----------
@@ -65,22 +66,40 @@ def model_show_text(sheet: Record, console: Console) -> None:
         screen.line(("shows: ", "dim"), row_name(key))
     screen.blank()
     screen.line(sheet["formula"], indent=2)
-    screen.heading(
-        f"{in_si(sheet['parameters']) if sheet['parameters'] else 'No'} parameters, "
-        f"{in_si(sheet['flops']) if sheet['flops'] else 'no'} FLOPs per sample of {_size(sheet['input'])}"
-    )
-    _layers(screen, sheet)
+    method = _is_method(sheet)
+    if not method:
+        _made_of(screen, sheet)
     screen.heading("Pinned by")
     screen.whole(f"pytest {sheet['pinned_by']}", indent=2)
     screen.heading("File")
     screen.whole(sheet["path"], indent=2)
     screen.heading("To use it")
-    screen.whole(f"from deepscope.models import {sheet['constructor']}", indent=2)
-    screen.whole(f"model = {sheet['constructor']}()", indent=2)
+    package = "training" if method else "models"
+    screen.whole(f"from deepscope.{package} import {sheet['constructor']}", indent=2)
+    if not method:
+        screen.whole(f"model = {sheet['constructor']}()", indent=2)
+
+
+def _is_method(model: Record) -> bool:
+    return _family(model) == "training"
 
 
 def _family(model: Record) -> str:
     return str(model["family"])
+
+
+def _listed_size(model: Record) -> str:
+    if model["parameters"] is None:
+        return ""
+    return in_si(model["parameters"]) if model["parameters"] else "none"
+
+
+def _made_of(screen: Screen, sheet: Record) -> None:
+    screen.heading(
+        f"{in_si(sheet['parameters']) if sheet['parameters'] else 'No'} parameters, "
+        f"{in_si(sheet['flops']) if sheet['flops'] else 'no'} FLOPs per sample of {_size(sheet['input'])}"
+    )
+    _layers(screen, sheet)
 
 
 def _layers(screen: Screen, sheet: Record) -> None:
