@@ -139,7 +139,7 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(UsageError, match="in_blocks is 0"):
         HyperConv2d(KernelGenerator(2, 2, 2, 3), in_blocks=0)
     for z in (torch.zeros(3), torch.zeros(())):
-        with pytest.raises(UsageError, match="the embedding is"):
+        with pytest.raises(UsageError, match="Give embeddings"):
             KernelGenerator(2, 2, 2, 3)(z)
     for x in (
         torch.zeros(2, 3, 28, 28),

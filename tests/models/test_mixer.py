@@ -148,7 +148,7 @@ def test_bad_input_is_named() -> None:
         with pytest.raises(UsageError, match=r"Give \[batch, 2, height, width\]"):
             model(wrong)
     with pytest.raises(UsageError, match="Give images of 12×12"):
-        model(torch.zeros(2, 2, 12, 16))
+        model(x.new_zeros(2, 2, 12, 16))
     for wrong in (torch.zeros(2, 8, 6), torch.zeros(9, 6), torch.zeros(2, 9, 6, dtype=torch.int64)):
         with pytest.raises(UsageError, match=r"Give \[batch, 9, 6\]"):
             MixerBlock(9, 6, token_width=5, channel_width=7)(wrong)

@@ -42,6 +42,12 @@ def test_lenet_activation_is_the_one_asked_for() -> None:
     assert any(isinstance(layer, nn.Tanh) for layer in LeNet())
 
 
+@pytest.mark.parametrize("shape", [(2, 1, 32, 32), (2, 3, 28, 28), (1, 28, 28), (2, 784)])
+def test_lenet_refuses_other_images(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=r"LeNet\nGive \[batch, 1, 28, 28\] of float32 numbers"):
+        LeNet()(torch.zeros(shape))
+
+
 @pytest.mark.parametrize(("hidden", "bias"), [((), True), ((5,), True), ((7, 5, 3), False)])
 def test_mlp_parameters_follow_the_formula(hidden: tuple[int, ...], bias: bool) -> None:
     widths = (12, *hidden, 4)

@@ -163,7 +163,9 @@ def test_sixteen_samples_are_learnt() -> None:
 
 def test_no_samples_and_nan() -> None:
     layer = built(experts=5, active=2).eval()
-    assert layer(inputs(0)).shape == (0, 6)
+    outputs, routing = layer.mix(inputs(0))
+    assert outputs.shape == (0, 6)
+    assert routing.imbalance() == 0
     x = inputs(3)
     x[1, 2] = torch.nan
     assert layer(x).isnan().all(1).tolist() == [False, True, False]

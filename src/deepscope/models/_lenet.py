@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from torch import nn
+from torch import Tensor, nn
 
 from deepscope.core import Specimen
 from deepscope.models._activation import make_activation
 from deepscope.models._inputs import values
+from deepscope.models._sizes import check_shape
 
 
 class LeNet(nn.Sequential):
@@ -36,7 +37,7 @@ class LeNet(nn.Sequential):
     Raises
     ------
     UsageError
-        Unknown activation.
+        Unknown activation; when called: an input that is not [batch, 1, 28, 28] floating-point numbers.
 
     Examples
     --------
@@ -63,6 +64,12 @@ class LeNet(nn.Sequential):
                 output=nn.Linear(84, 10),
             )
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits, [batch, 10]."""
+        check_shape(x, (1, 28, 28), self)
+        logits: Tensor = super().forward(x)
+        return logits
 
 
 SPECIMENS = (

@@ -142,7 +142,8 @@ def _chances(clean: Tensor, noisy: Tensor, deviation: Tensor, active: int) -> Te
 
 def _squared_variation(values: Tensor) -> Tensor:
     mean = values.mean()
-    return (values - mean).square().mean() / mean.square()
+    # Of no samples there is none: no imbalance, rather than 0/0.
+    return (values - mean).square().mean() / mean.square().clamp_min(torch.finfo(values.dtype).tiny)
 
 
 SPECIMENS = (
