@@ -132,6 +132,7 @@ class GIN(nn.Module):
         positive(layers, "layers", self)
         widths = [positive(features, "features", self), *[positive(hidden, "hidden", self)] * layers]
         positive(classes, "classes", self)
+        self.features = features
         self.layers = nn.ModuleList(
             IsomorphismLayer(width, hidden, learn_epsilon=learn_epsilon) for width in widths[:-1]
         )
@@ -152,6 +153,7 @@ class GIN(nn.Module):
         graphs
             [nodes] int64: the number of the graph that each node belongs to, from 0 on; one graph unless given.
         """
+        check_graph(x, edges, self.features, self)
         count = self._count(x, graphs)
         logits = x.new_zeros(())
         for number, readout in enumerate(self.readouts):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from deepscope.core import UsageError
+from deepscope.models._sizes import check_input
 
 Draw = Callable[[int, torch.Generator | None], dict[str, Tensor]]
 
@@ -34,12 +35,8 @@ def check_graph(x: Tensor, edges: Tensor, features: int, owner: object, *, targe
         They do not fit: names the argument and what was expected.
     """
     where = type(owner).__name__
-    if x.ndim < 2 or x.shape[-1] != features or not x.shape[-2] or not x.is_floating_point():
-        raise UsageError(
-            f"x is {list(x.shape)} of {_dtype(x)}",
-            where=where,
-            todo=f"Give [..., nodes, {features}] of floating-point numbers, with at least one node.",
-        )
+    fits = x.ndim >= 2 and x.shape[-1] == features and x.shape[-2] > 0
+    check_input(x, fits, f"x, [..., nodes, {features}] of {{}} numbers, with at least one node", owner)
     if edges.ndim != 2 or edges.shape[0] != 2 or edges.dtype != torch.int64:
         raise UsageError(
             f"edges is {list(edges.shape)} of {_dtype(edges)}",
