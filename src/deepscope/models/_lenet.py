@@ -68,7 +68,7 @@ class LeNet(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, [batch, 10]."""
         check_shape(x, (1, 28, 28), self)
-        logits: Tensor = super().forward(x)
+        logits: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
         return logits
 
 
