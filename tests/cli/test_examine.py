@@ -96,7 +96,8 @@ def test_json_is_one_object_on_stdout_even_if_the_model_prints(deepscope: Callab
 
 def test_data_and_loss_by_name_and_by_function(deepscope: Callable, here: Path) -> None:
     for data, loss in ((f"{here}:batches", "cross_entropy"), (f"{here}:batches", f"{here}:loss")):
-        done = deepscope("examine", f"{here}:network", "--data", data, "--loss", loss, "--json")
+        given = ("--data", data, "--loss", loss, "--instruments", "health")
+        done = deepscope("examine", f"{here}:network", *given, "--json")
         assert "health" in json.loads(done.out)["readings"]
 
 

@@ -128,6 +128,6 @@ STUDY = Study(
     trial=trial,
     judge=judge,
     draw=draw,
-    scales={"smoke": Grid(seeds=1, fault="fine"), "quick": Grid(seeds=3, fault=[*FINISH, *FAIL])},
+    scales={"smoke": Grid(seeds=1, fault="fine"), "quick": Grid(seeds=2, fault=[*FINISH, *FAIL])},
     timeout=5.0,
 )
