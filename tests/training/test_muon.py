@@ -9,8 +9,6 @@ from torch import nn
 from deepscope.core import UsageError
 from deepscope.training import muon
 
-pytestmark = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch before 2.9 has no Muon")
-
 
 def test_it_follows_the_recursion_on_a_scripted_sequence() -> None:
     # NS is in bfloat16, in which its fixed point 1 is exact: with gradients of a single entry and the coefficients of
@@ -73,3 +71,9 @@ def test_only_matrices_are_taken() -> None:
     for name, value in {"momentum": 1.0, "coefficients": (1.0, 2.0), "iterations": 100, "weight_decay": -1.0}.items():
         with pytest.raises(UsageError, match=name):
             muon([weight], **{name: value})
+
+
+def test_an_old_torch_is_named(monkeypatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(UsageError, match=r"torch 2\.9"):
+        muon([nn.Parameter(torch.zeros(2, 2))])

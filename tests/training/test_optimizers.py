@@ -25,9 +25,8 @@ OURS: dict[str, Build] = {
     "vsgd": lambda weights, closure: VSGD(weights, 0.02, weight_decay=0.1),
     "sam": lambda weights, closure: SAM(weights, torch.optim.Adam, closure=closure(True), lr=0.02),
     "saddle-free": lambda weights, closure: SaddleFreeNewton(weights, 0.5, rank=4, closure=closure(False)),
+    "muon": lambda weights, closure: muon(weights, 0.02),
 }
-if hasattr(torch.optim, "Muon"):
-    OURS["muon"] = lambda weights, closure: muon(weights, 0.02)
 
 
 def train(build: Build, path: Path, *callbacks: Callback) -> tuple[list[float], list[torch.Tensor], Any]:
