@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from deepscope.training import SGD, Adam, AdamW
+from deepscope.training import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
 
 GRADIENTS = torch.randn(40, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
@@ -168,3 +170,126 @@ def test_adams_step_is_bounded_and_scale_free_and_it_can_diverge() -> None:
         worst[kind] = sum(places[-300:]) / 300
     assert worst["adam"] > 0.98
     assert worst["sgd"] < -0.98
+
+
+def rosenbrock(x: Tensor) -> Tensor:
+    return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
+
+
+def beale(x: Tensor) -> Tensor:
+    return sum((c - x[0] * (1 - x[1] ** k)) ** 2 for k, c in ((1, 1.5), (2, 2.25), (3, 2.625)))
+
+
+def rosenbrock_slope(x: Tensor) -> Tensor:
+    a, b = x.tolist()
+    return torch.tensor([-2 * (1 - a) - 400 * a * (b - a * a), 200 * (b - a * a)], dtype=torch.float64)
+
+
+def beale_slope(x: Tensor) -> Tensor:
+    a, b = x.tolist()
+    terms = [(c - a * (1 - b**k), k) for k, c in ((1, 1.5), (2, 2.25), (3, 2.625))]
+    along = sum(-2 * r * (1 - b**k) for r, k in terms), sum(2 * r * a * k * b ** (k - 1) for r, k in terms)
+    return torch.tensor(along, dtype=torch.float64)
+
+
+State = dict[str, Any]
+
+
+def average(state: State, name: str, beta: float, value: Tensor) -> Tensor:
+    """A moving average from 0, without correction."""
+    state[name] = beta * state.get(name, 0.0) + (1 - beta) * value
+    return state[name]
+
+
+def momentum_rule(state: State, g: Tensor, t: int) -> Tensor:
+    state["v"] = 0.9 * state.get("v", 0.0) + g
+    return 1e-3 * state["v"]
+
+
+def nesterov_rule(state: State, g: Tensor, t: int) -> Tensor:
+    state["v"] = 0.9 * state.get("v", 0.0) + g
+    return 1e-3 * (g + 0.9 * state["v"])
+
+
+def adagrad_rule(state: State, g: Tensor, t: int) -> Tensor:
+    state["G"] = state.get("G", 0.0) + g**2
+    return 0.1 * g / (state["G"].sqrt() + 1e-10)
+
+
+def adadelta_rule(state: State, g: Tensor, t: int) -> Tensor:
+    size = average(state, "g", 0.9, g**2)
+    step = (state.get("x", torch.zeros_like(g)) + 1e-6).sqrt() / (size + 1e-6).sqrt() * g
+    average(state, "x", 0.9, step**2)
+    return step
+
+
+def rmsprop_rule(state: State, g: Tensor, t: int) -> Tensor:
+    return 0.01 * g / (average(state, "v", 0.99, g**2).sqrt() + 1e-8)
+
+
+def adam_rule(state: State, g: Tensor, t: int) -> Tensor:
+    m, v = average(state, "m", 0.9, g), average(state, "v", 0.999, g**2)
+    return 0.01 * (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
+
+
+def amsgrad_rule(state: State, g: Tensor, t: int) -> Tensor:
+    m, v = average(state, "m", 0.9, g), average(state, "v", 0.999, g**2)
+    state["most"] = torch.maximum(state.get("most", v), v)
+    return 0.01 * (m / (1 - 0.9**t)) / ((state["most"] / (1 - 0.999**t)).sqrt() + 1e-8)
+
+
+def adamax_rule(state: State, g: Tensor, t: int) -> Tensor:
+    m = average(state, "m", 0.9, g)
+    state["u"] = torch.maximum(0.999 * state.get("u", torch.zeros_like(g)), g.abs())
+    return 0.01 * (m / (1 - 0.9**t)) / state["u"]
+
+
+def nadam_rule(state: State, g: Tensor, t: int) -> Tensor:
+    now, after = (0.9 * (1 - 0.5 * 0.96 ** (0.004 * each)) for each in (t, t + 1))
+    m, v = average(state, "m", 0.9, g), average(state, "v", 0.999, g**2)
+    state["product"] = state.get("product", 1.0) * now
+    ahead = (1 - now) * g / (1 - state["product"]) + after * m / (1 - state["product"] * after)
+    return 0.01 * ahead / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
+
+
+RULES: dict[str, tuple[Callable[..., Tensor], Callable[..., torch.optim.Optimizer], State]] = {
+    "descent": (lambda state, g, t: 1e-3 * g, SGD, {"lr": 1e-3}),
+    "momentum": (momentum_rule, SGD, {"lr": 1e-3, "momentum": 0.9}),
+    "nesterov": (nesterov_rule, SGD, {"lr": 1e-3, "momentum": 0.9, "nesterov": True}),
+    "adagrad": (adagrad_rule, Adagrad, {"lr": 0.1}),
+    "adadelta": (adadelta_rule, Adadelta, {"lr": 1.0}),
+    "rmsprop": (rmsprop_rule, RMSprop, {"lr": 0.01}),
+    "adam": (adam_rule, Adam, {"lr": 0.01}),
+    "amsgrad": (amsgrad_rule, Adam, {"lr": 0.01, "amsgrad": True}),
+    "adamax": (adamax_rule, Adamax, {"lr": 0.01}),
+    "nadam": (nadam_rule, NAdam, {"lr": 0.01}),
+}
+
+
+@pytest.mark.demonstrates("gd-overview")
+@pytest.mark.parametrize("name", RULES)
+def test_ten_rules_follow_their_trajectories_on_rosenbrock_and_beale(name: str) -> None:
+    rule, build, settings = RULES[name]
+    for surface, slope in ((rosenbrock, rosenbrock_slope), (beale, beale_slope)):
+        weight = start(-1.0, 1.5)
+        optimizer, x, state = build([weight], **settings), weight.detach().clone(), {}
+        before = surface(x).item()
+        # Adadelta turns unstable on Beale's surface after 130 steps, and multiplies rounding by 1e5 in five of them.
+        for t in range(1, 121):
+            optimizer.zero_grad()
+            surface(weight).backward()
+            optimizer.step()
+            x = x - rule(state, slope(x), t)
+            assert (weight - x).abs().max() < 1e-8
+        # It moved, and downhill.
+        assert surface(x).item() < before
+
+
+def test_the_rules_differ_from_one_another() -> None:
+    # One large gradient and small ones after it: the running maximum of AMSGrad tells it from Adam.
+    g, steps = torch.tensor([1.0, -3.0], dtype=torch.float64), []
+    for rule, _, _ in RULES.values():
+        state: State = {}
+        steps.append([rule(state, g if t == 1 else 1e-3 * (-1) ** t * g, t) for t in range(1, 13)][-1])
+    apart = torch.cdist(torch.stack(steps), torch.stack(steps)) + torch.eye(len(steps))
+    assert apart.min() > 1e-6

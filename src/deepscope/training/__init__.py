@@ -17,7 +17,7 @@ from deepscope.training._saddle_free_newton import SaddleFreeNewton
 from deepscope.training._sam import SAM
 from deepscope.training._schedules import Schedule, constant, cosine, linear_warmup, step_decay
 from deepscope.training._state import History, TrainingState
-from deepscope.training._torch_optimizers import SGD, Adam, AdamW
+from deepscope.training._torch_optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
 from deepscope.training._trackers import MLflow, TensorBoard, Tracker, WandB, tracker
 from deepscope.training._vsgd import VSGD
 from deepscope.training._with_closure import with_closure
@@ -26,8 +26,11 @@ __all__ = [
     "SAM",
     "SGD",
     "VSGD",
+    "Adadelta",
+    "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "Callback",
     "Checkpoint",
     "CrossEntropySearch",
@@ -38,6 +41,8 @@ __all__ = [
     "History",
     "MLflow",
     "Mirror",
+    "NAdam",
+    "RMSprop",
     "RareEvent",
     "SaddleFreeNewton",
     "Schedule",

@@ -75,6 +75,10 @@ SPECIMENS = (
         build=inverse_time,
         formula="Factor (1 + t/τ)^−p on the learning rate after t updates, ½ < p ≤ 1.",
         source="robbins1951stochastic",
-        pinned_by="tests/training/test_decay_schedules.py::test_descent_with_rates_1_over_t_is_the_running_mean",
+        rows=("sgd-robbins-monro",),
+        pinned_by=(
+            "tests/training/test_decay_schedules.py::"
+            "test_the_error_falls_as_1_over_t_and_the_average_reaches_the_cramer_rao_bound"
+        ),
     ),
 )
