@@ -31,6 +31,10 @@ def steps(optimizer: torch.optim.Optimizer, weight: Tensor, count: int) -> list[
     return course
 
 
+def doubles(values: list[list[float]]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
 def start(*values: float) -> nn.Parameter:
     return nn.Parameter(torch.tensor(values, dtype=torch.float64))
 
@@ -48,7 +52,7 @@ def test_it_follows_the_recursion_and_the_libraries() -> None:
         assert found == pytest.approx(w.tolist(), abs=1e-10)
     # The library's norm is in float32: 6e-8 of the radius a step, and the momentum's sum of 5 of them.
     peer = steps(Theirs([theirs], torch.optim.SGD, rho=0.3, lr=0.1, momentum=0.8), theirs, 30)
-    assert torch.tensor(course).allclose(torch.tensor(peer), rtol=0, atol=1e-5)
+    assert doubles(course).allclose(doubles(peer), rtol=0, atol=1e-5)
 
 
 def test_it_ends_in_the_orbit_of_the_closed_form() -> None:

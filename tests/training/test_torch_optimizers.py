@@ -13,6 +13,10 @@ from deepscope.training import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAda
 GRADIENTS = torch.randn(40, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
+def doubles(values: list[list[float]]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
 def start(*values: float) -> nn.Parameter:
     return nn.Parameter(torch.tensor(values or (1.0, -2.0, 0.5, 3.0), dtype=torch.float64))
 
@@ -117,8 +121,8 @@ def test_nesterovs_momentum_has_its_rate_and_is_torchs_after_a_shift() -> None:
         return places
 
     steady, falling = [0.01] * 100, [0.01 / (1 + step / 10) for step in range(100)]
-    assert torch.tensor(torchs(steady)).allclose(torch.tensor(exact(steady)), rtol=0, atol=1e-10)
-    assert not torch.tensor(torchs(falling)).allclose(torch.tensor(exact(falling)), rtol=0, atol=1e-3)
+    assert doubles(torchs(steady)).allclose(doubles(exact(steady)), rtol=0, atol=1e-10)
+    assert not doubles(torchs(falling)).allclose(doubles(exact(falling)), rtol=0, atol=1e-3)
 
 
 def test_heavy_ball_contracts_as_the_root_of_its_momentum() -> None:
@@ -136,7 +140,17 @@ def test_heavy_ball_contracts_as_the_root_of_its_momentum() -> None:
         assert (forms[1] / forms[0]) ** (1 / 200) == pytest.approx(math.sqrt(momentum), rel=1e-6)
 
 
-@pytest.mark.demonstrates("adam")
+def keras_adam(x: Tensor, gradients: Tensor, lr: float, epsilon: float) -> list[list[float]]:
+    """Adam with ε beside the uncorrected root, as Keras and section 2 of the paper have it."""
+    m, v, values = torch.zeros_like(x), torch.zeros_like(x), []
+    for t, g in enumerate(gradients, start=1):
+        m, v = m + 0.1 * (g - m), v + 0.001 * (g**2 - v)
+        x = x - lr * math.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (v.sqrt() + epsilon)
+        values.append(x.tolist())
+    return values
+
+
+@pytest.mark.demonstrates("adam", "repo-tf-keras")
 def test_adams_step_is_bounded_and_scale_free_and_it_can_diverge() -> None:
     # The first step is η whatever the gradient.
     weight = start(0.0, 0.0, 0.0)
@@ -151,7 +165,22 @@ def test_adams_step_is_bounded_and_scale_free_and_it_can_diverge() -> None:
     for scale in (1.0, 1000.0):
         weight = start()
         courses.append(course(Adam([weight], lr=0.01), weight, scale * far))
-    assert torch.tensor(courses[0]).allclose(torch.tensor(courses[1]), rtol=0, atol=1e-6)
+    assert doubles(courses[0]).allclose(doubles(courses[1]), rtol=0, atol=1e-6)
+
+    # Keras' ε̂ is torch's ε = ε̂/√(1 − β₂ᵗ): the same course if it follows that, and else a first step of a gradient g of
+    # η/(1 + ε/|g|) with torch and η/(1 + ε/(|g|√(1 − β₂))) with Keras.
+    small, weight, following = 1e-6 * GRADIENTS, start(), []
+    kerass = keras_adam(weight.detach(), small, 0.01, 1e-7)
+    optimizer = Adam([weight], lr=0.01)
+    for t, gradient in enumerate(small, start=1):
+        optimizer.param_groups[0]["eps"] = 1e-7 / math.sqrt(1 - 0.999**t)
+        following.extend(course(optimizer, weight, gradient.unsqueeze(0)))
+    assert doubles(following).allclose(doubles(kerass), rtol=0, atol=1e-12)
+    weight = start()
+    torchs = course(Adam([weight], lr=0.01, eps=1e-7), weight, small)
+    for found, factor in ((torchs[0], 1.0), (kerass[0], math.sqrt(0.001))):
+        expected = start().detach() - 0.01 * small[0].sign() / (1 + 1e-7 / (small[0].abs() * factor))
+        assert found == pytest.approx(expected.tolist(), abs=1e-12)
 
     # Reddi, Kale and Kumar's sequence: gradients C, −1, −1 on [−1, 1], best at −1; with β₁ = 0 and β₂ = 1/(1 + C²) Adam
     # goes to the worst point 1, where plain descent of the same rates goes to the best.

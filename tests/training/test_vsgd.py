@@ -22,6 +22,10 @@ def run(optimizer: torch.optim.Optimizer, weight: Tensor) -> list[list[float]]:
     return course
 
 
+def doubles(values: list[list[float]]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
 def start() -> nn.Parameter:
     return nn.Parameter(torch.linspace(-1, 1, 5, dtype=torch.float64))
 
@@ -60,11 +64,10 @@ def test_it_is_the_authors_with_their_offset() -> None:
     ours, theirs, papers = start(), start(), start()
     arguments = {"lr": 0.05, "weight_decay": 0.1}
     one = run(VSGD([ours], **arguments), ours)
-    assert torch.tensor(one).allclose(torch.tensor(run(Theirs([theirs], **arguments), theirs)), rtol=0, atol=1e-10)
+    assert doubles(one).allclose(doubles(run(Theirs([theirs], **arguments), theirs)), rtol=0, atol=1e-10)
     # At first their σ² is γ/(γ + 5e-5) of the paper's.
-    assert not torch.tensor(run(VSGD([papers], shape_offset=0, **arguments), papers)).allclose(
-        torch.tensor(one), rtol=0, atol=1e-3
-    )
+    other = run(VSGD([papers], shape_offset=0, **arguments), papers)
+    assert not doubles(other).allclose(doubles(one), rtol=0, atol=1e-3)
 
 
 def test_a_step_is_bounded_by_the_rate_and_reaches_it_on_a_steady_gradient() -> None:

@@ -77,11 +77,12 @@ class ForwardForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return each layer's goodness above its threshold, [batch, layers]."""
-        if x.ndim != 2 or x.shape[1] != self.features or not x.is_floating_point():
+        dtype = next(self.parameters()).dtype
+        if x.ndim != 2 or x.shape[1] != self.features or x.dtype != dtype:
             raise UsageError(
-                f"the input is {x.dtype} of shape {list(x.shape)}".replace("torch.", ""),
+                f"the input is {x.dtype} of shape {list(x.shape)}",
                 where="ForwardForward",
-                todo=f"Give floating-point [batch, {self.features}], with the label in the first {self.classes}.",
+                todo=f"Give [batch, {self.features}] of {dtype}, with the label in the first {self.classes}.",
             )
         excess = []
         for normalise, linear, activate, threshold in zip(

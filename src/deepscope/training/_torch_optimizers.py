@@ -30,7 +30,7 @@ SPECIMENS = (
             "The decay passes through the scaling: it acts less where gradients are large."
         ),
         source="kingma2015adam",
-        rows=("adam",),
+        rows=("adam", "repo-tf-keras"),
         pinned_by="tests/training/test_torch_optimizers.py::test_adams_step_is_bounded_and_scale_free_and_it_can_diverge",
     ),
     Specimen(
