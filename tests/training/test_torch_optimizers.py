@@ -125,6 +125,16 @@ def test_nesterovs_momentum_has_its_rate_and_is_torchs_after_a_shift() -> None:
     assert not doubles(torchs(falling)).allclose(doubles(exact(falling)), rtol=0, atol=1e-3)
 
 
+def test_plain_descent_contracts_as_the_closed_form() -> None:
+    curvatures, weight = torch.tensor([0.5, 2.0, 15.0], dtype=torch.float64), start(1.0, 1.0, 1.0)
+    optimizer = SGD([weight], lr=0.1, weight_decay=0.2)
+    for _ in range(30):
+        weight.grad = curvatures * weight.detach()
+        optimizer.step()
+    # Coupled decay adds to the curvature: (1 − η(h + λ))ᵗ.
+    assert weight.tolist() == pytest.approx(((1 - 0.1 * (curvatures + 0.2)) ** 30).tolist(), rel=1e-12)
+
+
 def test_heavy_ball_contracts_as_the_root_of_its_momentum() -> None:
     # Where (1 − √(ηλ))² < μ < 1 the roots are complex, of modulus √μ, whatever the curvature.
     for curvature in (1.0, 5.0):

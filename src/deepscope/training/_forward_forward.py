@@ -24,7 +24,8 @@ class ForwardForward(nn.Module):
     Maps [batch, features] to Gₖ − θₖ, [batch, layers], for ``forward_forward_loss``; its gradient for layer k is that
     of layer k's own term, so that one optimiser over all layers trains each by itself. Source:
     ``hinton2022forward``, the supervised case: the label stands in the first features, and the contrasted input has a
-    wrong one (``contrasted_labels``). θₖ is the layer's width, as in the author's code.
+    wrong one (``contrasted_labels``). θₖ is the layer's width, as in the author's code, which also holds each unit's
+    mean activity near that of its layer, and prefers wrong labels that the network finds likely; neither is done here.
 
     Parameters
     ----------
