@@ -40,7 +40,8 @@ def test_batches_lie_on_lines_between_samples_and_so_do_their_losses(alpha: floa
         others = inputs - own.diag()
         partners = torch.where(alone, torch.arange(N), others.argmax(1))
         assert sorted(partners.tolist()) == list(range(N))
-        expected = share * one_hot(TARGETS, CLASSES).double() + (1 - share) * one_hot(TARGETS[partners], CLASSES)
+        expected = share * one_hot(TARGETS, CLASSES).double()
+        expected += (1 - share) * one_hot(TARGETS[partners], CLASSES).double()
         torch.testing.assert_close(targets, expected, rtol=0, atol=1e-15)
         logits = network(inputs)
         parts = [cross_entropy(logits, each) for each in (TARGETS, TARGETS[partners])]

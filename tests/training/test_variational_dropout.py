@@ -67,7 +67,7 @@ def test_gradients_have_less_noise_than_with_weights_drawn_for_the_batch() -> No
 
 @pytest.mark.parametrize("log_alpha", [-9.0, -4.0, -2.5, -1.0, 0.0, 1.0, 3.0, 8.0])
 def test_the_divergence_is_within_a_hundredth_of_the_exact_one(log_alpha: float) -> None:
-    """d/dμ E log|ε + μ| = √2 F(μ/√2), F Dawson's integral: the divergence less that at α = ∞ is its integral to 1/√α."""
+    """d/dμ E log|ε + μ| = √2 F(μ/√2), F Dawson's integral: and the divergence its integral to 1/√α."""
     made = VariationalLinear(1, 1).double()
     with torch.no_grad():
         made.weight.fill_(0.7)

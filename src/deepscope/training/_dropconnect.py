@@ -73,14 +73,14 @@ class DropConnect(nn.Module):
             kept = torch.ones(len(x), *self.weight.shape, dtype=x.dtype, device=x.device).bernoulli_(1 - self.p)
             kept_bias = x.new_ones(len(x), self.out_features).bernoulli_(1 - self.p)
             sums = torch.einsum("noi,oi,ni->no", kept, self.weight, x) + kept_bias * self.bias
-            return self.activation(sums)
+            dropped: Tensor = self.activation(sums)
+            return dropped
         mean, variance = self.moments(x)
-        if not self.p:
-            return self.activation(mean)
-        # The root has no derivative at 0, which is the variance of an input of zeros without a bias.
+        # The root has no derivative at 0, which is the variance where nothing is dropped or an input is of zeros.
         deviation = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()
         draws = mean + deviation * _normal_points(self.points, x)[:, None, None]
-        return self.activation(draws).mean(0)
+        outputs: Tensor = self.activation(draws)
+        return outputs.mean(0)
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and variance of the sums over all masks, both [batch, out_features]."""
@@ -98,7 +98,7 @@ def _normal_points(points: int, like: Tensor) -> Tensor:
     if points == 1:
         return like.new_zeros(1)
     middles = (torch.arange(points, dtype=torch.float64) + 0.5) / points
-    values = torch.special.ndtri(middles)
+    values: Tensor = torch.special.ndtri(middles)
     return (values / values.square().mean().sqrt()).to(like)
 
 

@@ -23,7 +23,7 @@ SPECIMENS = (
         "(∇_g L) v/‖v‖), which is orthogonal to v.",
         source="salimans2016weight",
         rows=("norm-survey",),
-        pinned_by="tests/training/test_weight_normalisation.py::test_direction_and_length_have_the_papers_gradients",
+        pinned_by="tests/training/test_normalisation.py::test_outputs_do_not_depend_on_the_scale_of_the_weights_before",
     ),
     Specimen(
         name="spectral-norm",
