@@ -120,6 +120,14 @@ def test_evaluation_changes_nothing_and_nan_is_shown() -> None:
     assert ConcreteDropout()(x).isnan().tolist() == [False, True]
 
 
+def test_small_rates_drop_in_sixteen_bits_as_well() -> None:
+    torch.manual_seed(0)
+    y = ConcreteDropout(0.001)(torch.ones(100_000, dtype=torch.bfloat16))
+    assert y.dtype == torch.bfloat16
+    # Of a hundred that are dropped on average, five standard deviations.
+    assert abs(int((y < 0.5).sum()) - 100) < 50
+
+
 def test_bad_input_is_named() -> None:
     for p in (-0.1, 0.0, 1.0, 1.5):
         with pytest.raises(UsageError, match=f"p is {p}"):

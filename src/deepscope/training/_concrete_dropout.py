@@ -58,8 +58,10 @@ class ConcreteDropout(nn.Module):
         check(x, True, "a tensor", "ConcreteDropout")
         if not self.training:
             return x
-        smallest = torch.finfo(x.dtype).eps
-        return x * self.relaxed_mask(torch.rand_like(x).clamp(smallest, 1 - smallest))
+        # Numbers of 16 bits are too coarse for small rates.
+        u = torch.rand_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
+        smallest = torch.finfo(u.dtype).eps
+        return x * self.relaxed_mask(u.clamp(smallest, 1 - smallest)).to(x.dtype)
 
     def relaxed_mask(self, u: Tensor) -> Tensor:
         """Return (1 − z)/(1 − p) for uniform numbers u in (0, 1), of any shape."""
