@@ -53,8 +53,8 @@ class VariationalRecurrence(nn.Module):
     h_t = f(x_t ∘ mₓ, h_{t−1} ∘ m_h), from a state of zeros: the whole sequence is read by one draw of the network,
     whose rows of weights are dropped, so that what it keeps in its state is not lost a little more at each step. An
     LSTM's cell state is not masked. Maps [batch, time, input_size] to the states [batch, time, hidden_size]. Masks are
-    scaled by 1/(1 − p), so that evaluation has none. A GRU is not taken: torch's cell would mask what the state keeps,
-    too, and halve it at each step. Source: ``gal2016theoretically``.
+    scaled by 1/(1 − p), so that evaluation has none. A GRU is not taken: its cell would mask what the state keeps as
+    well, which is then lost, or grows, at each step. Source: ``gal2016theoretically``.
 
     Parameters
     ----------
