@@ -54,7 +54,7 @@ def test_batches_lie_on_lines_between_samples_and_so_do_their_losses(alpha: floa
 def test_shares_have_the_beta_distribution(alpha: float) -> None:
     """Mean ½, variance 1/(4 (2α + 1)), fourth central moment 3/(16 (2α + 1)(2α + 3)), and no skewness."""
     torch.manual_seed(0)
-    n = 5000
+    n = 2000
     shares = torch.tensor([draw_share(alpha) for _ in range(n)], dtype=torch.float64) - 0.5
     variance = 1 / (4 * (2 * alpha + 1))
     fourth = 3 / (16 * (2 * alpha + 1) * (2 * alpha + 3))

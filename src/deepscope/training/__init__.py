@@ -17,6 +17,7 @@ from deepscope.training._normalisation import BatchNorm2d, GroupNorm, InstanceNo
 from deepscope.training._schedules import Schedule, constant, cosine, linear_warmup, step_decay
 from deepscope.training._sequence_dropout import SequenceDropout, VariationalRecurrence
 from deepscope.training._state import History, TrainingState
+from deepscope.training._synchronised_batch_norm import SynchronisedBatchNorm
 from deepscope.training._trackers import MLflow, TensorBoard, Tracker, WandB, tracker
 from deepscope.training._variational_dropout import VariationalLinear
 from deepscope.training._weight_normalisation import spectral_norm, weight_norm
@@ -46,6 +47,7 @@ __all__ = [
     "RMSNorm",
     "Schedule",
     "SequenceDropout",
+    "SynchronisedBatchNorm",
     "TensorBoard",
     "Tracker",
     "TrainingState",
