@@ -58,7 +58,7 @@ def test_mean_and_variance_at_the_default_temperature() -> None:
         made, n = layer(0.2), 100_000
         y = made(torch.full((n,), -2.0, dtype=torch.float64))
         exact = -2 * made.relaxed_mask(U)
-    # Five standard deviations of the mean and, with fourth moments below 16 · 2, of the square's.
+    # Five standard deviations of the mean, and of the squares' mean: their variance is below the fourth moment.
     assert abs(y.mean() - exact.mean()) < 5 * (exact.var() / n).sqrt()
     assert abs(y.square().mean() - exact.square().mean()) < 5 * (exact.pow(4).mean() / n).sqrt()
 

@@ -39,7 +39,7 @@ def test_every_mask_has_its_probability_and_the_mean_and_variance_are_exact(
     for mask in MASKS:
         found = outputs[((outputs != 0) == torch.tensor(mask)).all(1)]
         probability = p ** mask.count(False) * (1 - p) ** mask.count(True)
-        # Five standard deviations of a share of n draws: 1e-5 of all seeds would fail one of the 32 that are tested.
+        # Five standard deviations of a share of n draws: 2e-5 of all seeds would fail one of the 32 tested.
         assert abs(len(found) / n - probability) < 5 * (probability * (1 - probability) / n) ** 0.5
         assert torch.equal(found, found[:1].expand_as(found))
         mean += probability * found[0]
