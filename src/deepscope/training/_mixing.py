@@ -1,0 +1,84 @@
+"""What Mixup and CutMix share: the share of a sample and of its partner, and the targets that go with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from deepscope.core import UsageError
+from deepscope.training._rate import check
+
+
+def draw_share(alpha: float) -> float:
+    """Draw λ from Beta(α, α)."""
+    shape = torch.tensor(alpha, dtype=torch.float64)
+    return float(torch.distributions.Beta(shape, shape).sample().item())
+
+
+def draw_partners(samples: Tensor) -> Tensor:
+    """Draw a permutation of the batch, [n]; the same on each device."""
+    return torch.randperm(len(samples)).to(samples.device)
+
+
+def mixed(first: Tensor, second: Tensor, share: float) -> Tensor:
+    """Return λ first + (1 − λ) second."""
+    return share * first + (1 - share) * second
+
+
+def as_numbers(targets: Tensor, classes: int | None, dtype: torch.dtype, where: str) -> Tensor:
+    """Return targets that can be mixed: floating-point ones as they are, class indices as probabilities [n, classes].
+
+    Raises
+    ------
+    UsageError
+        Class indices without a number of classes, or not below it, or not [n].
+    """
+    if targets.is_floating_point():
+        return targets
+    if classes is None or targets.ndim != 1:
+        kind = str(targets.dtype).removeprefix("torch.")
+        raise UsageError(
+            f"targets are {list(targets.shape)} of {kind}, and classes is {classes}",
+            where=where,
+            todo="Give class indices [n] and classes=…, their number; or floating-point targets.",
+        )
+    if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < classes:
+        raise UsageError(
+            f"targets run from {int(targets.min())} to {int(targets.max())}, and classes is {classes}",
+            where=where,
+            todo=f"Give class indices from 0 to {classes - 1}, or more classes.",
+        )
+    return one_hot(targets.long(), classes).to(dtype)
+
+
+def check_batch(inputs: Any, targets: Any, fits: bool, wanted: str, where: str) -> None:
+    """Refuse a batch that is not a pair of tensors of as many samples and of a shape that fits.
+
+    Raises
+    ------
+    UsageError
+        It is not.
+    """
+    if not isinstance(inputs, Tensor) or not isinstance(targets, Tensor):
+        kinds = f"{type(inputs).__name__} and {type(targets).__name__}"
+        raise UsageError(f"inputs and targets are {kinds}", where=where, todo="Give tensors.")
+    check(inputs, fits, wanted, where)
+    if targets.shape[:1] != inputs.shape[:1]:
+        raise UsageError(
+            f"inputs are {list(inputs.shape)}, and targets {list(targets.shape)}",
+            where=where,
+            todo="Give a target for each sample.",
+        )
+
+
+Mix = Callable[[Any, Any], tuple[Tensor, Tensor]]
+
+
+def each(batches: Iterable[tuple[Any, Any]], mix: Mix) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give the batches, each mixed."""
+    for inputs, targets in batches:
+        yield mix(inputs, targets)
