@@ -1,0 +1,254 @@
+"""Helmholtz machine: a generative network of bits, and a recognition network that inverts it; wake and sleep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from deepscope.core import Specimen, UsageError
+from deepscope.models._binary import MOST_UNITS, all_bits, bits, check_bits
+from deepscope.models._sizes import check_shape, positive
+
+
+class HelmholtzMachine(nn.Module):
+    """Helmholtz machine: p(s) = p(sᴸ) Π_l p(sˡ⁻¹ | sˡ) and q(s | v) = Π_l q(sˡ | sˡ⁻¹) of layers of bits, s⁰ = v.
+
+    Each factor is that of independent units, with probabilities σ(Gˡsˡ + gˡ) downwards, σ(Rˡsˡ⁻¹ + rˡ) upwards and
+    σ(γ) at the top. Maps samples [batch, visible] to the probabilities of the top units when each layer hands on its
+    means, [batch, top]. The layers are ``recognition`` and ``generative``, from below, and γ is ``top_bias``; with
+    sizes d_0 … d_L they have Σ_l (2 d_l−1 d_l + d_l−1 + d_l) + d_L parameters, and a sample costs 2 Σ_l d_l−1 d_l
+    operations either way. They are drawn as torch draws those of linear layers, γ = 0. ``fit_helmholtz`` trains them by
+    wake and sleep. Source: ``dayan1995helmholtz``.
+
+    Parameters
+    ----------
+    sizes
+        d_0 … d_L, from the visible units up.
+
+    Raises
+    ------
+    UsageError
+        Less than two sizes, or one below 1; when called: another shape or precision; a likelihood asked of samples that
+        are not of zeros and ones, or of more than 22 hidden units.
+
+    Examples
+    --------
+    >>> machine = HelmholtzMachine((9, 6, 2))
+    >>> machine(torch.zeros(5, 9)).shape, sum(p.numel() for p in machine.parameters())
+    (torch.Size([5, 2]), 157)
+    """
+
+    def __init__(self, sizes: Sequence[int] = (64, 16, 16, 4)) -> None:
+        super().__init__()
+        self.sizes = tuple(positive(size, "a size", self) for size in sizes)
+        if len(self.sizes) < 2:
+            raise UsageError(
+                f"sizes are {self.sizes}",
+                where="HelmholtzMachine",
+                todo="Give the visible one and those of hidden layers.",
+            )
+        self.recognition = nn.ModuleList(nn.Linear(below, above) for below, above in pairwise(self.sizes))
+        self.generative = nn.ModuleList(nn.Linear(above, below) for below, above in pairwise(self.sizes))
+        self.top_bias = nn.Parameter(torch.zeros(self.sizes[-1]))
+
+    def forward(self, v: Tensor) -> Tensor:
+        """Return the probabilities of the top units, [batch, top]."""
+        check_shape(v, self.sizes[:1], self)
+        for layer in self.recognition:
+            v = torch.sigmoid(layer(v))
+        return v
+
+    @torch.no_grad()
+    def recognise(self, v: Tensor, *, generator: torch.Generator | None = None) -> list[Tensor]:
+        """Return s⁰ = v and states s¹ … sᴸ ~ q(s | v)."""
+        check_bits(v, self.sizes[0], "v", self)
+        states = [v]
+        for layer in self.recognition:
+            states.append(torch.bernoulli(torch.sigmoid(layer(states[-1])), generator=generator))
+        return states
+
+    @torch.no_grad()
+    def generate(self, n: int, *, generator: torch.Generator | None = None) -> list[Tensor]:
+        """Return n fantasies, s⁰ … sᴸ ~ p(s)."""
+        top = torch.sigmoid(self.top_bias).expand(positive(n, "n", self), -1)
+        states = [torch.bernoulli(top, generator=generator)]
+        for layer in reversed(self.generative):
+            states.insert(0, torch.bernoulli(torch.sigmoid(layer(states[0])), generator=generator))
+        return states
+
+    def log_joint(self, states: Sequence[Tensor]) -> Tensor:
+        """Return log p(s) of the states of all layers, [batch]."""
+        found = _log_probability(self.top_bias.expand_as(states[-1]), states[-1])
+        for layer, below, above in zip(self.generative, states, states[1:], strict=False):
+            found = found + _log_probability(layer(above), below)
+        return found
+
+    def log_recognition(self, states: Sequence[Tensor]) -> Tensor:
+        """Return log q(s¹ … sᴸ | s⁰), [batch]."""
+        found = torch.zeros_like(states[0][:, 0])
+        for layer, below, above in zip(self.recognition, states, states[1:], strict=False):
+            found = found + _log_probability(layer(below), above)
+        return found
+
+    def log_likelihood(self, v: Tensor) -> Tensor:
+        """Return log p(v) of each sample, [batch], summed over all states of the hidden units."""
+        joint, _ = self._all_states(v)
+        return joint.logsumexp(1)
+
+    def bound(self, v: Tensor) -> Tensor:
+        """Return ⟨log p(s) − log q(s | v)⟩ over q(s | v), [batch]: log p(v) minus KL(q(s | v) ‖ p(s | v)).
+
+        The negative of the free energy of the source; summed over all states of the hidden units.
+        """
+        joint, recognition = self._all_states(v)
+        return (recognition.exp() * (joint - recognition)).sum(1)
+
+    def _all_states(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log p(s) and log q(s | v) of each sample with all hidden states, [batch, states]."""
+        check_bits(v, self.sizes[0], "v", self)
+        hidden = sum(self.sizes[1:])
+        if hidden > MOST_UNITS:
+            raise UsageError(
+                f"there are {hidden} hidden units, and the likelihood is a sum over all their states",
+                where="HelmholtzMachine",
+                todo=f"Ask for it with at most {MOST_UNITS}.",
+            )
+        states = all_bits(hidden, v)
+        pairs = [v.repeat_interleave(len(states), 0), *states.repeat(len(v), 1).split(self.sizes[1:], 1)]
+        shape = (len(v), len(states))
+        return self.log_joint(pairs).reshape(shape), self.log_recognition(pairs).reshape(shape)
+
+
+@torch.no_grad()
+def wake_direction(machine: HelmholtzMachine, states: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return by parameter's name the delta rule of the generative layers, for states that were recognised.
+
+    (sˡ⁻¹ − p(sˡ⁻¹ | sˡ)) sˡᵀ, a mean over states: the gradient of log p(s), whose mean over q(s | v) is that of the
+    bound. Source: ``hinton1995wake``.
+
+    Examples
+    --------
+    >>> machine = HelmholtzMachine((3, 2))
+    >>> direction = wake_direction(machine, machine.recognise(torch.ones(4, 3)))
+    >>> sorted(direction), direction["generative.0.weight"].shape
+    (['generative.0.bias', 'generative.0.weight', 'top_bias'], torch.Size([3, 2]))
+    """
+    found = _delta_rules(machine.generative, states[1:], states, "generative")
+    return found | {"top_bias": states[-1].mean(0) - torch.sigmoid(machine.top_bias)}
+
+
+@torch.no_grad()
+def sleep_direction(machine: HelmholtzMachine, states: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return by parameter's name the delta rule of the recognition layers, for states that were generated.
+
+    (sˡ − q(sˡ | sˡ⁻¹)) sˡ⁻¹ᵀ, a mean over states: the gradient of log q(s | v), whose mean over p(s) is that of minus
+    the divergence of q(s | v) from p(s | v) the other way round, KL(p‖q), over the machine's fantasies and not the
+    data. It is not the bound's gradient. Source: ``hinton1995wake``.
+
+    Examples
+    --------
+    >>> machine = HelmholtzMachine((3, 2))
+    >>> sorted(sleep_direction(machine, machine.generate(4)))
+    ['recognition.0.bias', 'recognition.0.weight']
+    """
+    return _delta_rules(machine.recognition, states, states[1:], "recognition")
+
+
+@torch.no_grad()
+def fit_helmholtz(
+    machine: HelmholtzMachine,
+    samples: Tensor,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Train a Helmholtz machine by wake and sleep, one after the other in each step.
+
+    Awake, the generative layers learn from states recognised in samples drawn with replacement; asleep, the recognition
+    layers learn from as many fantasies.
+
+    Parameters
+    ----------
+    machine
+        Its parameters change.
+    samples
+        [n, visible] of zeros and ones.
+    steps, batch_size
+        Number of steps, and of samples and fantasies of each.
+    learning_rate
+        Factor of both directions.
+    generator
+        Draws samples and states. torch's global one unless given.
+
+    Raises
+    ------
+    UsageError
+        Samples of another shape or precision, or not of zeros and ones; a number below 1; a rate that is not above 0.
+
+    Notes
+    -----
+    Cost of a step: 8 products of the batch with every weight. Source: ``hinton1995wake``.
+
+    Examples
+    --------
+    >>> machine = HelmholtzMachine((3, 2))
+    >>> fit_helmholtz(machine, torch.ones(8, 3), steps=200, batch_size=8, learning_rate=0.5)
+    >>> bool(machine.log_likelihood(torch.ones(1, 3)) > -0.5)
+    True
+    """
+    check_bits(samples, machine.sizes[0], "samples", machine)
+    positive(steps, "steps", machine), positive(batch_size, "batch_size", machine)
+    if not 0 < learning_rate < math.inf:
+        raise UsageError(
+            f"learning_rate is {learning_rate}", where="fit_helmholtz", todo="Give a finite number above 0."
+        )
+    parameters = dict(machine.named_parameters())
+    for _ in range(steps):
+        device = generator.device if generator else None
+        drawn = torch.randint(len(samples), (batch_size,), generator=generator, device=device).to(samples.device)
+        awake = machine.recognise(samples[drawn], generator=generator)
+        for name, change in wake_direction(machine, awake).items():
+            parameters[name].add_(change, alpha=learning_rate)
+        asleep = machine.generate(batch_size, generator=generator)
+        for name, change in sleep_direction(machine, asleep).items():
+            parameters[name].add_(change, alpha=learning_rate)
+
+
+def _log_probability(logits: Tensor, states: Tensor) -> Tensor:
+    """Return the log-probability of each row of independent bits, [batch]."""
+    return -binary_cross_entropy_with_logits(logits, states, reduction="none").sum(1)
+
+
+def _delta_rules(
+    layers: nn.ModuleList, inputs: Sequence[Tensor], targets: Sequence[Tensor], name: str
+) -> dict[str, Tensor]:
+    found = {}
+    for index, (layer, given, wanted) in enumerate(zip(layers, inputs, targets, strict=False)):
+        error = wanted - torch.sigmoid(layer(given))
+        found[f"{name}.{index}.weight"] = error.mT @ given / len(error)
+        found[f"{name}.{index}.bias"] = error.mean(0)
+    return found
+
+
+SPECIMENS = (
+    Specimen(
+        name="helmholtz-machine",
+        title="Helmholtz machine, trained by wake and sleep",
+        build=HelmholtzMachine,
+        inputs=bits(64),
+        parameters=2_824,
+        formula="p(s) = p(sᴸ) Π_l p(sˡ⁻¹ | sˡ) of layers of bits, s⁰ visible, with probabilities σ(Gˡsˡ + gˡ), and "
+        "q(s | s⁰) = Π_l q(sˡ | sˡ⁻¹) with σ(Rˡsˡ⁻¹ + rˡ): awake, p learns what q recognises in data; asleep, q learns "
+        "what p generates.",
+        source="dayan1995helmholtz",
+        rows=("helmholtz-machine",),
+        pinned_by="tests/models/test_helmholtz.py::test_wake_and_sleep_are_the_gradients_that_they_are_said_to_be",
+    ),
+)
