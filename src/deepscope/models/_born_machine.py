@@ -74,9 +74,7 @@ class BornMachine(nn.Module):
             noise = torch.randn(left, 2, right, dtype=dtype, generator=generator) * 0.1 / math.sqrt(bond_dimension)
             noise[0, :, 0] += math.sqrt(0.5)
             tensors.append(noise)
-        tensors = canonical(tensors, 0)
-        tensors[0] = tensors[0] / torch.linalg.vector_norm(tensors[0])
-        self.tensors = nn.ParameterList(nn.Parameter(each) for each in tensors)
+        self.tensors = nn.ParameterList(nn.Parameter(each) for each in canonical(tensors, 0))
 
     @classmethod
     def from_amplitudes(cls, amplitudes: Tensor, *, bond_dimension: int | None = None) -> Self:
@@ -124,19 +122,17 @@ class BornMachine(nn.Module):
         """Return the factors of Aⁱ(0) and Aⁱ(1) of each sample, [batch, N, 2]."""
         check_shape(x, (self.sites,), self)
         found = torch.stack([1 - x, x], -1).to(self.tensors[0].dtype)
-        if bases is None:
-            return found
-        self._check_bases(bases, len(x))
-        return torch.einsum("nib,nibs->nis", found, bases.to(found.dtype))
+        return found if bases is None else torch.einsum("nib,nibs->nis", found, self._checked(bases, len(x)))
 
     def log_norm(self) -> Tensor:
         """Return log Z, by contraction of the tensors with themselves from site to site."""
-        environment, log_scale = torch.ones_like(self.tensors[0][:1, 0, :1]), 0.0
+        environment = torch.ones_like(self.tensors[0][:1, 0, :1])
+        log_scale = environment.real.sum() - 1
         for tensor in self.tensors:
             environment = torch.einsum("lm,lsr,msq->rq", environment, tensor, tensor.conj())
             scale = environment.detach().abs().amax()
             environment, log_scale = environment / scale, log_scale + scale.log()
-        return environment[0, 0].abs().log() + log_scale
+        return log_scale + environment.abs().log().squeeze()
 
     def amplitudes(self) -> Tensor:
         """Return Ψ(x) / √Z of all x, [2ᴺ], in the order of ``from_amplitudes``."""
@@ -147,10 +143,10 @@ class BornMachine(nn.Module):
                 todo=f"Ask for all amplitudes of at most {MOST_UNITS}; forward gives those of samples.",
             )
         tensors = self._canonical(0)
-        found = tensors[0].flatten(0, 1) / torch.linalg.vector_norm(tensors[0])
+        found = tensors[0].flatten(0, 1)
         for tensor in tensors[1:]:
             found = torch.tensordot(found, tensor, 1).flatten(0, 1)
-        return found[:, 0]
+        return found.squeeze(1)
 
     @torch.no_grad()
     def schmidt_values(self, bond: int) -> Tensor:
@@ -161,7 +157,7 @@ class BornMachine(nn.Module):
         if not isinstance(bond, int) or not 1 <= bond < self.sites:
             raise UsageError(f"bond is {bond!r}", where="BornMachine", todo=f"Give 1 to {self.sites - 1}.")
         values = torch.linalg.svdvals(self._canonical(bond - 1)[bond - 1].flatten(0, 1))
-        return values[: bond_dimensions(self.sites, self.bond_dimension)[bond]] / torch.linalg.vector_norm(values)
+        return values[: len(self.tensors[bond])]
 
     @torch.no_grad()
     def sample(self, n: int, *, bases: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
@@ -179,8 +175,7 @@ class BornMachine(nn.Module):
         positive(n, "n", self)
         tensors = self._canonical(0)
         if bases is not None:
-            self._check_bases(bases, n)
-            bases = bases.to(tensors[0].dtype)
+            bases = self._checked(bases, n)
         # Right of the centre all are isometries: what follows a site adds up to 1, and need not be summed.
         given, found = torch.ones_like(tensors[0][0, :1, :1]).expand(n, 1), []
         for site, tensor in enumerate(tensors):
@@ -206,15 +201,18 @@ class BornMachine(nn.Module):
             scale = product.detach().abs().amax(1)
             scale = torch.where(scale == 0, 1, scale)
             product, log_scale = product / scale[:, None], log_scale + scale.log()
-        return product[:, 0].abs().log() + log_scale
+        return log_scale + product.abs().log().squeeze(1)
 
-    def _check_bases(self, bases: Tensor, batch: int) -> None:
-        if bases.shape != (batch, self.sites, 2, 2):
+    def _checked(self, bases: Tensor, batch: int) -> Tensor:
+        own = self.tensors[0].dtype
+        if bases.shape != (batch, self.sites, 2, 2) or (bases.is_complex() and not own.is_complex):
             raise UsageError(
-                f"bases are {list(bases.shape)}",
+                f"bases are {list(bases.shape)} of {str(bases.dtype).removeprefix('torch.')}",
                 where="BornMachine",
-                todo=f"Give a unitary matrix for each site, [{batch}, {self.sites}, 2, 2].",
+                todo=f"Give a unitary matrix for each site, [{batch}, {self.sites}, 2, 2]; complex ones to a complex "
+                "machine only.",
             )
+        return bases.to(own)
 
 
 SPECIMENS = (
@@ -228,6 +226,6 @@ SPECIMENS = (
         "the sum of the numerators of all x, is the squared norm of one tensor when the others are isometries.",
         source="han2018unsupervised",
         rows=("born-machine-mps", "repo-mps-born"),
-        pinned_by="tests/verify/test_born_machine_bars.py::test_bars_and_stripes_are_learnt_to_their_entropy",
+        pinned_by="tests/models/test_born_machine_training.py::test_bars_and_stripes_are_learnt_to_their_entropy",
     ),
 )

@@ -42,8 +42,7 @@ def fit_born_machine(
     sweeps
         Number of sweeps.
     learning_rate
-        η. Steps along a gradient greater than 1 / η are made as long as η times 1 / η = 1 is, lest a sample of
-        probability near 0 throw M far away.
+        η. No step is longer than 1, the norm of M, lest a sample of probability near 0 throw it far away.
     descents
         Steps at each bond and turn.
     cutoff
@@ -83,7 +82,6 @@ def fit_born_machine(
         )
     features = machine.features(samples, bases)
     tensors = canonical(list(machine.tensors), 0)
-    tensors[0] = tensors[0] / torch.linalg.vector_norm(tensors[0])
     ones = torch.ones_like(features[:, 0, :1])
     lefts, rights = [ones] * machine.sites, [ones] * machine.sites
     for site in range(machine.sites - 1, 0, -1):
@@ -135,7 +133,8 @@ def merged_gradient(merged: Tensor, left: Tensor, right: Tensor) -> Tensor:
             todo="Give a smaller learning_rate or cutoff, or begin at another machine.",
         )
     pull = (left / amplitudes[:, None]).mT @ right / len(left)
-    return 2 * (matrix - pull.conj()).reshape(merged.shape)
+    gradient: Tensor = 2 * (matrix - pull.conj()).reshape(merged.shape)
+    return gradient
 
 
 def _outer(first: Tensor, second: Tensor) -> Tensor:

@@ -166,7 +166,7 @@ class DBN(nn.Module):
                 todo=f"Ask for a sum over their states with at most {MOST_UNITS}; else for estimated_bound.",
             )
         states = all_bits(sum(sizes), v)
-        pairs = [v.repeat_interleave(len(states), 0), *states.repeat(len(v), 1).split(sizes, 1)]
+        pairs = [v.repeat_interleave(len(states), 0), *torch.split(states.repeat(len(v), 1), sizes, 1)]
         # Without a layer in between, split gives an empty one.
         pairs = pairs[: len(machines)]
         shape = (len(v), len(states))

@@ -72,7 +72,8 @@ class Hopfield(nn.Module):
 
     def energy(self, x: Tensor) -> Tensor:
         """Return E of each state, [...]."""
-        return -(x * self(x)).sum(-1) / 2
+        energies: Tensor = -(x * self(x)).sum(-1) / 2
+        return energies
 
     @torch.no_grad()
     def store_hebb(self, patterns: Tensor) -> None:

@@ -22,21 +22,22 @@ def bond_dimensions(sites: int, most: int) -> list[int]:
 
 
 def canonical(tensors: Sequence[Tensor], centre: int) -> list[Tensor]:
-    """Return the same state with isometries on both sides of a site: Σ_s A(s)ᴴA(s) = 1 left of it, A(s)A(s)ᴴ right.
+    """Return the state scaled to norm 1, with isometries beside a site: Σ_s A(s)ᴴA(s) = 1 left of it, A(s)A(s)ᴴ right.
 
-    Shapes stay. Cost: O(N D³).
+    The norm is then that of the site's own tensor. Shapes stay. Cost: O(N D³).
     """
     found = list(tensors)
     for site in range(centre):
         left, _, right = found[site].shape
         isometry, rest = torch.linalg.qr(found[site].reshape(2 * left, right))
         found[site] = isometry.reshape(left, 2, right)
-        found[site + 1] = torch.tensordot(rest, found[site + 1], 1)
+        found[site + 1] = torch.tensordot(rest / torch.linalg.vector_norm(rest), found[site + 1], 1)
     for site in range(len(found) - 1, centre, -1):
         left, _, right = found[site].shape
         isometry, rest = torch.linalg.qr(found[site].reshape(left, 2 * right).mH)
         found[site] = isometry.mH.reshape(left, 2, right)
-        found[site - 1] = torch.tensordot(found[site - 1], rest.mH, 1)
+        found[site - 1] = torch.tensordot(found[site - 1], rest.mH / torch.linalg.vector_norm(rest), 1)
+    found[centre] = found[centre] / torch.linalg.vector_norm(found[centre])
     return found
 
 
@@ -48,9 +49,9 @@ def split(merged: Tensor, *, bond: int, cutoff: float, to_right: bool) -> tuple[
     """
     left, _, _, right = merged.shape
     u, values, v = torch.linalg.svd(merged.reshape(2 * left, 2 * right), full_matrices=False)
-    u, values, v = u[:, :bond], values[:bond], v[:bond]
-    kept = torch.where(values >= cutoff * values[0], values, 0)
-    kept = kept / torch.linalg.vector_norm(kept) * torch.linalg.vector_norm(values)
+    kept = torch.where(values >= cutoff * values[0], values, 0)[:bond]
+    kept = kept * (torch.linalg.vector_norm(values) / torch.linalg.vector_norm(kept))
+    u, v = u[:, :bond], v[:bond]
     if to_right:
         v = kept[:, None] * v
     else:

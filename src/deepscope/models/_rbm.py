@@ -96,11 +96,11 @@ class RBM(nn.Module):
                 todo=f"Ask for it with at most {MOST_UNITS}; else estimate it by annealed_importance_sampling.",
             )
         if self.visible <= self.hidden:
-            weight, own_bias, other_bias = self.weight, self.visible_bias, self.hidden_bias
+            sides: tuple[Tensor, Tensor, Tensor] = self.weight, self.visible_bias, self.hidden_bias
         else:
-            weight, own_bias, other_bias = self.weight.mT, self.hidden_bias, self.visible_bias
-        parts = all_bits(fewest, self.weight).split(_AT_ONCE)
-        sums = [torch.logsumexp(-_free_energy(part, weight, own_bias, other_bias), 0) for part in parts]
+            sides = self.weight.mT, self.hidden_bias, self.visible_bias
+        parts = torch.split(all_bits(fewest, self.weight), _AT_ONCE)
+        sums = [torch.logsumexp(-_free_energy(part, *sides), 0) for part in parts]
         return torch.stack(sums).logsumexp(0)
 
     def log_likelihood(self, v: Tensor) -> Tensor:
