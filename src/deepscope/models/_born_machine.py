@@ -157,7 +157,8 @@ class BornMachine(nn.Module):
         if not isinstance(bond, int) or not 1 <= bond < self.sites:
             raise UsageError(f"bond is {bond!r}", where="BornMachine", todo=f"Give 1 to {self.sites - 1}.")
         values = torch.linalg.svdvals(self._canonical(bond - 1)[bond - 1].flatten(0, 1))
-        return values[: len(self.tensors[bond])]
+        found: Tensor = values[: len(self.tensors[bond])]
+        return found
 
     @torch.no_grad()
     def sample(self, n: int, *, bases: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:

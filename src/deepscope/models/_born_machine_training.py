@@ -144,4 +144,5 @@ def _outer(first: Tensor, second: Tensor) -> Tensor:
 
 def _direction(vectors: Tensor) -> Tensor:
     """Return each vector without its length, which would leave the numbers' range along many sites."""
-    return vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    directions: Tensor = vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    return directions

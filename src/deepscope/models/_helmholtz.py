@@ -119,7 +119,7 @@ class HelmholtzMachine(nn.Module):
                 todo=f"Ask for it with at most {MOST_UNITS}.",
             )
         states = all_bits(hidden, v)
-        pairs = [v.repeat_interleave(len(states), 0), *torch.split(states.repeat(len(v), 1), self.sizes[1:], 1)]
+        pairs = [v.repeat_interleave(len(states), 0), *torch.split(states.repeat(len(v), 1), list(self.sizes[1:]), 1)]
         shape = (len(v), len(states))
         return self.log_joint(pairs).reshape(shape), self.log_recognition(pairs).reshape(shape)
 
