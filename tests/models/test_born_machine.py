@@ -154,15 +154,15 @@ def test_phases_of_a_cat_state_are_seen_in_other_bases_only():
 
 
 def test_long_chains_stay_within_range():
-    machine = BornMachine(3000, 4, generator=generator())
+    machine = BornMachine(800, 4, generator=generator())
     with torch.no_grad():
         for tensor in machine.tensors:
             tensor.mul_(7)
         x = machine.sample(5, generator=generator())
-        # 7³⁰⁰⁰ and 2⁻³⁰⁰⁰ have no float32; a fair law has 3000 log 2 nats, and this one less.
-        assert machine.log_norm().item() == pytest.approx(2 * 3000 * math.log(7), rel=1e-3)
+        # 7⁸⁰⁰ and 2⁻⁸⁰⁰ have no float32; a fair law has 800 log 2 nats, and this one less.
+        assert machine.log_norm().item() == pytest.approx(2 * 800 * math.log(7), rel=1e-3)
         found = machine(x)
-    assert ((found > -3000 * math.log(2) * 1.05) & (found < -500)).all()
+    assert ((found > -800 * math.log(2) * 1.05) & (found < -133)).all()
 
 
 def test_all_tensors_learn_sixteen_samples_by_gradient_descent():
@@ -214,6 +214,8 @@ def test_a_batch_is_its_samples_and_gradients_are_those_of_differences():
         (lambda: BornMachine(4, 2)(torch.zeros(2, 4).long()), "int64"),
         (lambda: BornMachine(4, 2)(torch.zeros(2, 4), torch.zeros(2, 3, 2, 2)), r"bases are \[2, 3, 2, 2\]"),
         (lambda: BornMachine(4, 2)(torch.zeros(2, 4), PLUS_MINUS.expand(2, 4, 2, 2)), "complex"),
+        (lambda: BornMachine(4, 2)(torch.zeros(2, 4), torch.ones(2, 4, 2, 2)), "not unitary"),
+        (lambda: BornMachine(4, 2)(torch.zeros(2, 4), torch.full((2, 4, 2, 2), torch.nan)), "not unitary"),
         (lambda: BornMachine(4, 2).sample(0), "n is 0"),
         (lambda: BornMachine(4, 2).sample(2, bases=torch.zeros(1, 4, 2, 2)), r"bases are \[1, 4, 2, 2\]"),
         (lambda: BornMachine(4, 2).schmidt_values(0), "bond is 0"),

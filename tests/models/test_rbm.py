@@ -127,6 +127,7 @@ def test_contract():
         (lambda: RBM(3, 2).energy(torch.zeros(2, 3), torch.zeros(2, 3)), r"\[2, 3\]"),
         (lambda: RBM(3, 2).free_energy(torch.zeros(2, 2)), r"\[2, 2\]"),
         (lambda: RBM(3, 2).gibbs(torch.zeros(2, 3), steps=0), "steps is 0"),
+        (lambda: RBM(3, 2).gibbs(torch.full((2, 3), torch.nan)), "v has other numbers"),
         (lambda: RBM(30, 23).log_partition(), "smaller side has 23 units"),
         (lambda: RBM(30, 23).log_likelihood(torch.zeros(1, 30)), "smaller side has 23 units"),
     ],

@@ -14,7 +14,8 @@ from deepscope.models._capsules import CapsNet, RoutingCapsules, capsnet_without
 from deepscope.models._causal_convolution import CausalConvolution
 from deepscope.models._chebnet import ChebNet, ChebyshevConvolution
 from deepscope.models._complex import ComplexConv2d, ComplexLinear, ComplexMLP, ComplexNeuron, complex_300_100
-from deepscope.models._dbn import DBN, fit_dbn, turned
+from deepscope.models._dbn import DBN
+from deepscope.models._dbn_training import fit_dbn, turned
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
 from deepscope.models._deep_equilibrium import (
     DeepEquilibrium,
@@ -51,7 +52,8 @@ from deepscope.models._group_convolution import GroupCNN, GroupConvolution, Lift
 from deepscope.models._gru import GRU, GRUCell, gru_100
 from deepscope.models._h3 import H3, H3Mixer, PerceptronMixer, ShiftSSM, h3_125m
 from deepscope.models._hamiltonian import HamiltonianBranch, HamiltonianCNN, HamiltonianStack, hamiltonian_cnn
-from deepscope.models._helmholtz import HelmholtzMachine, fit_helmholtz, sleep_direction, wake_direction
+from deepscope.models._helmholtz import HelmholtzMachine
+from deepscope.models._helmholtz_training import fit_helmholtz, sleep_direction, wake_direction
 from deepscope.models._hippo import HippoLegS, HippoMemory, HippoRNN, hippo_lagt, hippo_legs, hippo_legt, legendre_basis
 from deepscope.models._hopfield import Hopfield, Retrieval
 from deepscope.models._hyper_lstm import HyperLSTM
@@ -132,14 +134,9 @@ from deepscope.models._random_features import (
     random_relu_model,
 )
 from deepscope.models._rbm import RBM
-from deepscope.models._rbm_training import (
-    RBMDirection,
-    contrastive_divergence,
-    expected_contrastive_divergence,
-    fit_rbm,
-    gibbs_kernel,
-    likelihood_gradient,
-)
+from deepscope.models._rbm_direction import RBMDirection
+from deepscope.models._rbm_exact import expected_contrastive_divergence, gibbs_kernel, likelihood_gradient
+from deepscope.models._rbm_training import contrastive_divergence, fit_rbm
 from deepscope.models._receptive_field import Window, output_size, receptive_field
 from deepscope.models._residual_stack import ResidualRecurrence, ResidualStack
 from deepscope.models._resnet import (

@@ -6,6 +6,7 @@ from itertools import chain
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from deepscope.core import UsageError
 from deepscope.models._inputs import Draw
@@ -114,6 +115,17 @@ def bars_and_stripes(height: int, width: int, *, dtype: torch.dtype | None = Non
     # The first and the last are all white and all black, and among the stripes already.
     found = torch.cat([stripes, bars[1:-1]]).flatten(1)
     return found if dtype is None else found.to(dtype)
+
+
+def log_bernoulli(logits: Tensor, states: Tensor) -> Tensor:
+    """Return the log-probability of each row of independent bits with probabilities σ(logits), [n].
+
+    Examples
+    --------
+    >>> log_bernoulli(torch.zeros(1, 3), torch.ones(1, 3)).exp()
+    tensor([0.1250])
+    """
+    return -binary_cross_entropy_with_logits(logits, states, reduction="none").sum(1)
 
 
 def check_bits(x: Tensor, length: int, argument: str, owner: nn.Module) -> None:

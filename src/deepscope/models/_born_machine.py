@@ -62,10 +62,8 @@ class BornMachine(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.sites, self.bond_dimension = (
-            positive(sites, "sites", self),
-            positive(bond_dimension, "bond_dimension", self),
-        )
+        self.sites = positive(sites, "sites", self)
+        self.bond_dimension = positive(bond_dimension, "bond_dimension", self)
         if sites < 2:
             raise UsageError("sites is 1", where="BornMachine", todo="Give at least 2: a bond joins two.")
         bonds = bond_dimensions(sites, bond_dimension)
@@ -97,10 +95,11 @@ class BornMachine(nn.Module):
                 where="BornMachine",
                 todo="Give a vector of 4, 8, 16 … finite floating-point or complex numbers, not all 0.",
             )
-        machine = cls(sites, 2 ** (sites // 2) if bond_dimension is None else bond_dimension, dtype=amplitudes.dtype)
-        machine.to(amplitudes.device)
+        most = 2 ** (sites // 2) if bond_dimension is None else bond_dimension
+        # Its own generator: what it draws is overwritten.
+        machine = cls(sites, most, dtype=amplitudes.dtype, generator=torch.Generator()).to(amplitudes.device)
         with torch.no_grad():
-            found = decomposed(amplitudes / torch.linalg.vector_norm(amplitudes), machine.bond_dimension)
+            found = decomposed(amplitudes / torch.linalg.vector_norm(amplitudes), most)
             for tensor, value in zip(machine.tensors, found, strict=True):
                 tensor.copy_(value)
         return machine
@@ -156,9 +155,8 @@ class BornMachine(nn.Module):
         """
         if not isinstance(bond, int) or not 1 <= bond < self.sites:
             raise UsageError(f"bond is {bond!r}", where="BornMachine", todo=f"Give 1 to {self.sites - 1}.")
-        values = torch.linalg.svdvals(self._canonical(bond - 1)[bond - 1].flatten(0, 1))
-        found: Tensor = values[: len(self.tensors[bond])]
-        return found
+        values: Tensor = torch.linalg.svdvals(self._canonical(bond - 1)[bond - 1].flatten(0, 1))
+        return values
 
     @torch.no_grad()
     def sample(self, n: int, *, bases: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
@@ -213,6 +211,10 @@ class BornMachine(nn.Module):
                 todo=f"Give a unitary matrix for each site, [{batch}, {self.sites}, 2, 2]; complex ones to a complex "
                 "machine only.",
             )
+        one = torch.eye(2, dtype=bases.dtype, device=bases.device)
+        # Not a number is refused as well.
+        if not bool(((bases @ bases.mH - one).abs() < 1e-3).all()):
+            raise UsageError("some bases are not unitary", where="BornMachine", todo="Give orthonormal rows.")
         return bases.to(own)
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from deepscope.core import Specimen, UsageError
-from deepscope.models._binary import MOST_UNITS, all_bits, bits, check_bits
+from deepscope.models._binary import MOST_UNITS, all_bits, bits, check_bits, log_bernoulli
 from deepscope.models._sizes import check_shape, positive
 
 
@@ -83,16 +81,16 @@ class HelmholtzMachine(nn.Module):
 
     def log_joint(self, states: Sequence[Tensor]) -> Tensor:
         """Return log p(s) of the states of all layers, [batch]."""
-        found = _log_probability(self.top_bias.expand_as(states[-1]), states[-1])
+        found = log_bernoulli(self.top_bias.expand_as(states[-1]), states[-1])
         for layer, below, above in zip(self.generative, states, states[1:], strict=False):
-            found = found + _log_probability(layer(above), below)
+            found = found + log_bernoulli(layer(above), below)
         return found
 
     def log_recognition(self, states: Sequence[Tensor]) -> Tensor:
         """Return log q(s¹ … sᴸ | s⁰), [batch]."""
         found = torch.zeros_like(states[0][:, 0])
         for layer, below, above in zip(self.recognition, states, states[1:], strict=False):
-            found = found + _log_probability(layer(below), above)
+            found = found + log_bernoulli(layer(below), above)
         return found
 
     def log_likelihood(self, v: Tensor) -> Tensor:
@@ -122,119 +120,6 @@ class HelmholtzMachine(nn.Module):
         pairs = [v.repeat_interleave(len(states), 0), *torch.split(states.repeat(len(v), 1), list(self.sizes[1:]), 1)]
         shape = (len(v), len(states))
         return self.log_joint(pairs).reshape(shape), self.log_recognition(pairs).reshape(shape)
-
-
-@torch.no_grad()
-def wake_direction(machine: HelmholtzMachine, states: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Return by parameter's name the delta rule of the generative layers, for states that were recognised.
-
-    (sˡ⁻¹ − p(sˡ⁻¹ | sˡ)) sˡᵀ, a mean over states: the gradient of log p(s), whose mean over q(s | v) is that of the
-    bound. Source: ``hinton1995wake``.
-
-    Examples
-    --------
-    >>> machine = HelmholtzMachine((3, 2))
-    >>> direction = wake_direction(machine, machine.recognise(torch.ones(4, 3)))
-    >>> sorted(direction), direction["generative.0.weight"].shape
-    (['generative.0.bias', 'generative.0.weight', 'top_bias'], torch.Size([3, 2]))
-    """
-    found = _delta_rules(machine.generative, states[1:], states, "generative")
-    return found | {"top_bias": states[-1].mean(0) - torch.sigmoid(machine.top_bias)}
-
-
-@torch.no_grad()
-def sleep_direction(machine: HelmholtzMachine, states: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Return by parameter's name the delta rule of the recognition layers, for states that were generated.
-
-    (sˡ − q(sˡ | sˡ⁻¹)) sˡ⁻¹ᵀ, a mean over states: the gradient of log q(s | v), whose mean over p(s) is that of minus
-    the divergence of q(s | v) from p(s | v) the other way round, KL(p‖q), over the machine's fantasies and not the
-    data. It is not the bound's gradient. Source: ``hinton1995wake``.
-
-    Examples
-    --------
-    >>> machine = HelmholtzMachine((3, 2))
-    >>> sorted(sleep_direction(machine, machine.generate(4)))
-    ['recognition.0.bias', 'recognition.0.weight']
-    """
-    return _delta_rules(machine.recognition, states, states[1:], "recognition")
-
-
-@torch.no_grad()
-def fit_helmholtz(
-    machine: HelmholtzMachine,
-    samples: Tensor,
-    *,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    generator: torch.Generator | None = None,
-) -> None:
-    """Train a Helmholtz machine by wake and sleep, one after the other in each step.
-
-    Awake, the generative layers learn from states recognised in samples drawn with replacement; asleep, the recognition
-    layers learn from as many fantasies.
-
-    Parameters
-    ----------
-    machine
-        Its parameters change.
-    samples
-        [n, visible] of zeros and ones.
-    steps, batch_size
-        Number of steps, and of samples and fantasies of each.
-    learning_rate
-        Factor of both directions.
-    generator
-        Draws samples and states. torch's global one unless given.
-
-    Raises
-    ------
-    UsageError
-        Samples of another shape or precision, or not of zeros and ones; a number below 1; a rate that is not above 0.
-
-    Notes
-    -----
-    Cost of a step: 8 products of the batch with every weight. Source: ``hinton1995wake``.
-
-    Examples
-    --------
-    >>> machine = HelmholtzMachine((3, 2))
-    >>> fit_helmholtz(machine, torch.ones(8, 3), steps=200, batch_size=8, learning_rate=0.5)
-    >>> bool(machine.log_likelihood(torch.ones(1, 3)) > -0.5)
-    True
-    """
-    check_bits(samples, machine.sizes[0], "samples", machine)
-    positive(steps, "steps", machine), positive(batch_size, "batch_size", machine)
-    if not 0 < learning_rate < math.inf:
-        raise UsageError(
-            f"learning_rate is {learning_rate}", where="fit_helmholtz", todo="Give a finite number above 0."
-        )
-    parameters = dict(machine.named_parameters())
-    for _ in range(steps):
-        device = generator.device if generator else None
-        drawn = torch.randint(len(samples), (batch_size,), generator=generator, device=device).to(samples.device)
-        awake = machine.recognise(samples[drawn], generator=generator)
-        for name, change in wake_direction(machine, awake).items():
-            parameters[name].add_(change, alpha=learning_rate)
-        asleep = machine.generate(batch_size, generator=generator)
-        for name, change in sleep_direction(machine, asleep).items():
-            parameters[name].add_(change, alpha=learning_rate)
-
-
-def _log_probability(logits: Tensor, states: Tensor) -> Tensor:
-    """Return the log-probability of each row of independent bits, [batch]."""
-    return -binary_cross_entropy_with_logits(logits, states, reduction="none").sum(1)
-
-
-def _delta_rules(
-    layers: nn.ModuleList, inputs: Sequence[Tensor], targets: Sequence[Tensor], name: str
-) -> dict[str, Tensor]:
-    found = {}
-    for index, (layer, given, wanted) in enumerate(zip(layers, inputs, targets, strict=False)):
-        error = wanted - torch.sigmoid(layer(given))
-        found[f"{name}.{index}.weight"] = error.mT @ given / len(error)
-        found[f"{name}.{index}.bias"] = error.mean(0)
-    return found
 
 
 SPECIMENS = (

@@ -76,10 +76,11 @@ class RBM(nn.Module):
 
     @torch.no_grad()
     def gibbs(self, v: Tensor, *, steps: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """Return where chains from v are after so many steps v → h ~ P(h | v) → v ~ P(v | h), [batch, visible].
+        """Return where chains from v, of zeros and ones, are after steps v → h ~ P(h | v) → v ~ P(v | h): [n, visible].
 
         P(v) is invariant under a step, which is reversible: P(v) T(v → v′) = P(v′) T(v′ → v).
         """
+        check_bits(v, self.visible, "v", self)
         positive(steps, "steps", self)
         for _ in range(steps):
             h = torch.bernoulli(self(v), generator=generator)
