@@ -46,7 +46,7 @@ def contrastive_divergence(
 
     Notes
     -----
-    Cost: (n + 2 m k) products with W. Sources: ``hinton2002training``, ``tieleman2008training``.
+    Cost: 2 n + 2 (k + 1) m products of a vector with W. Sources: ``hinton2002training``, ``tieleman2008training``.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def fit_rbm(
 
     Notes
     -----
-    Cost of an update: (2 k + 3) products of the batch with W. Sources: ``hinton2002training``,
+    Cost of an update: 2 k + 4 products of the batch with W. Sources: ``hinton2002training``,
     ``tieleman2008training``.
 
     Examples
