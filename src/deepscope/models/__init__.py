@@ -2,14 +2,20 @@
 
 from deepscope.models._additive_attention import AdditiveAttention
 from deepscope.models._alexnet import AlexNet
+from deepscope.models._annealed_importance import PartitionEstimate, annealed_importance_sampling
 from deepscope.models._antisymmetric import AntisymmetricLayer, AntisymmetricResNet
 from deepscope.models._antisymmetric_rnn import AntisymmetricRNN, antisymmetric_rnn_128, antisymmetric_rnn_gated_128
 from deepscope.models._attention import MultiHeadAttention
 from deepscope.models._bidirectional import Bidirectional, bidirectional_lstm
+from deepscope.models._binary import all_bits, bars_and_stripes
+from deepscope.models._born_machine import BornMachine
+from deepscope.models._born_machine_training import fit_born_machine
 from deepscope.models._capsules import CapsNet, RoutingCapsules, capsnet_without_reconstruction, margin_loss, squash
 from deepscope.models._causal_convolution import CausalConvolution
 from deepscope.models._chebnet import ChebNet, ChebyshevConvolution
 from deepscope.models._complex import ComplexConv2d, ComplexLinear, ComplexMLP, ComplexNeuron, complex_300_100
+from deepscope.models._dbn import DBN
+from deepscope.models._dbn_training import fit_dbn, turned
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
 from deepscope.models._deep_equilibrium import (
     DeepEquilibrium,
@@ -46,7 +52,10 @@ from deepscope.models._group_convolution import GroupCNN, GroupConvolution, Lift
 from deepscope.models._gru import GRU, GRUCell, gru_100
 from deepscope.models._h3 import H3, H3Mixer, PerceptronMixer, ShiftSSM, h3_125m
 from deepscope.models._hamiltonian import HamiltonianBranch, HamiltonianCNN, HamiltonianStack, hamiltonian_cnn
+from deepscope.models._helmholtz import HelmholtzMachine
+from deepscope.models._helmholtz_training import fit_helmholtz, sleep_direction, wake_direction
 from deepscope.models._hippo import HippoLegS, HippoMemory, HippoRNN, hippo_lagt, hippo_legs, hippo_legt, legendre_basis
+from deepscope.models._hopfield import Hopfield, Retrieval
 from deepscope.models._hyper_lstm import HyperLSTM
 from deepscope.models._hypergraph import HGNN, HypergraphConvolution
 from deepscope.models._hypernetwork import HyperConv2d, HyperNetwork, KernelGenerator
@@ -124,6 +133,10 @@ from deepscope.models._random_features import (
     random_fourier_model,
     random_relu_model,
 )
+from deepscope.models._rbm import RBM
+from deepscope.models._rbm_direction import RBMDirection
+from deepscope.models._rbm_exact import expected_contrastive_divergence, gibbs_kernel, likelihood_gradient
+from deepscope.models._rbm_training import contrastive_divergence, fit_rbm
 from deepscope.models._receptive_field import Window, output_size, receptive_field
 from deepscope.models._residual_stack import ResidualRecurrence, ResidualStack
 from deepscope.models._resnet import (
@@ -171,6 +184,7 @@ from deepscope.models._wiring import Wiring, neural_circuit_wiring
 from deepscope.models._xlstm import XLSTM, MLSTMBlock, SLSTMBlock, xlstm_language_model
 
 __all__ = [
+    "DBN",
     "DSS",
     "GAT",
     "GCN",
@@ -184,6 +198,7 @@ __all__ = [
     "LSTM",
     "MLP",
     "MLSTM",
+    "RBM",
     "RNN",
     "S4",
     "S4D",
@@ -198,6 +213,7 @@ __all__ = [
     "AntisymmetricRNN",
     "AntisymmetricResNet",
     "Bidirectional",
+    "BornMachine",
     "CapsNet",
     "CausalConvolution",
     "ChebNet",
@@ -240,9 +256,11 @@ __all__ = [
     "HamiltonianCNN",
     "HamiltonianStack",
     "Heaviside",
+    "HelmholtzMachine",
     "HippoLegS",
     "HippoMemory",
     "HippoRNN",
+    "Hopfield",
     "HyperConv2d",
     "HyperLSTM",
     "HyperNetwork",
@@ -288,6 +306,7 @@ __all__ = [
     "PaddedShortcut",
     "ParabolicProblem",
     "ParabolicStack",
+    "PartitionEstimate",
     "Perceptron",
     "PerceptronField",
     "PerceptronMixer",
@@ -299,6 +318,7 @@ __all__ = [
     "QuaternionConv2d",
     "QuaternionLinear",
     "QuaternionMLP",
+    "RBMDirection",
     "RNNCell",
     "RNNSearch",
     "RandomFeatureModel",
@@ -308,6 +328,7 @@ __all__ = [
     "ResidualBlock",
     "ResidualRecurrence",
     "ResidualStack",
+    "Retrieval",
     "RevNet",
     "ReversibleStack",
     "RotaryPositions",
@@ -340,14 +361,18 @@ __all__ = [
     "WaveNet",
     "Window",
     "Wiring",
+    "all_bits",
+    "annealed_importance_sampling",
     "antisymmetric_rnn_128",
     "antisymmetric_rnn_gated_128",
     "augmented_ode",
+    "bars_and_stripes",
     "bidirectional_lstm",
     "boolean_network",
     "capsnet_without_reconstruction",
     "closed_form_32",
     "complex_300_100",
+    "contrastive_divergence",
     "convolve",
     "densenet40_12",
     "densenet100_12",
@@ -360,9 +385,15 @@ __all__ = [
     "elman_network",
     "equilibrium_87",
     "exclusive_or",
+    "expected_contrastive_divergence",
     "fast_weights_64",
+    "fit_born_machine",
+    "fit_dbn",
+    "fit_helmholtz",
+    "fit_rbm",
     "fnet_base",
     "fnet_large",
+    "gibbs_kernel",
     "gpt2",
     "gpt2_large",
     "gpt2_medium",
@@ -380,6 +411,7 @@ __all__ = [
     "initialise_step_bias",
     "legendre_basis",
     "lenet_300_100",
+    "likelihood_gradient",
     "linear_scan",
     "liquid_32",
     "llama3_8b",
@@ -435,12 +467,14 @@ __all__ = [
     "rnnsearch",
     "sample_neighbours",
     "selective_scan",
+    "sleep_direction",
     "square_map",
     "squash",
     "state_space_dual",
     "sutskever",
     "transformer_base",
     "transformer_big",
+    "turned",
     "vgg11",
     "vgg13",
     "vgg16",
@@ -450,6 +484,7 @@ __all__ = [
     "vit_b_32",
     "vit_h_14",
     "vit_l_16",
+    "wake_direction",
     "xlstm_language_model",
     "z2_cnn",
 ]
