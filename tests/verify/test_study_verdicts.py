@@ -27,8 +27,9 @@ TWELVE = (
     *("deep-bsde", "double-descent-rff", "f-principle", "grokking", "mp-null", "perceptron", "random-labels"),
     *("resnet-euler", "saxe-dynamics", "som-tsp", "tropical-regions", "vanishing-gradient"),
 )
-#: A study takes ten CPU-minutes at most; the one that takes more says in its file why it needs 564 networks.
-LONGEST, LONGER = 600, {"alpha-hat-quality": 900}
+#: A study takes ten CPU-minutes at most; those that take more say in their files why they need 564 networks, and eight
+#: seeds of 60 networks each.
+LONGEST, LONGER = 600, {"alpha-hat-quality": 900, "edge-of-chaos": 900}
 #: CPU-seconds of the studies of one turn.
 TURN = 400
 

@@ -47,8 +47,8 @@ which is why depths at the edge end as well. The depth that can be trained is no
 better than the depth does; the criterion stands as it was set.
 
 ``full`` takes MNIST, networks of 300 units up to 200 layers, and signals through 1000 units. Left out: longer training,
-dropout, and other activations. Some ten CPU-minutes: boundaries of
-single networks scatter by a seventh, and 8 seeds are needed to tell them from the ends of the band.
+dropout, and other activations. Ten to thirteen CPU-minutes: boundaries of single networks scatter by a seventh, and 8
+seeds are needed to tell them from the ends of the band.
 """
 
 from __future__ import annotations
