@@ -50,8 +50,8 @@ test: lint  ## everything that needs no peer and no browser (15 minutes at most)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not verify" --doctest-modules src tests
 
 # One process each: two run side by side. All others start processes of their own.
-SINGLE := $(wildcard $(patsubst %,tests/verify/test_*_%.py,calibration coverage models peers exponent recovery)) \
-          $(patsubst %,tests/verify/test_%.py,frequency_order healthy_networks shuffled_labels symmetry)
+SINGLE := $(wildcard $(patsubst %,tests/verify/test_*_%.py,calibration capacity coverage models networks peers exponent recovery)) \
+          $(patsubst %,tests/verify/test_%.py,frequency_order shuffled_labels symmetry)
 
 verify: $(VENV)/.ready .peers/.ready  ## peers, calibration, kill tests, pages in a browser (45 minutes at most)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m verify $(SINGLE)
