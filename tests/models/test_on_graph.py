@@ -150,9 +150,9 @@ def test_it_learns_sixteen_signals_by_heart(network: Callable[[], nn.Module]) ->
 def test_what_is_no_graph_is_refused(name: str) -> None:
     layer, x, edges = LAYERS[name](), torch.zeros(7, 4), torch.tensor([[0, 1], [1, 0]])
     for wrong, message in (
-        (torch.zeros(7, 5), r"x is \[7, 5\] of float32"),
-        (torch.zeros(4), r"x is \[4\]"),
-        (torch.zeros(0, 4), r"x is \[0, 4\]"),
+        (torch.zeros(7, 5), r"the input is \[7, 5\] of float32"),
+        (torch.zeros(4), r"the input is \[4\]"),
+        (torch.zeros(0, 4), r"the input is \[0, 4\]"),
         (torch.zeros(7, 4, dtype=torch.int64), "of int64"),
     ):
         with pytest.raises(UsageError, match=message) as caught:

@@ -27,7 +27,9 @@ def found() -> dict[str, Specimen]:
 SPECIMENS = found()
 SMALL = [name for name, each in SPECIMENS.items() if (each.parameters or 0) <= _LARGE]
 #: The first large one of each family: the others are more of the same.
-LARGE = list({each["family"]: each["name"] for each in reversed(specimens()) if each["name"] not in SMALL}.values())
+LARGE = list(
+    {each["family"]: each["name"] for each in reversed(specimens()) if each["name"] in {*SPECIMENS} - {*SMALL}}.values()
+)
 
 
 @pytest.mark.parametrize("name", SPECIMENS)
