@@ -144,7 +144,7 @@ def test_its_judge_and_figure_bear_missing_trials(study: Study, smoke: StudyRun)
         rest = smoke.trials.drop(index=smoke.trials.index[missing])
         assert study.judge(rest.copy())
         if missing in drawn:
-            assert to_svg(study.draw(rest.copy()), "study-")
+            study.draw(rest.copy()).draw_without_rendering()
 
 
 def test_its_figure_draws_from_stored_trials_alone(study: Study, smoke: StudyRun) -> None:
