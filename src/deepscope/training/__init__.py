@@ -9,14 +9,27 @@ from deepscope.training._decay_schedules import inverse_square_root, inverse_tim
 from deepscope.training._evaluate import Evaluation, evaluate
 from deepscope.training._fit import fit
 from deepscope.training._forward_forward import ForwardForward, contrasted_labels, forward_forward_loss, with_label
+from deepscope.training._gradual_pruning import GradualPruning
 from deepscope.training._lion import lion
+from deepscope.training._lottery_ticket import LotteryTicket, Rewind, lottery_tickets
+from deepscope.training._masks import KeepMasks, apply_masks, prunable_weights, remaining, shuffled_masks
 from deepscope.training._mirror import Mirror, mirror_trial
+from deepscope.training._movement_pruning import (
+    MovementMask,
+    MovementPruning,
+    add_movement_masks,
+    fix_movement_masks,
+    movement_masks,
+)
 from deepscope.training._muon import muon
+from deepscope.training._pruning import magnitudes, pruning_masks
 from deepscope.training._rare_event import RareEvent, rare_event
 from deepscope.training._saddle_free_newton import SaddleFreeNewton
 from deepscope.training._sam import SAM
 from deepscope.training._schedules import Schedule, constant, cosine, linear_warmup, step_decay
+from deepscope.training._sparsity_schedules import cubic_sparsity, geometric_sparsity, one_shot_sparsity
 from deepscope.training._state import History, TrainingState
+from deepscope.training._taylor_pruning import taylor_scores, taylor_unit_scores, unit_masks
 from deepscope.training._torch_optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
 from deepscope.training._trackers import MLflow, TensorBoard, Tracker, WandB, tracker
 from deepscope.training._vsgd import VSGD
@@ -38,12 +51,18 @@ __all__ = [
     "Evaluation",
     "ForwardForward",
     "GradientClipping",
+    "GradualPruning",
     "History",
+    "KeepMasks",
+    "LotteryTicket",
     "MLflow",
     "Mirror",
+    "MovementMask",
+    "MovementPruning",
     "NAdam",
     "RMSprop",
     "RareEvent",
+    "Rewind",
     "SaddleFreeNewton",
     "Schedule",
     "TensorBoard",
@@ -52,22 +71,38 @@ __all__ = [
     "ValueClipping",
     "WandB",
     "adan",
+    "add_movement_masks",
+    "apply_masks",
     "constant",
     "contrasted_labels",
     "cosine",
     "cross_entropy_method",
+    "cubic_sparsity",
     "evaluate",
     "fit",
+    "fix_movement_masks",
     "forward_forward_loss",
+    "geometric_sparsity",
     "inverse_square_root",
     "inverse_time",
     "linear_warmup",
     "lion",
+    "lottery_tickets",
+    "magnitudes",
     "mirror_trial",
+    "movement_masks",
     "muon",
+    "one_shot_sparsity",
+    "prunable_weights",
+    "pruning_masks",
     "rare_event",
+    "remaining",
+    "shuffled_masks",
     "step_decay",
+    "taylor_scores",
+    "taylor_unit_scores",
     "tracker",
+    "unit_masks",
     "with_closure",
     "with_label",
 ]
