@@ -37,6 +37,7 @@ class Rewind(Callback):
 
     Examples
     --------
+    >>> import torch
     >>> from deepscope.training import fit
     >>> model, rewind = nn.Linear(1, 1), Rewind()
     >>> before = model.weight.item()
@@ -172,6 +173,7 @@ def lottery_tickets(
 
     Examples
     --------
+    >>> import torch
     >>> from deepscope.training import fit
     >>> _ = torch.manual_seed(0)
     >>> model, x = nn.Linear(10, 1), torch.randn(16, 10)

@@ -117,8 +117,8 @@ def fix_movement_masks(model: nn.Module) -> dict[str, Tensor]:
     >>> model = nn.Linear(2, 1)
     >>> add_movement_masks(model)["weight"].n_pruned.fill_(1)
     tensor(1)
-    >>> fix_movement_masks(model)["weight"].tolist(), model.weight[0, 0].item(), list(model.state_dict())
-    ([[False, True]], 0.0, ['weight', 'bias'])
+    >>> fix_movement_masks(model)["weight"].tolist(), model.weight[0, 0].item(), sorted(model.state_dict())
+    ([[False, True]], 0.0, ['bias', 'weight'])
     """
     masks = movement_masks(model)
     for layer, leaf, _ in _masked(model).values():
