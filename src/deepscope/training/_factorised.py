@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from deepscope.core import MeasurementError, UsageError
 
 _CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
+#: Makes a layer without drawing its weights, which would advance the global generator.
+_skip_init: Callable[..., Any] = nn.utils.skip_init
 #: Convolutions that can be factorised.
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
@@ -92,8 +94,9 @@ def require_rank(name: str, rank: int, full: int, *, where: str) -> None:
 
 def linear(weight: Tensor, *, like: nn.Module, bias: Tensor | None = None) -> nn.Linear:
     """Return a linear layer of this weight, of another layer's precision and device."""
-    layer = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], bias=bias is not None, **_kept(like))
-    return _filled(layer, weight, bias)
+    layer: nn.Linear = _skip_init(nn.Linear, weight.shape[1], weight.shape[0], bias=bias is not None, **_kept(like))
+    _fill(layer, weight, bias)
+    return layer
 
 
 def convolution(
@@ -108,7 +111,7 @@ def convolution(
         return tuple(each if axis in axes else otherwise for axis, each in enumerate(values))
 
     padding = like.padding if isinstance(like.padding, str) else along(like.padding, 0)
-    layer = nn.utils.skip_init(
+    layer: Convolution = _skip_init(
         _CONVOLUTIONS[weight.ndim],
         weight.shape[1] * groups,
         weight.shape[0],
@@ -121,7 +124,8 @@ def convolution(
         padding_mode=like.padding_mode,
         **_kept(like),
     )
-    return _filled(layer, weight, bias)
+    _fill(layer, weight, bias)
+    return layer
 
 
 def dropped(singular_values: Tensor, rank: int) -> float:
@@ -135,11 +139,10 @@ def joined(errors: Sequence[float]) -> float:
 
 
 @torch.no_grad()
-def _filled(layer: Any, weight: Tensor, bias: Tensor | None) -> Any:
+def _fill(layer: nn.Linear | Convolution, weight: Tensor, bias: Tensor | None) -> None:
     layer.weight.copy_(weight)
-    if bias is not None:
+    if bias is not None and layer.bias is not None:
         layer.bias.copy_(bias)
-    return layer
 
 
 def _kept(like: nn.Module) -> dict[str, Any]:

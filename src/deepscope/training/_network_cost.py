@@ -74,13 +74,11 @@ def network_cost(model: nn.Module, inputs: Any) -> NetworkCost:
         raise UsageError("the inputs hold no sample", where="inputs of network_cost", todo="Give a batch.")
     saved = 0.0
 
-    def without_zeros(layer: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
+    def without_zeros(layer: Any, given: tuple[Any, ...], output: Tensor) -> None:
         nonlocal saved
-        weight = layer.weight
-        assert isinstance(weight, Tensor)
         transposed = getattr(layer, "transposed", False)
         moved, channels = (given[0], layer.in_channels) if transposed else (output, _n_outputs(layer))
-        saved += 2.0 * (moved.numel() // channels) * int((weight == 0).sum())
+        saved += 2.0 * (moved.numel() // channels) * int((layer.weight == 0).sum())
 
     counter = FlopCounterMode(display=False)
     with undisturbed(model), torch.no_grad(), without_fused_kernels(model, products=True):

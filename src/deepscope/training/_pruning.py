@@ -85,7 +85,7 @@ def pruning_masks(
         together = torch.cat([kept[name].flatten() for name in kept])
         count = share_of(int(together.sum()), ratios[next(iter(kept))])
         flat = _without_lowest(torch.cat([scores[name].detach().flatten() for name in kept]), together, count)
-        parts = flat.split([mask.numel() for mask in kept.values()])
+        parts = torch.split(flat, [mask.numel() for mask in kept.values()])
         return {name: part.view_as(mask).clone() for (name, mask), part in zip(kept.items(), parts, strict=True)}
     return {
         name: _without_lowest(
@@ -105,10 +105,10 @@ def masks_to_sparsity(
     for names in groups:
         before = torch.cat([kept[name].flatten() for name in names])
         missing = share_of(before.numel(), sparsity) - int((~before).sum())
-        after = _without_lowest(
-            torch.cat([scores[name].detach().flatten() for name in names]), before, max(0, missing)
-        ).split([kept[name].numel() for name in names])
-        found |= {name: part.view_as(kept[name]).clone() for name, part in zip(names, after, strict=True)}
+        together = torch.cat([scores[name].detach().flatten() for name in names])
+        after = _without_lowest(together, before, max(0, missing))
+        parts = torch.split(after, [kept[name].numel() for name in names])
+        found |= {name: part.view_as(kept[name]).clone() for name, part in zip(names, parts, strict=True)}
     return found
 
 

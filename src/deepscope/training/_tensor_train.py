@@ -177,7 +177,7 @@ class TensorTrainLinear(nn.Module):
 
     def matrix(self) -> Tensor:
         """Return W, [outputs, features]."""
-        tensor = self.cores[0].new_ones(1, 1)
+        tensor: Tensor = self.cores[0].new_ones(1, 1)
         for core in self.cores:
             tensor = torch.tensordot(tensor, core.flatten(1, 2), dims=1)
         d = len(self.cores)
