@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from deepscope.training import (
     cubic_sparsity,
     fit,
     geometric_sparsity,
+    magnitudes,
     one_shot_sparsity,
     taylor_scores,
 )
@@ -59,7 +61,7 @@ def test_after_each_update_exactly_the_share_of_the_paper_is_0() -> None:
         reached = [3 + 2 * k for k in range(5) if 3 + 2 * k <= t]
         sparsity = 0.87 + (0.2 - 0.87) * (1 - (reached[-1] - 3) / (4 * 2)) ** 3 if reached else 0.0
         assert zeros == [math.floor(sparsity * 60 + 1e-9), math.floor(sparsity * 20 + 1e-9)]
-    for before, after in zip(record.kept, record.kept[1:], strict=False):
+    for before, after in pairwise(record.kept):
         assert all(bool((new <= old).all()) for old, new in zip(before, after, strict=True))
 
 
@@ -99,6 +101,17 @@ def test_it_prunes_by_other_scores_and_across_the_network() -> None:
     assert sum(record.zeros[-1]) == 60
     assert record.zeros[-1] != [45, 15]
     assert len(calls) == 3
+
+
+def test_what_is_pruned_stays_so_whatever_its_score() -> None:
+    def reversed_magnitudes(model: nn.Module):
+        return {name: -each for name, each in magnitudes(model).items()}
+
+    # What is 0 has the highest score.
+    record = train(GradualPruning(cubic_sparsity(0.75, every=1, prunings=3), scores=reversed_magnitudes))
+    assert record.zeros[-1] == [45, 15]
+    for before, after in pairwise(record.kept):
+        assert all(bool((new <= old).all()) for old, new in zip(before, after, strict=True))
 
 
 def test_bad_arguments_are_named() -> None:

@@ -21,6 +21,7 @@ from deepscope.training import (
     magnitudes,
     muon,
     pruning_masks,
+    shuffled_masks,
     with_closure,
 )
 
@@ -175,16 +176,30 @@ def test_an_interrupted_run_goes_on_bit_for_bit(kind: str, tmp_path: Path) -> No
 
 
 def test_a_checkpoint_of_other_masks_is_refused(tmp_path: Path) -> None:
-    checkpoint = Checkpoint(tmp_path / "run.ckpt")
-    for ratio in (0.5, 0.6):
-        model = network()
-        keep = KeepMasks(pruning_masks(magnitudes(model), ratio))
-        run = {"optimizer": OPTIMIZERS["sgd"](model.parameters()), "epochs": 1, "callbacks": [keep]}
-        if ratio == 0.5:
-            fit(model, data, cross_entropy, checkpoint=checkpoint, **run)
-        else:
-            with pytest.raises(UsageError, match="remaining"):
-                fit(model, data, cross_entropy, checkpoint=checkpoint, **run)
+    model = network()
+    masks = pruning_masks(magnitudes(model), 0.5)
+    more = pruning_masks(magnitudes(model), 0.6)
+    elsewhere = shuffled_masks(masks, generator=torch.Generator().manual_seed(0))
+
+    def run(given) -> None:
+        optimizer = OPTIMIZERS["sgd"](model.parameters())
+        checkpoint = Checkpoint(tmp_path / "run.ckpt")
+        fit(
+            model,
+            data,
+            cross_entropy,
+            optimizer=optimizer,
+            epochs=1,
+            callbacks=[KeepMasks(given)],
+            checkpoint=checkpoint,
+        )
+
+    run(masks)
+    run(masks)
+    with pytest.raises(UsageError, match="remaining is"):
+        run(more)
+    with pytest.raises(UsageError, match="masks is"):
+        run(elsewhere)
 
 
 def test_masks_that_do_not_fit_are_named() -> None:

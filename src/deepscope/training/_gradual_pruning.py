@@ -103,11 +103,11 @@ class GradualPruning(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the masks."""
-        return {"masks": dict(self.masks), "reached": self._reached}
+        return {"masks": dict(self.masks)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take the masks back."""
-        self.masks, self._reached = dict(state["masks"]), state["reached"]
+        self.masks = dict(state["masks"])
 
     def _prune(self, state: TrainingState) -> None:
         target = self.sparsity(state.step)
