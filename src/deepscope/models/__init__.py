@@ -1,15 +1,24 @@
 """Reference models: one file per architecture family."""
 
 from deepscope.models._additive_attention import AdditiveAttention
+from deepscope.models._adversarial_training import AdversarialHistory, train_adversarially
+from deepscope.models._affine_coupling import AffineCoupling
 from deepscope.models._alexnet import AlexNet
 from deepscope.models._antisymmetric import AntisymmetricLayer, AntisymmetricResNet
 from deepscope.models._antisymmetric_rnn import AntisymmetricRNN, antisymmetric_rnn_128, antisymmetric_rnn_gated_128
 from deepscope.models._attention import MultiHeadAttention
+from deepscope.models._autoencoder import Autoencoder, reconstruction_error
 from deepscope.models._bidirectional import Bidirectional, bidirectional_lstm
 from deepscope.models._capsules import CapsNet, RoutingCapsules, capsnet_without_reconstruction, margin_loss, squash
 from deepscope.models._causal_convolution import CausalConvolution
 from deepscope.models._chebnet import ChebNet, ChebyshevConvolution
 from deepscope.models._complex import ComplexConv2d, ComplexLinear, ComplexMLP, ComplexNeuron, complex_300_100
+from deepscope.models._contractive_autoencoder import (
+    contractive_autoencoder_1000,
+    contractive_loss,
+    contractive_penalty,
+    encoder_jacobian,
+)
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
 from deepscope.models._deep_equilibrium import (
     DeepEquilibrium,
@@ -17,6 +26,13 @@ from deepscope.models._deep_equilibrium import (
     InjectedLayer,
     deq_transformer,
     equilibrium_87,
+)
+from deepscope.models._denoising_autoencoder import (
+    denoising_autoencoder_1000,
+    denoising_loss,
+    gaussian_noise,
+    masking_noise,
+    salt_and_pepper,
 )
 from deepscope.models._densenet import (
     DenseBlock,
@@ -27,14 +43,23 @@ from deepscope.models._densenet import (
     densenet_bc100_12,
     densenet_bc190_40,
 )
+from deepscope.models._diffusion import DDPM, ddpm_28, ddpm_cifar10, diffusion_loss
 from deepscope.models._dir_gnn import DirectedConvolution, DirGNN
 from deepscope.models._discretise import discretise
 from deepscope.models._echo_state import EchoStateNetwork, echo_state_400
+from deepscope.models._evidence_bound import (
+    LatentVariableModel,
+    elbo,
+    importance_bound,
+    negative_elbo,
+    unit_divergences,
+)
 from deepscope.models._fast_weights import FastWeights, fast_weights_64
 from deepscope.models._fftnet import SpectralMixing
 from deepscope.models._fixed_point import Anderson, FixedPoint
 from deepscope.models._fixed_point_gnn import FixedPointGNN
 from deepscope.models._fnet import FNet, FourierMixing, fnet_base, fnet_large
+from deepscope.models._gan import GAN, binary_discrimination, discriminator_loss, gan_784, generator_loss
 from deepscope.models._gat import GAT, GraphAttention
 from deepscope.models._gcn import GCN, GraphConvolution
 from deepscope.models._gin import GIN, IsomorphismLayer
@@ -55,6 +80,7 @@ from deepscope.models._lenet import LeNet
 from deepscope.models._linear_attention import LinearAttention
 from deepscope.models._linear_multistep import LinearMultistepStack, LMResNet, lm_resnet20, lm_resnet56
 from deepscope.models._linear_scan import linear_scan
+from deepscope.models._linear_vae import LinearVAE, ppca_log_likelihood
 from deepscope.models._liquid import ClosedFormContinuous, LiquidTimeConstant, closed_form_32, liquid_32
 from deepscope.models._llama import GatedFeedForward, Llama, llama3_8b, llama_7b
 from deepscope.models._log_linear_attention import LogLinearAttention
@@ -83,6 +109,9 @@ from deepscope.models._mlstm import MLSTM
 from deepscope.models._modern_hopfield import ModernHopfield
 from deepscope.models._neural_circuit import NeuralCircuitPolicy, Synapses, neural_circuit_19
 from deepscope.models._neural_ode import ConvolutionalField, NeuralODE, ODENet, PerceptronField, augmented_ode, odenet
+from deepscope.models._noise_predictor import NoiseMLP, TimeEmbedding
+from deepscope.models._noise_schedule import NoiseSchedule, cosine_betas, linear_betas
+from deepscope.models._objective import Objective
 from deepscope.models._ode_block import ODEBlock
 from deepscope.models._on_graph import OnGraph
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
@@ -124,6 +153,7 @@ from deepscope.models._random_features import (
     random_fourier_model,
     random_relu_model,
 )
+from deepscope.models._realnvp import RealNVP, negative_log_likelihood
 from deepscope.models._receptive_field import Window, output_size, receptive_field
 from deepscope.models._residual_stack import ResidualRecurrence, ResidualStack
 from deepscope.models._resnet import (
@@ -151,6 +181,7 @@ from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
 from deepscope.models._seq2seq import EncoderDecoder, RNNSearch, Seq2Seq, rnnsearch, sutskever
 from deepscope.models._shortcut import PaddedShortcut
 from deepscope.models._slstm import SLSTM
+from deepscope.models._sparse_autoencoder import sparse_autoencoder_64, sparse_loss, sparsity_penalty
 from deepscope.models._sparse_mixture import Routing, SparseMixture
 from deepscope.models._stack import Stack
 from deepscope.models._state_space import StateSpace, Transfer, convolve
@@ -164,14 +195,19 @@ from deepscope.models._transformer import (
     transformer_big,
 )
 from deepscope.models._transformer_layer import FeedForward, TransformerLayer, TransformerStack
+from deepscope.models._unet import UNet
+from deepscope.models._vae import VAE, ConditionalVAE
 from deepscope.models._vgg import VGG, vgg11, vgg13, vgg16, vgg19
 from deepscope.models._vit import VisionTransformer, vit_28, vit_b_16, vit_b_32, vit_h_14, vit_l_16
 from deepscope.models._wavenet import DilatedStack, GatedConvolution, WaveNet
+from deepscope.models._wgan_gp import critic_loss, gradient_penalty, wasserstein_generator_loss, wgan_gp_2
 from deepscope.models._wiring import Wiring, neural_circuit_wiring
 from deepscope.models._xlstm import XLSTM, MLSTMBlock, SLSTMBlock, xlstm_language_model
 
 __all__ = [
+    "DDPM",
     "DSS",
+    "GAN",
     "GAT",
     "GCN",
     "GIN",
@@ -188,15 +224,19 @@ __all__ = [
     "S4",
     "S4D",
     "SLSTM",
+    "VAE",
     "VGG",
     "XLSTM",
     "AdditiveAttention",
+    "AdversarialHistory",
+    "AffineCoupling",
     "AlexNet",
     "AllenCahn",
     "Anderson",
     "AntisymmetricLayer",
     "AntisymmetricRNN",
     "AntisymmetricResNet",
+    "Autoencoder",
     "Bidirectional",
     "CapsNet",
     "CausalConvolution",
@@ -207,6 +247,7 @@ __all__ = [
     "ComplexLinear",
     "ComplexMLP",
     "ComplexNeuron",
+    "ConditionalVAE",
     "ContextualPositions",
     "ConvolutionalField",
     "DeepBSDE",
@@ -254,12 +295,14 @@ __all__ = [
     "LMResNet",
     "LSTMCell",
     "LanguageModel",
+    "LatentVariableModel",
     "LeNet",
     "LearnedPositions",
     "LiftingConvolution",
     "LinearAttention",
     "LinearBiases",
     "LinearMultistepStack",
+    "LinearVAE",
     "LiquidTimeConstant",
     "Llama",
     "LogLinearAttention",
@@ -281,8 +324,11 @@ __all__ = [
     "MultiHeadAttention",
     "NeuralCircuitPolicy",
     "NeuralODE",
+    "NoiseMLP",
+    "NoiseSchedule",
     "ODEBlock",
     "ODENet",
+    "Objective",
     "OnGraph",
     "PDENet",
     "PaddedShortcut",
@@ -304,6 +350,7 @@ __all__ = [
     "RandomFeatureModel",
     "RandomFourierFeatures",
     "RandomReLUFeatures",
+    "RealNVP",
     "ResNet",
     "ResidualBlock",
     "ResidualRecurrence",
@@ -330,12 +377,14 @@ __all__ = [
     "SymmetricLayer",
     "Synapses",
     "ThresholdNetwork",
+    "TimeEmbedding",
     "Transfer",
     "Transformer",
     "TransformerDecoder",
     "TransformerEncoder",
     "TransformerLayer",
     "TransformerStack",
+    "UNet",
     "VisionTransformer",
     "WaveNet",
     "Window",
@@ -344,29 +393,47 @@ __all__ = [
     "antisymmetric_rnn_gated_128",
     "augmented_ode",
     "bidirectional_lstm",
+    "binary_discrimination",
     "boolean_network",
     "capsnet_without_reconstruction",
     "closed_form_32",
     "complex_300_100",
+    "contractive_autoencoder_1000",
+    "contractive_loss",
+    "contractive_penalty",
     "convolve",
+    "cosine_betas",
+    "critic_loss",
+    "ddpm_28",
+    "ddpm_cifar10",
+    "denoising_autoencoder_1000",
+    "denoising_loss",
     "densenet40_12",
     "densenet100_12",
     "densenet121",
     "densenet_bc100_12",
     "densenet_bc190_40",
     "deq_transformer",
+    "diffusion_loss",
     "discretise",
+    "discriminator_loss",
     "echo_state_400",
+    "elbo",
     "elman_network",
+    "encoder_jacobian",
     "equilibrium_87",
     "exclusive_or",
     "fast_weights_64",
     "fnet_base",
     "fnet_large",
+    "gan_784",
+    "gaussian_noise",
+    "generator_loss",
     "gpt2",
     "gpt2_large",
     "gpt2_medium",
     "gpt2_xl",
+    "gradient_penalty",
     "grow_gmdh",
     "gru_100",
     "h3_125m",
@@ -377,9 +444,11 @@ __all__ = [
     "hippo_legs",
     "hippo_legt",
     "hyperbolic_cnn",
+    "importance_bound",
     "initialise_step_bias",
     "legendre_basis",
     "lenet_300_100",
+    "linear_betas",
     "linear_scan",
     "liquid_32",
     "llama3_8b",
@@ -394,6 +463,7 @@ __all__ = [
     "mamba2_130m",
     "mamba_130m",
     "margin_loss",
+    "masking_noise",
     "mgu",
     "mgu1",
     "mgu2",
@@ -405,6 +475,8 @@ __all__ = [
     "mixer_l32",
     "mixer_s16",
     "mixer_s32",
+    "negative_elbo",
+    "negative_log_likelihood",
     "neural_circuit_19",
     "neural_circuit_wiring",
     "normal_legs",
@@ -417,12 +489,14 @@ __all__ = [
     "plain56",
     "plane_group",
     "poisson_cycle",
+    "ppca_log_likelihood",
     "preact_resnet110",
     "preact_resnet164",
     "quaternion_300_100",
     "random_fourier_model",
     "random_relu_model",
     "receptive_field",
+    "reconstruction_error",
     "resnet18",
     "resnet20",
     "resnet32",
@@ -433,14 +507,20 @@ __all__ = [
     "resnet110",
     "revnet38",
     "rnnsearch",
+    "salt_and_pepper",
     "sample_neighbours",
     "selective_scan",
+    "sparse_autoencoder_64",
+    "sparse_loss",
+    "sparsity_penalty",
     "square_map",
     "squash",
     "state_space_dual",
     "sutskever",
+    "train_adversarially",
     "transformer_base",
     "transformer_big",
+    "unit_divergences",
     "vgg11",
     "vgg13",
     "vgg16",
@@ -450,6 +530,8 @@ __all__ = [
     "vit_b_32",
     "vit_h_14",
     "vit_l_16",
+    "wasserstein_generator_loss",
+    "wgan_gp_2",
     "xlstm_language_model",
     "z2_cnn",
 ]
