@@ -33,7 +33,7 @@ def test_training_brings_mean_activities_to_the_sparsity() -> None:
     # The row's tolerance; the penalty's minimum is at 0.1, and the reconstruction pulls away from it.
     assert (activities - 0.1).abs().max() < 0.02
     # The mean of all samples would leave 8/12, the variance of 8 uniform numbers.
-    assert float(reconstruction_error(model, patches(64))) < 8 / 12
+    assert reconstruction_error(model, patches(64)).item() < 8 / 12
     # Without it they stay where they are useful.
     assert (trained(0.0)[1] - 0.1).abs().min() > 0.1
 
