@@ -16,8 +16,8 @@ from deepscope.models._sizes import check_vectors
 def encoder_jacobian(model: Autoencoder, x: Tensor) -> Tensor:
     """Return the code's derivative by the input, [batch, code, in_features], exactly: J = S_k W_k ⋯ S₁ W₁.
 
-    Sᵢ is the diagonal matrix of the activations' slopes. It is itself differentiable. Costs 2 d₀ Σᵢ dᵢ dᵢ₋₁ operations
-    a sample from the second layer on, with widths dᵢ, and d₀ dᵢ numbers of memory.
+    Sᵢ is the diagonal matrix of the activations' slopes. It is itself differentiable. With widths d₀ … d_k it costs
+    2 d_k (d₀ d₁ + ⋯ + d_{k−2} d_{k−1}) operations a sample, and memory of d_k numbers for each unit.
 
     Raises
     ------
@@ -30,15 +30,17 @@ def encoder_jacobian(model: Autoencoder, x: Tensor) -> Tensor:
     torch.Size([3, 2, 6])
     """
     check_vectors(x, model.in_features, model)
-    first, *others = _layers(model)
-    assert isinstance(first, nn.Linear)
-    activity, jacobian = first(x.flatten(1)), first.weight.expand(len(x), -1, -1)
-    for layer in others:
-        if isinstance(layer, nn.Linear):
-            activity, jacobian = layer(activity), layer.weight @ jacobian
-        else:
-            activity, slope = _with_slope(layer, activity)
-            jacobian = slope[:, :, None] * jacobian
+    layers = _layers(model)
+    activity, factors = x.flatten(1), []
+    for linear, activation in zip(layers[::2], layers[1::2], strict=True):
+        assert isinstance(linear, nn.Linear)
+        activity, slope = _with_slope(activation, linear(activity))
+        factors.append((linear.weight, slope))
+    # From the code to the input: it has fewer values as a rule.
+    weight, slope = factors.pop()
+    jacobian = slope[:, :, None] * weight
+    for weight, slope in reversed(factors):
+        jacobian = (jacobian * slope[:, None]) @ weight
     return jacobian
 
 
