@@ -111,7 +111,7 @@ def test_its_error_is_the_sum_over_values_in_the_mean_over_samples() -> None:
     x = torch.rand(3, 2, 2, generator=torch.Generator().manual_seed(0))
     model = Autoencoder(4, (3,), 2)
     naive = sum((a - b) ** 2 for a, b in zip(model(x).flatten().tolist(), x.flatten().tolist(), strict=True)) / 3
-    assert float(reconstruction_error(model, x)) == pytest.approx(naive, rel=1e-5)
+    assert reconstruction_error(model, x).item() == pytest.approx(naive, rel=1e-5)
 
 
 def test_it_computes_its_formula() -> None:
