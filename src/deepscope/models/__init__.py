@@ -1,11 +1,14 @@
 """Reference models: one file per architecture family."""
 
 from deepscope.models._additive_attention import AdditiveAttention
+from deepscope.models._adversarial_training import AdversarialHistory, train_adversarially
+from deepscope.models._affine_coupling import AffineCoupling
 from deepscope.models._alexnet import AlexNet
 from deepscope.models._annealed_importance import PartitionEstimate, annealed_importance_sampling
 from deepscope.models._antisymmetric import AntisymmetricLayer, AntisymmetricResNet
 from deepscope.models._antisymmetric_rnn import AntisymmetricRNN, antisymmetric_rnn_128, antisymmetric_rnn_gated_128
 from deepscope.models._attention import MultiHeadAttention
+from deepscope.models._autoencoder import Autoencoder, reconstruction_error
 from deepscope.models._bidirectional import Bidirectional, bidirectional_lstm
 from deepscope.models._binary import all_bits, bars_and_stripes
 from deepscope.models._born_machine import BornMachine
@@ -14,6 +17,12 @@ from deepscope.models._capsules import CapsNet, RoutingCapsules, capsnet_without
 from deepscope.models._causal_convolution import CausalConvolution
 from deepscope.models._chebnet import ChebNet, ChebyshevConvolution
 from deepscope.models._complex import ComplexConv2d, ComplexLinear, ComplexMLP, ComplexNeuron, complex_300_100
+from deepscope.models._contractive_autoencoder import (
+    contractive_autoencoder_1000,
+    contractive_loss,
+    contractive_penalty,
+    encoder_jacobian,
+)
 from deepscope.models._dbn import DBN
 from deepscope.models._dbn_training import fit_dbn, turned
 from deepscope.models._deep_bsde import DeepBSDE, hamilton_jacobi_bellman_solver
@@ -24,6 +33,13 @@ from deepscope.models._deep_equilibrium import (
     deq_transformer,
     equilibrium_87,
 )
+from deepscope.models._denoising_autoencoder import (
+    denoising_autoencoder_1000,
+    denoising_loss,
+    gaussian_noise,
+    masking_noise,
+    salt_and_pepper,
+)
 from deepscope.models._densenet import (
     DenseBlock,
     DenseNet,
@@ -33,14 +49,23 @@ from deepscope.models._densenet import (
     densenet_bc100_12,
     densenet_bc190_40,
 )
+from deepscope.models._diffusion import DDPM, ddpm_28, ddpm_cifar10, diffusion_loss
 from deepscope.models._dir_gnn import DirectedConvolution, DirGNN
 from deepscope.models._discretise import discretise
 from deepscope.models._echo_state import EchoStateNetwork, echo_state_400
+from deepscope.models._evidence_bound import (
+    LatentVariableModel,
+    elbo,
+    importance_bound,
+    negative_elbo,
+    unit_divergences,
+)
 from deepscope.models._fast_weights import FastWeights, fast_weights_64
 from deepscope.models._fftnet import SpectralMixing
 from deepscope.models._fixed_point import Anderson, FixedPoint
 from deepscope.models._fixed_point_gnn import FixedPointGNN
 from deepscope.models._fnet import FNet, FourierMixing, fnet_base, fnet_large
+from deepscope.models._gan import GAN, binary_discrimination, discriminator_loss, gan_784, generator_loss
 from deepscope.models._gat import GAT, GraphAttention
 from deepscope.models._gcn import GCN, GraphConvolution
 from deepscope.models._gin import GIN, IsomorphismLayer
@@ -64,6 +89,7 @@ from deepscope.models._lenet import LeNet
 from deepscope.models._linear_attention import LinearAttention
 from deepscope.models._linear_multistep import LinearMultistepStack, LMResNet, lm_resnet20, lm_resnet56
 from deepscope.models._linear_scan import linear_scan
+from deepscope.models._linear_vae import LinearVAE, ppca_log_likelihood
 from deepscope.models._liquid import ClosedFormContinuous, LiquidTimeConstant, closed_form_32, liquid_32
 from deepscope.models._llama import GatedFeedForward, Llama, llama3_8b, llama_7b
 from deepscope.models._log_linear_attention import LogLinearAttention
@@ -92,6 +118,9 @@ from deepscope.models._mlstm import MLSTM
 from deepscope.models._modern_hopfield import ModernHopfield
 from deepscope.models._neural_circuit import NeuralCircuitPolicy, Synapses, neural_circuit_19
 from deepscope.models._neural_ode import ConvolutionalField, NeuralODE, ODENet, PerceptronField, augmented_ode, odenet
+from deepscope.models._noise_predictor import NoiseMLP, TimeEmbedding
+from deepscope.models._noise_schedule import NoiseSchedule, cosine_betas, linear_betas
+from deepscope.models._objective import Objective
 from deepscope.models._ode_block import ODEBlock
 from deepscope.models._on_graph import OnGraph
 from deepscope.models._parabolic import AllenCahn, HamiltonJacobiBellman, ParabolicProblem
@@ -137,6 +166,7 @@ from deepscope.models._rbm import RBM
 from deepscope.models._rbm_direction import RBMDirection
 from deepscope.models._rbm_exact import expected_contrastive_divergence, gibbs_kernel, likelihood_gradient
 from deepscope.models._rbm_training import contrastive_divergence, fit_rbm
+from deepscope.models._realnvp import RealNVP, negative_log_likelihood
 from deepscope.models._receptive_field import Window, output_size, receptive_field
 from deepscope.models._residual_stack import ResidualRecurrence, ResidualStack
 from deepscope.models._resnet import (
@@ -164,6 +194,7 @@ from deepscope.models._self_organising_map import SelfOrganisingMap, square_map
 from deepscope.models._seq2seq import EncoderDecoder, RNNSearch, Seq2Seq, rnnsearch, sutskever
 from deepscope.models._shortcut import PaddedShortcut
 from deepscope.models._slstm import SLSTM
+from deepscope.models._sparse_autoencoder import sparse_autoencoder_64, sparse_loss, sparsity_penalty
 from deepscope.models._sparse_mixture import Routing, SparseMixture
 from deepscope.models._stack import Stack
 from deepscope.models._state_space import StateSpace, Transfer, convolve
@@ -177,15 +208,20 @@ from deepscope.models._transformer import (
     transformer_big,
 )
 from deepscope.models._transformer_layer import FeedForward, TransformerLayer, TransformerStack
+from deepscope.models._unet import UNet
+from deepscope.models._vae import VAE, ConditionalVAE
 from deepscope.models._vgg import VGG, vgg11, vgg13, vgg16, vgg19
 from deepscope.models._vit import VisionTransformer, vit_28, vit_b_16, vit_b_32, vit_h_14, vit_l_16
 from deepscope.models._wavenet import DilatedStack, GatedConvolution, WaveNet
+from deepscope.models._wgan_gp import critic_loss, gradient_penalty, wasserstein_generator_loss, wgan_gp_2
 from deepscope.models._wiring import Wiring, neural_circuit_wiring
 from deepscope.models._xlstm import XLSTM, MLSTMBlock, SLSTMBlock, xlstm_language_model
 
 __all__ = [
     "DBN",
+    "DDPM",
     "DSS",
+    "GAN",
     "GAT",
     "GCN",
     "GIN",
@@ -203,15 +239,19 @@ __all__ = [
     "S4",
     "S4D",
     "SLSTM",
+    "VAE",
     "VGG",
     "XLSTM",
     "AdditiveAttention",
+    "AdversarialHistory",
+    "AffineCoupling",
     "AlexNet",
     "AllenCahn",
     "Anderson",
     "AntisymmetricLayer",
     "AntisymmetricRNN",
     "AntisymmetricResNet",
+    "Autoencoder",
     "Bidirectional",
     "BornMachine",
     "CapsNet",
@@ -223,6 +263,7 @@ __all__ = [
     "ComplexLinear",
     "ComplexMLP",
     "ComplexNeuron",
+    "ConditionalVAE",
     "ContextualPositions",
     "ConvolutionalField",
     "DeepBSDE",
@@ -272,12 +313,14 @@ __all__ = [
     "LMResNet",
     "LSTMCell",
     "LanguageModel",
+    "LatentVariableModel",
     "LeNet",
     "LearnedPositions",
     "LiftingConvolution",
     "LinearAttention",
     "LinearBiases",
     "LinearMultistepStack",
+    "LinearVAE",
     "LiquidTimeConstant",
     "Llama",
     "LogLinearAttention",
@@ -299,8 +342,11 @@ __all__ = [
     "MultiHeadAttention",
     "NeuralCircuitPolicy",
     "NeuralODE",
+    "NoiseMLP",
+    "NoiseSchedule",
     "ODEBlock",
     "ODENet",
+    "Objective",
     "OnGraph",
     "PDENet",
     "PaddedShortcut",
@@ -324,6 +370,7 @@ __all__ = [
     "RandomFeatureModel",
     "RandomFourierFeatures",
     "RandomReLUFeatures",
+    "RealNVP",
     "ResNet",
     "ResidualBlock",
     "ResidualRecurrence",
@@ -351,12 +398,14 @@ __all__ = [
     "SymmetricLayer",
     "Synapses",
     "ThresholdNetwork",
+    "TimeEmbedding",
     "Transfer",
     "Transformer",
     "TransformerDecoder",
     "TransformerEncoder",
     "TransformerLayer",
     "TransformerStack",
+    "UNet",
     "VisionTransformer",
     "WaveNet",
     "Window",
@@ -368,21 +417,35 @@ __all__ = [
     "augmented_ode",
     "bars_and_stripes",
     "bidirectional_lstm",
+    "binary_discrimination",
     "boolean_network",
     "capsnet_without_reconstruction",
     "closed_form_32",
     "complex_300_100",
+    "contractive_autoencoder_1000",
+    "contractive_loss",
+    "contractive_penalty",
     "contrastive_divergence",
     "convolve",
+    "cosine_betas",
+    "critic_loss",
+    "ddpm_28",
+    "ddpm_cifar10",
+    "denoising_autoencoder_1000",
+    "denoising_loss",
     "densenet40_12",
     "densenet100_12",
     "densenet121",
     "densenet_bc100_12",
     "densenet_bc190_40",
     "deq_transformer",
+    "diffusion_loss",
     "discretise",
+    "discriminator_loss",
     "echo_state_400",
+    "elbo",
     "elman_network",
+    "encoder_jacobian",
     "equilibrium_87",
     "exclusive_or",
     "expected_contrastive_divergence",
@@ -393,11 +456,15 @@ __all__ = [
     "fit_rbm",
     "fnet_base",
     "fnet_large",
+    "gan_784",
+    "gaussian_noise",
+    "generator_loss",
     "gibbs_kernel",
     "gpt2",
     "gpt2_large",
     "gpt2_medium",
     "gpt2_xl",
+    "gradient_penalty",
     "grow_gmdh",
     "gru_100",
     "h3_125m",
@@ -408,10 +475,12 @@ __all__ = [
     "hippo_legs",
     "hippo_legt",
     "hyperbolic_cnn",
+    "importance_bound",
     "initialise_step_bias",
     "legendre_basis",
     "lenet_300_100",
     "likelihood_gradient",
+    "linear_betas",
     "linear_scan",
     "liquid_32",
     "llama3_8b",
@@ -426,6 +495,7 @@ __all__ = [
     "mamba2_130m",
     "mamba_130m",
     "margin_loss",
+    "masking_noise",
     "mgu",
     "mgu1",
     "mgu2",
@@ -437,6 +507,8 @@ __all__ = [
     "mixer_l32",
     "mixer_s16",
     "mixer_s32",
+    "negative_elbo",
+    "negative_log_likelihood",
     "neural_circuit_19",
     "neural_circuit_wiring",
     "normal_legs",
@@ -449,12 +521,14 @@ __all__ = [
     "plain56",
     "plane_group",
     "poisson_cycle",
+    "ppca_log_likelihood",
     "preact_resnet110",
     "preact_resnet164",
     "quaternion_300_100",
     "random_fourier_model",
     "random_relu_model",
     "receptive_field",
+    "reconstruction_error",
     "resnet18",
     "resnet20",
     "resnet32",
@@ -465,16 +539,22 @@ __all__ = [
     "resnet110",
     "revnet38",
     "rnnsearch",
+    "salt_and_pepper",
     "sample_neighbours",
     "selective_scan",
     "sleep_direction",
+    "sparse_autoencoder_64",
+    "sparse_loss",
+    "sparsity_penalty",
     "square_map",
     "squash",
     "state_space_dual",
     "sutskever",
+    "train_adversarially",
     "transformer_base",
     "transformer_big",
     "turned",
+    "unit_divergences",
     "vgg11",
     "vgg13",
     "vgg16",
@@ -485,6 +565,8 @@ __all__ = [
     "vit_h_14",
     "vit_l_16",
     "wake_direction",
+    "wasserstein_generator_loss",
+    "wgan_gp_2",
     "xlstm_language_model",
     "z2_cnn",
 ]

@@ -26,7 +26,13 @@ from deepscope.training._low_rank import low_rank
 from deepscope.training._masks import KeepMasks, apply_masks, prunable_weights, remaining, shuffled_masks
 from deepscope.training._mirror import Mirror, mirror_trial
 from deepscope.training._mixup import Mixup
-from deepscope.training._movement_pruning import MovementMask, MovementPruning, add_movement_masks, fix_movement_masks, movement_masks
+from deepscope.training._movement_pruning import (
+    MovementMask,
+    MovementPruning,
+    add_movement_masks,
+    fix_movement_masks,
+    movement_masks,
+)
 from deepscope.training._muon import muon
 from deepscope.training._network_cost import NetworkCost, network_cost
 from deepscope.training._normalisation import BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, RMSNorm
@@ -51,6 +57,9 @@ from deepscope.training._with_closure import with_closure
 from deepscope.training._zoneout import Zoneout
 
 __all__ = [
+    "SAM",
+    "SGD",
+    "VSGD",
     "Adadelta",
     "Adagrad",
     "Adam",
@@ -91,8 +100,6 @@ __all__ = [
     "RMSprop",
     "RareEvent",
     "Rewind",
-    "SAM",
-    "SGD",
     "SaddleFreeNewton",
     "Schedule",
     "SequenceDropout",
@@ -101,7 +108,6 @@ __all__ = [
     "TensorTrainLinear",
     "Tracker",
     "TrainingState",
-    "VSGD",
     "ValueClipping",
     "VariationalLinear",
     "VariationalRecurrence",
