@@ -48,7 +48,7 @@ def prunable_weights(model: nn.Module, names: Iterable[str] | None = None) -> di
     if not chosen:
         raise UsageError(
             "there are no weights to prune",
-            where="names" if names is not None else type(model).__name__,
+            where=type(model).__name__,
             todo="Give the names of parameters, as model.named_parameters() has them.",
         )
     return {name: parameters[name] for name in chosen}
