@@ -407,6 +407,14 @@ def test_the_package_handed_on_as_an_object_is_all_of_it(taken: Taken) -> None:
     assert {"deepscope.models._lenet:LeNet", "deepscope.training._fit:fit", "deepscope.data.mnist:SOURCE"} <= found
 
 
+@pytest.mark.parametrize("module", ["deepscope", "deepscope.data"])
+def test_the_datasets_of_a_package_handed_on_are_all_taken_whatever_is_mentioned(taken: Taken, module: str) -> None:
+    text = f"import {module} as it\ndef trial(case, run): return getattr(it, case.part), 'digits'"
+    assert {"deepscope.data.mnist:SOURCE", "deepscope.data.names:SOURCE", "deepscope.data.digits:SOURCE"} <= set(
+        taken(text)
+    )
+
+
 LOADING = "from deepscope.data import load\ndef trial(case, run): return load({})\n"
 
 

@@ -134,8 +134,14 @@ class Walk:
                     self._follow_imports(source, name, origins, ())
 
     def _take_datasets(self, texts: Iterable[str]) -> None:
-        """Take the datasets that are mentioned by name, all where none is; one may mention another."""
+        """Take the datasets that are mentioned by name, all where none is; one may mention another.
+
+        All are taken as well where their package is handed on as an object.
+        """
         known = self._modules.datasets()
+        if any(source.name == f"{PACKAGE}.data" for source in self._whole):
+            # Whoever has the package in hand can reach all of them, whatever a text elsewhere mentions.
+            texts = known
         chosen: list[str] | None = None
         while chosen != (said := self._mentioned(known, texts)):
             chosen = said

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from deepscope.core import Specimen
-from deepscope.training._fit import Data
-from deepscope.training._mixing import as_numbers, check_batch, draw_partners, draw_share, each, mixed
-from deepscope.training._rate import above_zero, count
+from deepscope.training._mixing import Mixing, as_numbers, check_batch, draw_partners, draw_share, mixed
 
 
 @dataclass(frozen=True)
-class CutMix:
+class CutMix(Mixing):
     """Data whose images have a rectangle of another image each, and targets in proportion to the areas.
 
     λ ~ Beta(α, α); the rectangle is h√(1 − λ) high and w√(1 − λ) wide, rounded down, and lies around a place of the
@@ -49,29 +46,16 @@ class CutMix:
     True
     """
 
-    data: Data
-    alpha: float = 1.0
-    classes: int | None = None
-
-    def __post_init__(self) -> None:
-        above_zero(self.alpha, "alpha", "CutMix")
-        if self.classes is not None:
-            count(self.classes, "classes", "CutMix")
-
-    def __call__(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give the batches of an epoch, mixed."""
-        return each(self.data(epoch), self.mix)
-
-    def mix(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def mix(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return a batch, mixed."""
-        fits = isinstance(images, Tensor) and images.ndim == 4 and min(images.shape[2:]) > 0
-        check_batch(images, targets, fits, "images [n, channels, height, width]", "CutMix")
-        numbers = as_numbers(targets, self.classes, images.dtype, "CutMix")
-        height, width = images.shape[2:]
-        share, partners = draw_share(self.alpha), draw_partners(images)
+        fits = isinstance(inputs, Tensor) and inputs.ndim == 4 and min(inputs.shape[2:]) > 0
+        check_batch(inputs, targets, fits, "images [n, channels, height, width]", "CutMix")
+        numbers = as_numbers(targets, self.classes, inputs.dtype, "CutMix")
+        height, width = inputs.shape[2:]
+        share, partners = draw_share(self.alpha), draw_partners(inputs)
         rows, columns = _span(height, share), _span(width, share)
-        cut = images.clone()
-        cut[:, :, rows, columns] = images[partners][:, :, rows, columns]
+        cut = inputs.clone()
+        cut[:, :, rows, columns] = inputs[partners][:, :, rows, columns]
         area = (rows.stop - rows.start) * (columns.stop - columns.start)
         return cut, mixed(numbers, numbers[partners], 1 - area / (height * width))
 

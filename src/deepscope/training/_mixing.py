@@ -1,8 +1,10 @@
-"""What Mixup and CutMix share: the share of a sample and of its partner, and the targets that go with it."""
+"""What Mixup and CutMix have in common: data whose batches are mixed, shares and partners, and targets to mix."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,7 +12,46 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from deepscope.core import UsageError
-from deepscope.training._rate import check
+from deepscope.training._fit import Data
+from deepscope.training._rate import above_zero, check, count
+
+
+@dataclass(frozen=True)
+class Mixing(ABC):
+    """Data whose batches are mixed: a subclass says how.
+
+    Parameters
+    ----------
+    data
+        What maps an epoch's number to its batches, as ``fit`` takes it.
+    alpha
+        Of the Beta distribution that λ is drawn from.
+    classes
+        Number of classes, where targets are class indices.
+
+    Raises
+    ------
+    UsageError
+        α is not a finite number above 0, or the number of classes is below 1; when read: batches of another kind.
+    """
+
+    data: Data
+    alpha: float = 1.0
+    classes: int | None = None
+
+    def __post_init__(self) -> None:
+        above_zero(self.alpha, "alpha", type(self).__name__)
+        if self.classes is not None:
+            count(self.classes, "classes", type(self).__name__)
+
+    def __call__(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give the batches of an epoch, mixed."""
+        for inputs, targets in self.data(epoch):
+            yield self.mix(inputs, targets)
+
+    @abstractmethod
+    def mix(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a batch, mixed."""
 
 
 def draw_share(alpha: float) -> float:
@@ -73,12 +114,3 @@ def check_batch(inputs: Any, targets: Any, fits: bool, wanted: str, where: str) 
             where=where,
             todo="Give a target for each sample.",
         )
-
-
-Mix = Callable[[Any, Any], tuple[Tensor, Tensor]]
-
-
-def each(batches: Iterable[tuple[Any, Any]], mix: Mix) -> Iterator[tuple[Tensor, Tensor]]:
-    """Give the batches, each mixed."""
-    for inputs, targets in batches:
-        yield mix(inputs, targets)

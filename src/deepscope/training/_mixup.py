@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from deepscope.core import Specimen
-from deepscope.training._fit import Data
-from deepscope.training._mixing import as_numbers, check_batch, draw_partners, draw_share, each, mixed
-from deepscope.training._rate import above_zero, count
+from deepscope.training._mixing import Mixing, as_numbers, check_batch, draw_partners, draw_share, mixed
 
 
 @dataclass(frozen=True)
-class Mixup:
+class Mixup(Mixing):
     """Data whose batches are mixed: x̃ = λ x + (1 − λ) x′, ỹ = λ y + (1 − λ) y′ with λ ~ Beta(α, α).
 
     Each batch draws one λ, and a partner x′ for each sample by a permutation of the batch, from torch's generator: in
@@ -45,19 +42,6 @@ class Mixup:
     >>> inputs.shape, targets.shape, torch.allclose(targets.sum(1), torch.ones(4))
     (torch.Size([4, 3]), torch.Size([4, 3]), True)
     """
-
-    data: Data
-    alpha: float = 1.0
-    classes: int | None = None
-
-    def __post_init__(self) -> None:
-        above_zero(self.alpha, "alpha", "Mixup")
-        if self.classes is not None:
-            count(self.classes, "classes", "Mixup")
-
-    def __call__(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give the batches of an epoch, mixed."""
-        return each(self.data(epoch), self.mix)
 
     def mix(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return a batch, mixed."""
