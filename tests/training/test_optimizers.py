@@ -153,6 +153,7 @@ def test_numbers_out_of_range_are_named() -> None:
             build(weights, weight_decay=-0.1)
 
 
-def test_the_library_of_optimisers_waits_until_one_is_made() -> None:
-    code = "import sys, deepscope.training; sys.exit('pytorch_optimizer' in sys.modules)"
+def test_libraries_of_optimisers_and_of_solvers_wait_until_one_is_used() -> None:
+    late = {"pytorch_optimizer", "torchdiffeq"}
+    code = f"import sys, deepscope.models, deepscope.training; sys.exit(bool({late} & {{*sys.modules}}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

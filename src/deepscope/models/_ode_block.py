@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-import torchdiffeq
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -130,6 +129,9 @@ class ODEBlock(nn.Module):
         return self._solve(x, self.times).movedim(0, 1)
 
     def _solve(self, x: Tensor, times: Sequence[float]) -> Tensor:
+        # It loads SciPy's solvers, nearly a second for all who import a model.
+        import torchdiffeq
+
         if x.ndim < 2 or not x.is_floating_point():
             raise UsageError(
                 f"the input is {list(x.shape)} of {str(x.dtype).removeprefix('torch.')}",
