@@ -14,8 +14,8 @@ import pytest
 pytestmark = pytest.mark.verify
 
 RUNS = 10_000
-#: CPU seconds of the whole process, its start included.
-LISTED, REBUILT = 0.5, 5.0
+#: CPU seconds: what so many runs add to a process that finds none, and a whole process that makes the index.
+LISTED, REBUILT = 0.25, 5.0
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +61,11 @@ def test_an_index_is_rebuilt_from_nothing_quickly(store: Path) -> None:
     assert seconds < REBUILT
 
 
-def test_many_runs_are_listed_in_a_blink(store: Path) -> None:
+def test_many_runs_are_listed_in_a_blink(store: Path, tmp_path: Path) -> None:
     first, _ = listed(store)
     # The least of three: what else the machine does only adds.
     found = [listed(store) for _ in range(3)]
-    seconds = min(seconds for _, seconds in found)
+    seconds = min(seconds for _, seconds in found) - min(listed(tmp_path)[1] for _ in range(3))
     print(f"listed in {seconds:.2f} s of CPU time")
     assert all(lines == first for lines, _ in found)
     assert len(first) == RUNS

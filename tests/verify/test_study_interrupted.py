@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from deepscope.lab._trial_log import read_trials
+
 pytestmark = pytest.mark.verify
 
 COMMAND = [str(Path(sys.executable).parent / "deepscope"), "study", "run", "slow.py", "--workers", "2", "--json"]
@@ -42,6 +44,10 @@ STUDY = Study(
 """
 
 
+def stored(home: Path) -> int:
+    return sum(len(read_trials(log)[0]) for log in (home / "runs").glob("*/trials.jsonl"))
+
+
 def test_interrupted_by_the_keys_of_a_terminal(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(STUDY)
     environment = {**os.environ, "DEEPSCOPE_HOME": str(tmp_path / "home"), "NO_COLOR": "1"}
@@ -57,7 +63,8 @@ def test_interrupted_by_the_keys_of_a_terminal(tmp_path: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for _ in range(600):
-        if len(list(tmp_path.glob("started*"))) == 4:
+        # A trial that has ended is stored a moment later: what is asked is that nothing stored is run again.
+        if len(list(tmp_path.glob("started*"))) == 4 and stored(tmp_path / "home") == 2:
             break
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
