@@ -15,8 +15,8 @@ are largest before training (*untrained*). All 25 are trained in the same batche
 
 Criteria, and what would score without the effect:
 
-* Test accuracy, ticket minus dense, mean over 21, 17 and 13 %: above −0.5 points. Sparse networks
-  that are no tickets scored −0.9 to −1.2 there on seeds from 1000 on. Networks that learn nothing pass with 0, and fail all that follows.
+* Test accuracy, ticket minus dense, mean over 21, 17 and 13 %: above −0.5 points. Sparse networks that are no tickets
+  scored −0.9 to −1.2 there on seeds from 1000 on. Networks that learn nothing pass with 0, and fail all that follows.
 * Ticket minus re-initialised above 0 at 13, 7 and 3.5 %. A mask that does not depend on the weights: 0.
 * Steps until 90 % of every second test image, looked at after each step, at 13 %: re-initialised over ticket at least
   2, dense over ticket above 1 (logs of ratios). Where 90 % is never reached they are one more than all: of
