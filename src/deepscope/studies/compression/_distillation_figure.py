@@ -51,7 +51,7 @@ def _accuracies(ax: Axes, trials: pd.DataFrame) -> None:
     if len(teacher):
         ax.axvline(teacher.mean(), linestyle="--", color=COLORS.muted, linewidth=0.9)
         ax.annotate(
-            "teacher", (teacher.mean(), len(arms) - 0.6), xytext=(-3, 0), textcoords="offset points", ha="right"
+            "teacher", (teacher.mean(), -0.42), xytext=(-3, 0), textcoords="offset points", ha="right"
         )
 
 
