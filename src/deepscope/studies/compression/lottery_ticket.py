@@ -30,9 +30,9 @@ Shown, not judged: the accuracy *before* the first step. A mask that training ch
 (``zhou2019deconstructing``), and that is most of why tickets are fast here: with half of the weights they stand at 92 %
 before any training, with 13 % at 72 %, where dense and re-initialised networks guess.
 
-What came out at ``quick``: reproduced. Tickets lose 0.1 points at 21 to 13 % of the weights; at 13 % they need 13 steps,
-the dense network 31 and re-initialised tickets 110 (geometric means), and are 0.8 points more accurate than these, also
-at 7 %. With 3.5 % tickets lose 2.4 points here, where the source's still match the dense network.
+What came out at ``quick``: reproduced. Tickets lose 0.1 points at 21 to 13 % of the weights; at 13 % they need 13
+steps, the dense network 31 and re-initialised tickets 110 (geometric means), and are 0.8 points more accurate than
+these, also at 7 %. With 3.5 % tickets lose 2.4 points here, where the source's still match the dense network.
 
 ``full`` has 20 seeds and 10,000 images of MNIST, with 2,000 steps. Left out: rewinding to a later step, transfer of
 masks to other images or optimisers, and barriers between trainings.
