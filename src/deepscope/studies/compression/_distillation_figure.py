@@ -50,9 +50,7 @@ def _accuracies(ax: Axes, trials: pd.DataFrame) -> None:
     teacher = 100 * per_seed(trials, "teacher_accuracy", transfer="more").dropna()
     if len(teacher):
         ax.axvline(teacher.mean(), linestyle="--", color=COLORS.muted, linewidth=0.9)
-        ax.annotate(
-            "teacher", (teacher.mean(), -0.42), xytext=(-3, 0), textcoords="offset points", ha="right"
-        )
+        ax.annotate("teacher", (teacher.mean(), -0.42), xytext=(-3, 0), textcoords="offset points", ha="right")
 
 
 def _recalls(ax: Axes, trials: pd.DataFrame) -> None:

@@ -33,9 +33,9 @@ and on seeds from 1000 on students at T = 1 recognised 21 points more of the 3s 
 after as many at three times the rate). Knowledge is absent where the teacher has none, hence the ignorant teacher. The
 list's 10 seeds are 12, as the permuted students' recall scatters by 9 points.
 
-What came out at ``quick``: reproduced. With 60 images soft students are right 9.7 points more often than hard ones, who
-are 14.5 points behind the teacher; with 120 images, 4.3 of 7.8. Of the 3s that they were not shown they recognise 96 %, hard
-ones 38 %; without a change of bias 69 and 0 %.
+What came out at ``quick``: reproduced. With 60 images soft students are right 9.7 points more often than hard ones,
+who are 14.5 points behind the teacher; with 120 images, 4.3 of 7.8. Of the 3s that they were not shown they recognise
+96 %, hard ones 38 %; without a change of bias 69 and 0 %.
 
 Shown, not judged: T from 1 to 20, and the recall without any change of bias. Other settings that were tried on seeds
 from 1000 on (a rate of 0.003, whole batches, dropout of 0.2, twice the steps) gave the same signs; there the permuted

@@ -32,7 +32,11 @@ setting: retraining that is essential shows at greater compressions only.
 Done otherwise than listed: 200 steps after each of 8 prunings in place of 300 after each of 10, and 6 seeds, for their
 cost; a random score's correlation scatters by 0.26 with 6 and 16 filters, hence 20 draws.
 
-Shown, not judged: dense perceptrons with as many weights as remain, trained as long (93 % at 9, below the pruned ones);
+What came out at ``quick``: not reproduced, for that criterion alone. At 9 times fewer weights the network is 0.6 points
+better than the dense one, and 5.6 than with random masks; 3.1 points are owed to retraining, and 21 at 32 times fewer.
+Taylor's scores correlate with the oracle at 0.71, norms at 0.45.
+
+Shown, not judged: dense perceptrons with as many weights as remain, trained as long (94 % at 9, below the pruned ones);
 and the order of filters over both layers, where Taylor's scores are divided by their norm in each layer, as the source
 does, and norms of weights are not to be compared. ``full`` trains on 50,000 images, with 10 seeds and 1,000 steps after
 each pruning. Left out: pruning and retraining by filters.
