@@ -180,8 +180,8 @@ def test_a_pair_layer_is_its_formula_and_follows_the_order_of_nodes(small):
 @pytest.mark.parametrize("teller", [each for each in EXPECTED if each != "GCN"])
 def test_copies_are_not_told_apart_and_stronger_ones_tell_more(teller):
     found = STUDY.trial(case(part="atlas", teller=teller, nodes=4, layers=3, hidden=8), run())
-    # All 18 graphs of at most four nodes are different to 1-WL. Of 4 nodes 7 have none that is isolated, 2 have one; of 3
-    # nodes 2 have none: 21 + 1 + 1 pairs.
+    # All 18 graphs of at most four nodes are different to 1-WL. Of those of 4 nodes 7 have none that is isolated, and 2
+    # have one; of those of 3 nodes 2 have none: 21 + 1 + 1 pairs.
     confounded = {"isomorphism": 0, "1-WL": 0, "walks": 0, "counts": 23}[EXPECTED[teller]]
     assert (found["confounded"], found["otherwise"], found["copies"]) == (confounded, 0, 0)
     assert found["least"] > 1e-9
