@@ -111,6 +111,12 @@ def test_what_cannot_be_done_is_named() -> None:
     with pytest.raises(MeasurementError, match="whatever the damping"):
         optimizer.step(lambda: point.square().sum() if point[0] == 1 else point.sum() * torch.inf)
     assert point.tolist() == [1.0, 2.0]
+    # Where the closure fails at one of several steps, they stay as well.
+    with pytest.raises(KeyError):
+        optimizer.step(lambda: point.square().sum() if point[0] == 1 else {}["planted"])
+    assert point.tolist() == [1.0, 2.0]
+    # A rank far above the number of parameters costs nothing.
+    SaddleFreeNewton([point], lr=0.0, rank=10**9, dampings=[1.0]).step(lambda: point.square().sum())
     # A straight line has no curvature, and a stationary point no gradient.
     optimizer.step(lambda: point.sum())
     assert point.tolist() == [0.0, 1.0]
