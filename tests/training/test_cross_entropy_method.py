@@ -181,6 +181,29 @@ def test_samples_that_are_not_allowed_are_never_of_the_elite() -> None:
     assert never.distribution is start
 
 
+def test_one_allowed_sample_says_nothing_of_the_spread() -> None:
+    start = Normal(torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
+    largest = torch.randn(200, 1, generator=seeded(0), dtype=torch.float64).max().item()
+    found = cross_entropy_method(
+        lambda x: torch.where(x[:, 0] >= largest, 1.0, -math.inf), start, smoothing=1.0, max_steps=1, generator=seeded(0)
+    )
+    assert (found.status, found.score, found.best.item()) == ("not converged", 1.0, largest)
+    assert found.distribution is start
+
+
+def test_it_has_closed_in_where_every_bit_has() -> None:
+    def score(x: Tensor) -> Tensor:
+        return x[:, 0] + 10 * x[:, 1]
+
+    start = Bernoulli(torch.full((2,), 0.5, dtype=torch.float64))
+    # The second bit is found in the first step, of which half of the elite has the first as well.
+    found = cross_entropy_method(score, start, elite=0.4, smoothing=1.0, max_steps=1, generator=seeded(0))
+    assert found.status == "not converged"
+    assert found.distribution.mean[1] == 1.0
+    found = cross_entropy_method(score, start, elite=0.4, smoothing=1.0, generator=seeded(0))
+    assert (found.status, found.best.tolist()) == ("ok", [1.0, 1.0])
+
+
 def test_the_elite_is_the_share_as_its_decimals_say() -> None:
     # 0.07 · 100 is 7.000000000000001 in floating point.
     start = Normal(torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))

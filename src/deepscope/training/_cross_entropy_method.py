@@ -126,7 +126,8 @@ def _towards(distribution: Normal | Bernoulli, chosen: Tensor, smoothing: float)
     mean, deviation = moments(chosen, chosen.new_zeros(len(chosen)))
     mean = torch.lerp(distribution.mean, mean, smoothing)
     if isinstance(distribution, Bernoulli):
-        return Bernoulli(mean)
+        # A mean of ones may be rounded to above 1.
+        return Bernoulli(mean.clamp(0, 1))
     # A distribution that has closed in on one point would have no density.
     smallest = torch.finfo(mean.dtype).tiny
     return Normal(mean, torch.lerp(distribution.stddev, deviation, smoothing).clamp(min=smallest))
