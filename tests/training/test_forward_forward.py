@@ -117,6 +117,16 @@ def test_it_runs_under_autocast_and_with_labels_of_32_bits() -> None:
     assert torch.allclose(found.float(), expected, rtol=0, atol=0.2)
 
 
+def test_of_several_layers_the_first_does_not_count() -> None:
+    model = stack(4, 6, 3, 5)
+    x = batch(4, count=200)[0]
+    each = [model(with_label(x, torch.full((len(x),), label), 2)) for label in (0, 1)]
+    expected = torch.stack([excess[:, 1:].sum(dim=1) for excess in each], dim=1).argmax(dim=1)
+    assert torch.equal(model.classify(x), expected)
+    # With it some would be others.
+    assert not torch.equal(torch.stack([excess.sum(dim=1) for excess in each], dim=1).argmax(dim=1), expected)
+
+
 def test_wrong_arguments_are_named() -> None:
     for widths in ([5], [5, 0], [5, 2.5]):
         with pytest.raises(UsageError, match="widths"):

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from deepscope.core import MeasurementError, UsageError
 from deepscope.training import SaddleFreeNewton, fit, with_closure
+from deepscope.training._saddle_free_newton import _krylov
 
 
 def saddle(size: int = 6) -> tuple[Tensor, Tensor, Tensor]:
@@ -67,6 +68,17 @@ def test_a_small_krylov_space_holds_the_gradients_own_part() -> None:
     SaddleFreeNewton([point], rank=1, dampings=[0.5]).step(lambda: point @ matrix @ point / 2)
     expected = 1 - gradient / (curvature.abs() + 0.5)
     assert point.tolist() == pytest.approx(expected.tolist(), abs=1e-12)
+
+
+def test_the_basis_stays_orthogonal_where_curvatures_are_far_apart() -> None:
+    # Twelve decades: made orthogonal once, the last vectors are copies of the first.
+    vectors = torch.linalg.qr(torch.randn(60, 60, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0]
+    matrix = vectors @ torch.logspace(-8, 4, 60, dtype=torch.float64).diag() @ vectors.T
+    start = torch.full((60,), 60**-0.5, dtype=torch.float64)
+    basis, projected = _krylov(lambda vector: matrix @ vector, start, 60)
+    assert (basis @ basis.T - torch.eye(60)).abs().max() < 1e-12
+    # Roundings of the largest, 1e4.
+    assert (basis @ matrix @ basis.T - projected).abs().max() < 1e-9
 
 
 def test_of_several_dampings_that_with_the_lowest_loss_is_taken() -> None:
