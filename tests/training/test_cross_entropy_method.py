@@ -184,9 +184,11 @@ def test_samples_that_are_not_allowed_are_never_of_the_elite() -> None:
 def test_one_allowed_sample_says_nothing_of_the_spread() -> None:
     start = Normal(torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
     largest = torch.randn(200, 1, generator=seeded(0), dtype=torch.float64).max().item()
-    found = cross_entropy_method(
-        lambda x: torch.where(x[:, 0] >= largest, 1.0, -math.inf), start, smoothing=1.0, max_steps=1, generator=seeded(0)
-    )
+
+    def score(x: Tensor) -> Tensor:
+        return torch.where(x[:, 0] >= largest, 1.0, -math.inf)
+
+    found = cross_entropy_method(score, start, smoothing=1.0, max_steps=1, generator=seeded(0))
     assert (found.status, found.score, found.best.item()) == ("not converged", 1.0, largest)
     assert found.distribution is start
 
