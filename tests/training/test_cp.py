@@ -60,6 +60,18 @@ def test_more_rounds_never_raise_the_error() -> None:
     assert not founds[0].converged
 
 
+def test_the_scale_of_a_kernel_makes_no_difference() -> None:
+    layer, larger = convolution(), convolution()
+    with torch.no_grad():
+        larger.weight.mul_(2.0**20)
+    one, other = (cp(each, 3, generator=seed(), tolerance=1e-3) for each in (layer, larger))
+    # As many rounds, in which a power of two changes no digit.
+    assert one.converged
+    assert other.relative_error == pytest.approx(one.relative_error, rel=1e-13)
+    # More rounds would come nearer.
+    assert cp(layer, 3, generator=seed(), tolerance=1e-7).error < 0.999 * one.error
+
+
 def test_it_is_as_near_as_what_tensorly_finds() -> None:
     from tensorly.decomposition import parafac
 

@@ -148,6 +148,77 @@ def test_a_frequent_event_takes_one_step_and_an_impossible_one_has_no_estimate()
     assert (never.status, never.probability, never.relative_error) == ("the level was not reached", None, None)
 
 
+def test_a_probability_below_what_float32_holds_is_measured() -> None:
+    standard = Normal(torch.zeros(1), torch.ones(1))
+    found = rare_event(lambda x: x[:, 0], 16.0, standard, generator=seeded(0))
+    exact = math.erfc(16 / math.sqrt(2)) / 2
+    assert exact < 1e-57
+    assert found.relative_error < 0.1
+    assert abs(found.probability / exact - 1) < 4 * found.relative_error
+    # Of many components the weights of all samples are below it. What they find is poor, and is no estimate.
+    wide = Normal(torch.zeros(2000), torch.ones(2000))
+    found = rare_event(lambda x: x.sum(dim=1) / math.sqrt(2000), 12.0, wide, samples=300, generator=seeded(0))
+    assert (found.status, found.probability) == ("no final sample reached the level", None)
+    assert found.distribution.mean.isfinite().all()
+
+
+def test_samples_that_are_not_allowed_are_never_of_the_elite() -> None:
+    start = Normal(torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
+    settings = {"samples": 200, "elite": 0.1, "smoothing": 1.0, "max_steps": 1}
+
+    def score(x: Tensor) -> Tensor:
+        return torch.where(x[:, 0] > 2, -x[:, 0], -math.inf)
+
+    found = cross_entropy_method(score, start, generator=seeded(0), **settings)
+    drawn = torch.randn(200, 1, generator=seeded(0), dtype=torch.float64)
+    allowed = drawn[drawn > 2]
+    assert 2 <= len(allowed) < 20
+    assert found.levels == (-math.inf,)
+    assert found.distribution.mean.item() == pytest.approx(allowed.mean().item(), abs=1e-14)
+    assert found.best.item() == allowed.min().item()
+    never = cross_entropy_method(lambda x: torch.full((len(x),), -math.inf), start, generator=seeded(0), **settings)
+    assert (never.status, never.best, never.score) == ("no sample was allowed", None, -math.inf)
+    assert never.distribution is start
+
+
+def test_one_allowed_sample_says_nothing_of_the_spread() -> None:
+    start = Normal(torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
+    largest = torch.randn(200, 1, generator=seeded(0), dtype=torch.float64).max().item()
+
+    def score(x: Tensor) -> Tensor:
+        return torch.where(x[:, 0] >= largest, 1.0, -math.inf)
+
+    found = cross_entropy_method(score, start, smoothing=1.0, max_steps=1, generator=seeded(0))
+    assert (found.status, found.score, found.best.item()) == ("not converged", 1.0, largest)
+    assert found.distribution is start
+
+
+def test_it_has_closed_in_where_every_bit_has() -> None:
+    def score(x: Tensor) -> Tensor:
+        return x[:, 0] + 10 * x[:, 1]
+
+    start = Bernoulli(torch.full((2,), 0.5, dtype=torch.float64))
+    # The second bit is found in the first step, of which half of the elite has the first as well.
+    found = cross_entropy_method(score, start, elite=0.4, smoothing=1.0, max_steps=1, generator=seeded(0))
+    assert found.status == "not converged"
+    assert found.distribution.mean[1] == 1.0
+    found = cross_entropy_method(score, start, elite=0.4, smoothing=1.0, generator=seeded(0))
+    assert (found.status, found.best.tolist()) == ("ok", [1.0, 1.0])
+
+
+def test_the_elite_is_the_share_as_its_decimals_say() -> None:
+    # 0.07 · 100 is 7.000000000000001 in floating point.
+    start = Normal(torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
+    settings = {"samples": 100, "elite": 0.07, "max_steps": 1}
+    found = cross_entropy_method(lambda x: x[:, 0], start, generator=seeded(0), **settings)
+    drawn = torch.randn(100, 1, generator=seeded(0), dtype=torch.float64)
+    assert found.levels == (drawn.flatten().sort(descending=True).values[6].item(),)
+    for elite, least in ((0.1, 11), (0.5, 3), (0.6, 2)):
+        with pytest.raises(UsageError, match=f"as {least} or more"):
+            cross_entropy_method(lambda x: x[:, 0], start, samples=least - 1, elite=elite, generator=seeded(0))
+        cross_entropy_method(lambda x: x[:, 0], start, samples=least, elite=elite, max_steps=1, generator=seeded(0))
+
+
 def test_the_same_state_gives_the_same_and_leaves_the_global_generator() -> None:
     state = torch.get_rng_state()
     one, other = (

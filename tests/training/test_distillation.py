@@ -72,6 +72,11 @@ def test_its_ends_are_cross_entropy_and_its_excess() -> None:
     assert DistillationLoss(1.0, 1.0)(Z, (None, certain)).item() == pytest.approx(cross_entropy(Z, Y).item(), rel=1e-10)
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.int64])
+def test_labels_may_be_integers_of_any_size(dtype: torch.dtype) -> None:
+    assert DistillationLoss(2.0, 0.5)(Z, (Y.to(dtype), V)) == DistillationLoss(2.0, 0.5)(Z, (Y, V))
+
+
 def test_steps_of_a_sequence_count_like_samples() -> None:
     loss = DistillationLoss(2.0, 0.5)
     flat = loss(Z[:6], (Y[:6], V[:6])).item()
@@ -136,8 +141,10 @@ def test_bad_input_is_named() -> None:
         loss(Z, (None, V))
     with pytest.raises(UsageError, match=r"student's shape \[7, 5\]"):
         loss(Z, (Y, V[:, :4]))
-    with pytest.raises(UsageError, match="NaN"):
-        loss(Z, (Y, V * math.nan))
+    # Of −∞, as for a class that is masked, the divergence would be 0 · ∞.
+    for wrong in (math.nan, -math.inf):
+        with pytest.raises(UsageError, match="not finite"):
+            loss(Z, (Y, torch.where(V.max() == V, wrong, V)))
     with pytest.raises(UsageError, match=r"integers \[7\]"):
         loss(Z, (Y[:6], V))
     with pytest.raises(UsageError, match="from 0 to 4"):

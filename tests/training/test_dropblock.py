@@ -80,6 +80,16 @@ def test_evaluation_and_a_share_of_zero_change_nothing() -> None:
     assert torch.equal(DropBlock2d(0.0, block=3)(x), x)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_large_map_of_16_bits_keeps_its_mean(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    # 131,072 numbers, twice what float16 can count to.
+    y = DropBlock2d(0.1, block=2)(torch.ones(8, 16, 32, 32, dtype=dtype))
+    # The scale is rounded once, to 2⁻⁸ of itself at most.
+    assert y.double().mean().item() == pytest.approx(1, abs=2**-8)
+    assert y.dtype == dtype
+
+
 def test_nan_is_not_hidden() -> None:
     x = torch.zeros(1, 1, 4, 4)
     x[0, 0, 1, 1] = torch.nan

@@ -91,6 +91,9 @@ def test_without_dropping_it_is_a_layer() -> None:
     torch.testing.assert_close(made.eval()(x), expected, rtol=0, atol=1e-14)
     made(torch.zeros_like(x)).sum().backward()
     assert made.weight.grad.isfinite().all()
+    # No noise of the smallest float16 either, whose root is 0.008.
+    made.bias.data.zero_()
+    assert not made.half()(torch.zeros(1, 2, dtype=torch.float16)).any()
 
 
 def test_evaluation_is_the_same_at_each_call_and_shows_nan() -> None:

@@ -107,15 +107,36 @@ def test_one_layer_alone_classifies_by_itself() -> None:
     assert torch.equal(model.classify(x), expected.argmax(dim=1))
 
 
+def test_it_runs_under_autocast_and_with_labels_of_32_bits() -> None:
+    model, labels = stack(6, 5, 7).float(), torch.tensor([0, 1, 0], dtype=torch.int32)
+    x = torch.rand(3, 6, generator=torch.Generator().manual_seed(0))
+    expected = model(with_label(x, labels, 2))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model(with_label(x, labels, 2).bfloat16())
+    # Squares of a few sums in bfloat16, of order 1 to 10: rounded to 2⁻⁸ of them.
+    assert torch.allclose(found.float(), expected, rtol=0, atol=0.2)
+
+
+def test_of_several_layers_the_first_does_not_count() -> None:
+    model = stack(4, 6, 3, 5)
+    x = batch(4, count=200)[0]
+    each = [model(with_label(x, torch.full((len(x),), label), 2)) for label in (0, 1)]
+    expected = torch.stack([excess[:, 1:].sum(dim=1) for excess in each], dim=1).argmax(dim=1)
+    assert torch.equal(model.classify(x), expected)
+    # With it some would be others.
+    assert not torch.equal(torch.stack([excess.sum(dim=1) for excess in each], dim=1).argmax(dim=1), expected)
+
+
 def test_wrong_arguments_are_named() -> None:
-    for widths in ([5], [5, 0]):
+    for widths in ([5], [5, 0], [5, 2.5]):
         with pytest.raises(UsageError, match="widths"):
             ForwardForward(widths, classes=2)
     for classes in (1, 6):
         with pytest.raises(UsageError, match="classes"):
             ForwardForward([5, 3], classes=classes)
-    with pytest.raises(UsageError, match="threshold"):
-        ForwardForward([5, 3], classes=2, threshold=0.0)
+    for threshold in (0.0, torch.inf):
+        with pytest.raises(UsageError, match="threshold"):
+            ForwardForward([5, 3], classes=2, threshold=threshold)
     model = stack(6, 5)
     for x in (torch.zeros(2, 5).double(), torch.zeros(6).double(), torch.zeros(2, 6).long(), torch.zeros(2, 6)):
         with pytest.raises(UsageError, match=r"\[batch, 6\] of torch\.float64"):

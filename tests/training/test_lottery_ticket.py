@@ -75,9 +75,17 @@ def test_a_step_that_is_not_reached_is_named() -> None:
         Rewind(-1)
     with pytest.raises(UsageError, match="rounds"):
         lottery_tickets(network(), train, rounds=0)
-    for ratio in (0.0, 1.0):
+
+
+def test_bad_arguments_are_named_before_a_training_is_spent() -> None:
+    def never(model: nn.Module, callbacks: list[Callback]) -> None:
+        raise AssertionError
+
+    for ratio in (0.0, 1.0, {"0.weight": 0.5, "3.weight": 1.0}, {"0.weight": 0.5}):
         with pytest.raises(UsageError, match="ratio"):
-            lottery_tickets(network(), train, rounds=1, ratio=ratio)
+            lottery_tickets(network(), never, rounds=1, ratio=ratio)
+    with pytest.raises(UsageError, match="scope"):
+        lottery_tickets(network(), never, rounds=1, scope="filter")
 
 
 class Stop(Callback):

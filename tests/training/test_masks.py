@@ -150,13 +150,19 @@ class Stop(Callback):
 def callbacks(kind: str, model: nn.Module) -> list[Callback]:
     if kind == "kept":
         return [KeepMasks(pruning_masks(magnitudes(model), 0.5))]
-    return [GradualPruning(cubic_sparsity(0.8, every=2, prunings=4, start=1))]
+    # Scores that are drawn: a resumed run draws them no more often, or its dropout would be another.
+    scores = random_scores if kind == "drawn" else magnitudes
+    return [GradualPruning(cubic_sparsity(0.8, every=2, prunings=4, start=1), scores=scores)]
 
 
-@pytest.mark.parametrize("kind", ["kept", "gradual"])
+def random_scores(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: torch.rand_like(each) for name, each in magnitudes(model).items()}
+
+
+@pytest.mark.parametrize("kind", ["kept", "gradual", "drawn"])
 def test_an_interrupted_run_goes_on_bit_for_bit(kind: str, tmp_path: Path) -> None:
     def run(checkpoint: Checkpoint | None, stop: int):
-        model = network()
+        model = nn.Sequential(*network(), nn.Dropout(0.2))
         optimizer = OPTIMIZERS["adamw"](model.parameters())
         given = [*callbacks(kind, model), Stop(stop)]
         try:

@@ -50,7 +50,7 @@ def test_batches_lie_on_lines_between_samples_and_so_do_their_losses(alpha: floa
     assert len(shares) == 20
 
 
-@pytest.mark.parametrize("alpha", [0.2, 1.0, 8.0])
+@pytest.mark.parametrize("alpha", [1e-4, 1e-3, 0.2, 1.0, 8.0])
 def test_shares_have_the_beta_distribution(alpha: float) -> None:
     """Mean ½, variance 1/(4 (2α + 1)), fourth central moment 3/(16 (2α + 1)(2α + 3)), and no skewness."""
     torch.manual_seed(0)

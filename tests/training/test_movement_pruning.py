@@ -182,7 +182,13 @@ def test_what_is_missing_is_named() -> None:
         movement_masks(model)
     with pytest.raises(UsageError, match="no such parameter"):
         add_movement_masks(model, ["weigth"])
+    tied = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    tied[1].weight = tied[0].weight
+    with pytest.raises(UsageError, match=r"0\.weight and 1\.weight"):
+        add_movement_masks(tied)
     add_movement_masks(model)
+    with pytest.raises(UsageError, match="made from others"):
+        add_movement_masks(model)
     run["optimizer"] = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(UsageError, match="sparsity is -1"):
         fit(model, data, mse_loss, callbacks=[MovementPruning(lambda step: -1.0)], **run)

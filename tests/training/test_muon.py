@@ -19,9 +19,9 @@ def test_it_follows_the_recursion_on_a_scripted_sequence() -> None:
             [weight], lr=0.1, momentum=0.8, nesterov=nesterov, weight_decay=0.3, coefficients=(1.5, -0.5, 0.0)
         )
         w, m = 1.0, 0.0
-        # The second turns the sign of the average for a momentum of 0.8, and would not for 0.95.
-        second = -0.4 if nesterov else -0.9
-        for t, g in enumerate((1.0, second, -4.0, 0.3, -0.2, 7.0, -9.0), start=1):
+        # The second turns the sign with Nesterov's momentum of 0.8, the third that of the average itself; for 0.95
+        # neither does.
+        for t, g in enumerate((1.0, -0.4, -0.4, -4.0, 0.3, -0.2, 7.0, -9.0), start=1):
             weight.grad = torch.zeros_like(weight)
             weight.grad[3, 1] = g
             optimizer.step()

@@ -91,6 +91,15 @@ def test_what_is_shared_counts_once_and_the_network_is_left_as_it_was() -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
+def test_a_layer_may_be_given_its_input_by_name() -> None:
+    layer = nn.ConvTranspose1d(2, 3, 3)
+    with torch.no_grad():
+        layer.weight[0] = 0.0
+    model, x = nn.ModuleList([layer]), torch.randn(2, 2, 5)
+    model.forward = lambda x: layer(input=x)
+    assert network_cost(model, x) == network_cost(nn.Sequential(layer), x)
+
+
 def test_inputs_without_samples_are_named() -> None:
     with pytest.raises(UsageError, match="no sample"):
         network_cost(lenet(), torch.zeros(0, 784))

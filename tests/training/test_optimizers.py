@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -151,6 +153,80 @@ def test_numbers_out_of_range_are_named() -> None:
     for build in (adan, lion):
         with pytest.raises(UsageError, match="weight_decay"):
             build(weights, weight_decay=-0.1)
+
+
+def test_a_groups_own_numbers_out_of_range_are_named() -> None:
+    one, other = nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2, 2))
+    for build, name, value in (
+        (adan, "betas", (0.9, 0.9, 1.0)),
+        (lion, "betas", (0.9, 1.5)),
+        (muon, "momentum", 1.0),
+        (VSGD, "forgetting", (0.1, 0.9)),
+        (lambda groups: SAM(groups, torch.optim.SGD, lr=0.1), "rho", -1.0),
+        *((build, "lr", -1.0) for build in (adan, lion, muon, VSGD)),
+    ):
+        with pytest.raises(UsageError, match=name):
+            build([{"params": [one]}, {"params": [other], name: value}])
+    with pytest.raises(UsageError, match="rank"):
+        SaddleFreeNewton([{"params": [one], "rank": 0}])
+    for betas in (0.9, ("a", 0.9, 0.9)):
+        with pytest.raises(UsageError, match=r"betas is .*\n.*3 numbers"):
+            adan([one], betas=betas)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_they_cannot_step_with_is_named(name: str) -> None:
+    weight = nn.Parameter(torch.ones(2, 2))
+    weight.grad = torch.ones(2, 2).to_sparse()
+    # Saddle-free Newton differentiates by itself.
+    if name != "saddle-free":
+        with pytest.raises(UsageError, match="a gradient is sparse"):
+            OURS[name]([weight], lambda backward: lambda: None).step()
+        assert torch.equal(weight.detach(), torch.ones(2, 2))
+    if name in ("vsgd", "saddle-free", "muon"):
+        with pytest.raises(UsageError, match="complex64"):
+            OURS[name]([nn.Parameter(torch.ones(2, 2, dtype=torch.complex64))], lambda backward: None)
+    if name == "vsgd":
+        with pytest.raises(UsageError, match="prior_strength is 1e-08"):
+            VSGD([nn.Parameter(torch.ones(2, dtype=torch.float16))])
+    if name == "saddle-free":
+        with pytest.raises(UsageError, match="float32 or float64"):
+            SaddleFreeNewton([nn.Parameter(torch.ones(2, dtype=torch.float16))])
+
+
+@pytest.mark.parametrize("name", [each for each in OURS if each not in ("adan", "lion")])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_a_copy_goes_on_by_itself_and_without_a_closure(name: str, copied: Callable[[Any], Any]) -> None:
+    weight = nn.Parameter(torch.tensor([[1.0, -2.0]]))
+
+    def evaluate(of: torch.Tensor, backward: bool) -> torch.Tensor:
+        of.grad = None
+        loss = (of**2).sum()
+        if backward:
+            loss.backward()
+        return loss
+
+    optimizer = OURS[name]([weight], lambda backward: math.nan)
+    needs = name in ("sam", "saddle-free")
+    for _ in range(2):
+        evaluate(weight, backward=True)
+        optimizer.step(lambda: evaluate(weight, backward=name == "sam")) if needs else optimizer.step()
+    other = copied(optimizer)
+    of = other.param_groups[0]["params"][0]
+    assert of is not weight
+    assert torch.equal(of, weight)
+    if needs:
+        of.grad = torch.ones_like(of)
+        with pytest.raises(UsageError, match="no closure"):
+            other.step()
+    for each, made in ((weight, optimizer), (of, other)):
+        evaluate(each, backward=True)
+        made.step(lambda each=each: evaluate(each, backward=name == "sam")) if needs else made.step()
+    assert torch.equal(of, weight)
+    # And what the copy does is not done to what it is of.
+    evaluate(of, backward=True)
+    other.step(lambda: evaluate(of, backward=name == "sam")) if needs else other.step()
+    assert not torch.equal(of, weight)
 
 
 def test_libraries_of_optimisers_and_of_solvers_wait_until_one_is_used() -> None:

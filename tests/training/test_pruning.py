@@ -9,6 +9,7 @@ from torch.nn.utils import prune
 
 from deepscope.core import UsageError
 from deepscope.training import apply_masks, magnitudes, prunable_weights, pruning_masks, remaining, shuffled_masks
+from deepscope.training._pruning import share_of
 
 
 def network() -> nn.Sequential:
@@ -55,6 +56,18 @@ def test_of_equal_scores_the_first_go_and_the_count_is_exact() -> None:
     assert masks["a"].flatten().tolist() == masks["b"].tolist() == [False] * 2 + [True] * 8
     # 0.29 · 100 is 28.999999999999996 in floating point.
     assert pruning_masks({"a": torch.ones(100)}, 0.29)["a"].sum() == 71
+    # As is 28999999.999999996 of a hundred million; and two rounds of 0.2 make 0.3599999999999999.
+    assert (share_of(10**8, 0.29), share_of(100, 1 - (1 - 0.2) ** 2)) == (29_000_000, 36)
+
+
+def test_a_weight_that_is_made_from_others_is_named_and_a_shared_one_is_pruned_once() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)))
+    with pytest.raises(UsageError, match=r"made from others(?s:.)*1\.weight"):
+        magnitudes(model)
+    assert list(magnitudes(model, ["0.weight"])) == ["0.weight"]
+    model[1] = nn.Linear(2, 2)
+    model[1].weight = model[0].weight
+    assert list(magnitudes(model)) == ["0.weight"]
 
 
 def test_one_always_stays() -> None:
@@ -111,6 +124,8 @@ def test_bad_input_is_named() -> None:
         magnitudes(network(), ["0.wieght"])
     with pytest.raises(UsageError, match="no weights to prune"):
         prunable_weights(nn.ReLU())
+    with pytest.raises(UsageError, match="of no weights"):
+        remaining({})
     with pytest.raises(UsageError, match=r"boolean one of shape \[2, 5\]"):
         apply_masks(network(), {"5.weight": torch.ones(5, 2, dtype=torch.bool)})
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from deepscope.core import MeasurementError, UsageError
 from deepscope.training import SaddleFreeNewton, fit, with_closure
+from deepscope.training._saddle_free_newton import _krylov
 
 
 def saddle(size: int = 6) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,6 +70,17 @@ def test_a_small_krylov_space_holds_the_gradients_own_part() -> None:
     assert point.tolist() == pytest.approx(expected.tolist(), abs=1e-12)
 
 
+def test_the_basis_stays_orthogonal_where_curvatures_are_far_apart() -> None:
+    # Twelve decades: made orthogonal once, the last vectors are copies of the first.
+    vectors = torch.linalg.qr(torch.randn(60, 60, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0]
+    matrix = vectors @ torch.logspace(-8, 4, 60, dtype=torch.float64).diag() @ vectors.T
+    start = torch.full((60,), 60**-0.5, dtype=torch.float64)
+    basis, projected = _krylov(lambda vector: matrix @ vector, start, 60)
+    assert (basis @ basis.T - torch.eye(60)).abs().max() < 1e-12
+    # Roundings of the largest, 1e4.
+    assert (basis @ matrix @ basis.T - projected).abs().max() < 1e-9
+
+
 def test_of_several_dampings_that_with_the_lowest_loss_is_taken() -> None:
     def rise(x: Tensor) -> Tensor:
         return (x**4 / 4 - x).sum()
@@ -111,6 +123,12 @@ def test_what_cannot_be_done_is_named() -> None:
     with pytest.raises(MeasurementError, match="whatever the damping"):
         optimizer.step(lambda: point.square().sum() if point[0] == 1 else point.sum() * torch.inf)
     assert point.tolist() == [1.0, 2.0]
+    # Where the closure fails at one of several steps, they stay as well.
+    with pytest.raises(KeyError):
+        optimizer.step(lambda: point.square().sum() if point[0] == 1 else {}["planted"])
+    assert point.tolist() == [1.0, 2.0]
+    # A rank far above the number of parameters costs nothing.
+    SaddleFreeNewton([point], lr=0.0, rank=10**9, dampings=[1.0]).step(lambda: point.square().sum())
     # A straight line has no curvature, and a stationary point no gradient.
     optimizer.step(lambda: point.sum())
     assert point.tolist() == [0.0, 1.0]

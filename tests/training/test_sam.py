@@ -89,6 +89,14 @@ def test_the_norm_is_over_all_groups_and_each_may_have_its_radius() -> None:
     assert at[0] == pytest.approx((3.0 + 3 / 5, 4.0 + 0.5 * 4 / 5), abs=1e-12)
 
 
+def test_a_gradient_of_16_bits_has_its_norm() -> None:
+    weight = nn.Parameter(torch.zeros(4, dtype=torch.float16))
+    weight.grad, at = torch.full((4,), 6e4, dtype=torch.float16), []
+    # The norm is 1.2e5, above the largest float16.
+    SAM([weight], torch.optim.SGD, rho=1.0, lr=0.0).step(lambda: at.extend(weight.tolist()))
+    assert at == pytest.approx([0.5] * 4, abs=2**-10)
+
+
 def test_where_the_gradient_is_0_nothing_is_perturbed() -> None:
     weight = start(2.0)
     weight.grad = torch.zeros_like(weight)

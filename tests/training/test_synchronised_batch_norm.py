@@ -97,6 +97,25 @@ def test_in_float32_a_large_mean_loses_no_digits() -> None:
     assert (naive.double() / shifted.double().var(0, correction=0) - 1).abs().amax() > 5e-4
 
 
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_inputs_of_16_bits_are_normalised_as_torch_does(dtype: torch.dtype, whole: bool) -> None:
+    """Of a network in 16 bits as a whole, and of one whose layers alone are, as under autocast."""
+    x = (torch.rand(80, 2, 30, 30, generator=torch.Generator().manual_seed(0)) + 3).to(dtype)
+    ours, twin = SynchronisedBatchNorm(2), nn.BatchNorm2d(2)
+    if whole:
+        ours, twin = ours.to(dtype), twin.to(dtype)
+    # 72,000 values for each channel, more than float16 can count; results of order 2 are rounded once or twice.
+    for _ in range(2):
+        found, expected = ours(x), twin(x)
+        assert found.dtype == dtype
+        torch.testing.assert_close(found, expected, rtol=0, atol=4 * torch.finfo(dtype).eps)
+    tolerance = 2 * torch.finfo(dtype).eps if whole else 1e-5
+    torch.testing.assert_close(ours.running_mean, twin.running_mean, rtol=tolerance, atol=0)
+    torch.testing.assert_close(ours.running_var, twin.running_var, rtol=tolerance, atol=0)
+    torch.testing.assert_close(ours.eval()(x), twin.eval()(x), rtol=0, atol=8 * torch.finfo(dtype).eps * 4)
+
+
 def test_nan_is_not_hidden() -> None:
     x = torch.randn(4, 3)
     x[1, 0] = torch.nan

@@ -99,6 +99,40 @@ def test_steps_of_a_sequence_are_positions_of_a_linear_layer() -> None:
     assert torch.allclose(found, expected, rtol=1e-10, atol=1e-14)
 
 
+def test_units_of_frozen_layers_and_without_gradients_around_are_scored_alike() -> None:
+    model = network()
+    expected = taylor_unit_scores(model, BATCHES, cross_entropy)
+    weights = taylor_scores(model, BATCHES, cross_entropy)
+    with torch.no_grad():
+        found = [taylor_unit_scores(model, BATCHES, cross_entropy)]
+        again = taylor_scores(model, BATCHES, cross_entropy)
+    assert all(torch.equal(weights[name], each) for name, each in again.items())
+    model[0].requires_grad_(False)
+    found.append(taylor_unit_scores(model, BATCHES, cross_entropy))
+    model.requires_grad_(False)
+    found.append(taylor_unit_scores(model, BATCHES, cross_entropy))
+    assert all(torch.equal(expected[name], each[name]) for each in found for name in expected)
+
+
+def test_a_shortcut_that_is_added_in_place_is_not_of_the_layer() -> None:
+    class Residual(nn.Module):
+        def __init__(self, inplace: bool) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer, self.head, self.inplace = nn.Linear(4, 4).double(), nn.Linear(4, 3).double(), inplace
+
+        def forward(self, x):
+            y = self.layer(x)
+            if self.inplace:
+                y += x
+                return self.head(y)
+            return self.head(y + x)
+
+    batches = [(X.flatten(1)[:, :4], Y)]
+    one, other = (taylor_unit_scores(Residual(inplace), batches, cross_entropy) for inplace in (True, False))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_the_network_is_left_as_it_was() -> None:
     model = network().train()
     before = copy.deepcopy(model.state_dict())
@@ -132,10 +166,8 @@ def test_weights_without_gradients_are_named() -> None:
     with pytest.raises(UsageError, match=r"requires_grad is False(?s:.)*2\.weight"):
         taylor_scores(model, BATCHES, cross_entropy)
     assert list(taylor_scores(model, BATCHES, cross_entropy, names=["0.weight"])) == ["0.weight"]
-    for each in model.parameters():
-        each.requires_grad_(False)
     with pytest.raises(UsageError, match="depends on no parameter"):
-        taylor_unit_scores(model, BATCHES, cross_entropy)
+        taylor_unit_scores(model, BATCHES, lambda outputs, targets: outputs.detach().sum())
     model = nn.ModuleDict({"used": nn.Linear(2, 2), "idle": nn.Linear(2, 2)})
     model.forward = lambda x: model["used"](x)
     batches = [(torch.ones(3, 2), torch.ones(3, 2))]

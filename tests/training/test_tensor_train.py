@@ -45,6 +45,16 @@ def test_the_forward_pass_is_that_of_the_matrix_of_its_definition() -> None:
     assert layer(x[0, 0]).shape == (12,)
 
 
+def test_it_runs_under_autocast() -> None:
+    torch.manual_seed(1)
+    layer = TensorTrainLinear(IN, OUT, 2)
+    x = torch.randn(4, 24)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = layer(x.bfloat16())
+    # Three products of matrices, each rounded to 2⁻⁸.
+    assert (found - layer(x)).abs().max() < 0.05 * layer(x).abs().max()
+
+
 def test_its_gradients_are_those_of_the_matrix() -> None:
     torch.manual_seed(1)
     layer = TensorTrainLinear(IN, OUT, [2, 3]).double()

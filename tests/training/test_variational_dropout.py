@@ -134,6 +134,9 @@ def test_an_input_of_zeros_has_finite_gradients() -> None:
     made(torch.zeros(4, 3)).sum().backward()
     assert all(each.grad.isfinite().all() for each in made.parameters() if each.grad is not None)
     assert VariationalLinear(3, 2)(torch.full((1, 3), torch.nan)).isnan().all()
+    # And no noise; of float16 the smallest number's root is 0.008.
+    for dtype in (torch.float32, torch.float16):
+        assert not VariationalLinear(3, 2).to(dtype)(torch.zeros(4, 3, dtype=dtype)).any()
 
 
 def test_bad_input_is_named() -> None:

@@ -82,6 +82,22 @@ def test_a_step_is_bounded_by_the_rate_and_reaches_it_on_a_steady_gradient() -> 
     assert step.tolist() == pytest.approx([-0.01, -0.01, 0.01, -0.01], rel=5e-3)
 
 
+def test_on_a_quadratic_it_goes_by_its_rate_a_step_whatever_the_curvature() -> None:
+    curvatures = torch.tensor([0.1, 1.0, 100.0], dtype=torch.float64)
+    weight, places = nn.Parameter(torch.ones(3, dtype=torch.float64)), []
+    optimizer = VSGD([weight], lr=1e-3)
+    for _ in range(1500):
+        weight.grad = curvatures * weight.detach()
+        optimizer.step()
+        places.append(weight.detach().clone())
+    course = torch.stack(places)
+    steps = (course[200:600] - course[201:601]) / 1e-3
+    # μ/√(μ² + σ²): what is missing from 1 is the share of the variance that is still inferred.
+    assert 0.98 < steps.min() < steps.max() < 1
+    # At the minimum it stays within ten of its largest steps.
+    assert course[1200:].abs().max() < 0.01
+
+
 def test_on_a_noisy_quadratic_its_mean_is_nearer_to_the_gradient_than_what_it_sees() -> None:
     generator = torch.Generator().manual_seed(0)
     weight = nn.Parameter(torch.ones(2000, dtype=torch.float64))

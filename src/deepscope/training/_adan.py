@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from deepscope.core import Specimen
@@ -11,6 +14,7 @@ from deepscope.training._optimizer_arguments import (
     require_betas,
     require_gradients,
     require_rate,
+    require_settings,
 )
 
 
@@ -24,7 +28,8 @@ def adan(
 ) -> torch.optim.Optimizer:
     """Return Adan, which adapts to the gradient that Nesterov's momentum would see, without evaluating it there.
 
-    With the gradient g of step t = 1, 2, …, d = gₜ − gₜ₋₁ (d = 0 at t = 1), and all powers by component::
+    With the gradient g of step t = 1, 2, … of its group, d = gₜ − gₜ₋₁ (0 where there is none before), and all powers
+    by component::
 
         m ← β₁m + (1 − β₁)g        v ← β₂v + (1 − β₂)d        n ← β₃n + (1 − β₃)(g + β₂d)²
         θ ← [θ − η (m/(1 − β₁ᵗ) + β₂v/(1 − β₂ᵗ)) / (√(n/(1 − β₃ᵗ)) + ε)] / (1 + ηλ)
@@ -51,7 +56,8 @@ def adan(
 
     Notes
     -----
-    Costs four numbers of memory per parameter, and a step some 20 operations per parameter.
+    Costs four numbers of memory per parameter, and a step some 20 operations per parameter. ``copy.deepcopy`` and
+    ``pickle`` lose settings of the library's and give what cannot step: make another, and load the ``state_dict``.
 
     Examples
     --------
@@ -65,16 +71,19 @@ def adan(
     [0.9, 1.1]
     """
     given = checked_parameters(parameters, where="adan")
-    require_rate("lr", lr, where="adan")
-    require_rate("eps", eps, where="adan")
-    require_rate("weight_decay", weight_decay, where="adan")
-    require_betas(betas, 3, where="adan")
+    require_settings(given, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}, _check)
     from pytorch_optimizer import Adan
 
     # Its loop over single parameters leaves the gradients negated; the batched one, asked for here, leaves them alone.
     optimizer = Adan(given, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, foreach=True)
     optimizer.register_step_pre_hook(require_gradients)
     return optimizer
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    for name in ("lr", "eps", "weight_decay"):
+        require_rate(name, settings[name], where="adan")
+    require_betas(settings["betas"], 3, where="adan")
 
 
 SPECIMENS = (

@@ -12,7 +12,7 @@ from torch.distributions import Bernoulli, Normal
 
 from deepscope.core import Specimen
 from deepscope.training._optimizer_arguments import require
-from deepscope.training._product_distributions import checked_product, draw, moments, scores_of
+from deepscope.training._product_distributions import checked_product, draw, elite_size, moments, scores_of
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -22,11 +22,11 @@ class CrossEntropySearch:
     Attributes
     ----------
     status
-        ``"ok"``, or that the distribution has not closed in on one point.
+        ``"ok"``, or that the distribution has not closed in on one point, or that no sample was allowed.
     best
-        The sample of the highest score, [d].
+        The sample of the highest score, [d]; None where none was allowed.
     score
-        Its score.
+        Its score; −inf where none was allowed.
     distribution
         The last one.
     levels
@@ -34,7 +34,7 @@ class CrossEntropySearch:
     """
 
     status: str
-    best: Tensor
+    best: Tensor | None
     score: float
     distribution: Normal | Bernoulli
     levels: tuple[float, ...]
@@ -62,7 +62,8 @@ def cross_entropy_method(
     Parameters
     ----------
     score
-        Maps samples [n, d] to what is to be large, [n]; −inf where a sample is not allowed.
+        Maps samples [n, d] to what is to be large, [n]; −inf where a sample is not allowed, which then is never of the
+        elite.
     start
         The first distribution, with parameters [d].
     samples, elite
@@ -98,33 +99,35 @@ def cross_entropy_method(
     """
     where = "cross_entropy_method"
     checked_product(start, (Normal, Bernoulli), name="start", where=where)
-    require(0 < elite < 1, "elite", elite, "above 0 and below 1", where=where)
-    kept = math.ceil(elite * samples)
-    require(kept >= 2, "samples", samples, f"as {math.floor(1 / elite) + 1} or more for an elite of two", where=where)
+    kept = elite_size(elite, samples, where=where)
     require(0 < smoothing <= 1, "smoothing", smoothing, "above 0 and at most 1", where=where)
     require(max_steps >= 1, "max_steps", max_steps, "at least 1", where=where)
     require(tolerance > 0, "tolerance", tolerance, "above 0", where=where)
-    distribution, levels, status = start, list[float](), "not converged"
-    best, best_score = start.mean, -math.inf
+    distribution, levels, status = start, list[float](), "no sample was allowed"
+    best, best_score = None, -math.inf
     while len(levels) < max_steps and status != "ok":
         drawn = draw(distribution, samples, generator)
         scores, order = scores_of(score, drawn, where=where).sort(descending=True)
         if scores[0] > best_score:
-            best, best_score = drawn[order[0]], float(scores[0])
+            best, best_score, status = drawn[order[0]], float(scores[0]), "not converged"
         levels.append(float(scores[kept - 1]))
-        distribution = _towards(distribution, drawn[order[:kept]], smoothing)
-        if _spread(distribution) <= tolerance:
-            status = "ok"
+        chosen = drawn[order[:kept]][scores[:kept] > -math.inf]
+        # One sample alone would say that there is no spread.
+        if len(chosen) >= 2:
+            distribution = _towards(distribution, chosen, smoothing)
+            if _spread(distribution) <= tolerance:
+                status = "ok"
     return CrossEntropySearch(
         status=status, best=best, score=best_score, distribution=distribution, levels=tuple(levels)
     )
 
 
 def _towards(distribution: Normal | Bernoulli, chosen: Tensor, smoothing: float) -> Normal | Bernoulli:
-    mean, deviation = moments(chosen, chosen.new_ones(len(chosen)))
+    mean, deviation = moments(chosen, chosen.new_zeros(len(chosen)))
     mean = torch.lerp(distribution.mean, mean, smoothing)
     if isinstance(distribution, Bernoulli):
-        return Bernoulli(mean)
+        # A mean of ones may be rounded to above 1.
+        return Bernoulli(mean.clamp(0, 1))
     # A distribution that has closed in on one point would have no density.
     smallest = torch.finfo(mean.dtype).tiny
     return Normal(mean, torch.lerp(distribution.stddev, deviation, smoothing).clamp(min=smallest))

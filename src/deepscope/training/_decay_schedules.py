@@ -7,7 +7,7 @@ from functools import partial
 
 from deepscope.core import Specimen
 from deepscope.training._optimizer_arguments import require
-from deepscope.training._schedules import Schedule
+from deepscope.training._schedules import Schedule, cosine
 
 
 def inverse_square_root(warmup: int) -> Schedule:
@@ -61,6 +61,14 @@ def _inverse_time(step: int, *, half: float, power: float) -> float:
 
 
 SPECIMENS = (
+    Specimen(
+        name="cosine-schedule",
+        title="learning rates that fall along half a cosine",
+        build=cosine,
+        formula="Factor f + (1 − f)(1 + cos πt/n)/2 on the learning rate after t of n updates, f at the end.",
+        source="loshchilov2017sgdr",
+        pinned_by="tests/training/test_schedules.py::test_cosine_equals_its_formula_and_falls",
+    ),
     Specimen(
         name="inverse-square-root",
         title="the transformer's schedule: warm-up, then the inverse root of the step",

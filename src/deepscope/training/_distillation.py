@@ -42,7 +42,7 @@ class DistillationLoss(nn.Module):
     ------
     UsageError
         A number is out of range; or what it is called with is no such pair, has another shape, is a label that no
-        class has, or teacher's logits that are NaN.
+        class has, or teacher's logits that are NaN or infinite.
 
     Examples
     --------
@@ -77,7 +77,7 @@ class DistillationLoss(nn.Module):
             divergence = functional.kl_div(student, soft, reduction="batchmean", log_target=True)
             loss = loss + self.soft_weight * self.temperature**2 * divergence
         if self.soft_weight < 1 and labels is not None:
-            loss = loss + (1 - self.soft_weight) * functional.cross_entropy(logits, labels.reshape(-1))
+            loss = loss + (1 - self.soft_weight) * functional.cross_entropy(logits, labels.reshape(-1).long())
         return loss
 
     def extra_repr(self) -> str:
@@ -89,7 +89,7 @@ class DistillationLoss(nn.Module):
         shape = list(logits.shape)
         fits = logits.ndim >= 2 and teacher.shape == logits.shape
         require(fits, "the teacher's logits", list(teacher.shape), f"of the student's shape {shape}", where=where)
-        require(not bool(teacher.isnan().any()), "a teacher's logit", "NaN", "as numbers", where=where)
+        require(bool(teacher.isfinite().all()), "a teacher's logit", "not finite", "as finite numbers", where=where)
         if labels is None:
             require(self.soft_weight == 1, "labels", None, "unless soft_weight is 1", where=where)
             return

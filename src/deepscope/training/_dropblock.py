@@ -84,7 +84,9 @@ def scaled_mask(begins: Tensor, block: int) -> Tensor:
     """
     margin = block - 1
     kept = 1 - max_pool2d(pad(begins, [margin] * 4), block, stride=1)
-    return kept * (kept.numel() / kept.sum().clamp_min(1))
+    # A sum of 16 bits overflows, or is rounded to a few hundred.
+    left = kept.sum(dtype=torch.promote_types(kept.dtype, torch.float32))
+    return kept * (kept.numel() / left.clamp_min(1)).to(kept.dtype)
 
 
 SPECIMENS = (

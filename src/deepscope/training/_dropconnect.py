@@ -76,7 +76,8 @@ class DropConnect(nn.Module):
             return dropped
         mean, variance = self.moments(x)
         # The root has no derivative at 0, which is the variance where nothing is dropped or an input is of zeros.
-        deviation = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()
+        none = variance == 0
+        deviation = variance.masked_fill(none, 1).sqrt().masked_fill(none, 0)
         draws = mean + deviation * _normal_points(self.points, x)[:, None, None]
         outputs: Tensor = self.activation(draws)
         return outputs.mean(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -59,16 +60,17 @@ class ForwardForward(nn.Module):
     def __init__(self, widths: Sequence[int], *, classes: int, threshold: float | None = None) -> None:
         super().__init__()
         where = "ForwardForward"
-        valid = len(widths) >= 2 and all(width >= 1 for width in widths)
+        valid = len(widths) >= 2 and all(isinstance(width, int) and width >= 1 for width in widths)
         require(
             valid,
             "widths",
             list(widths),
-            "as features and one or more layers, each 1 or more",
+            "as features and one or more layers, each a whole number of 1 or more",
             where=where,
         )
         require(2 <= classes <= widths[0], "classes", classes, f"from 2 to {widths[0]}", where=where)
-        require(threshold is None or threshold > 0, "threshold", threshold, "above 0", where=where)
+        valid = threshold is None or 0 < threshold < math.inf
+        require(valid, "threshold", threshold, "above 0, and finite", where=where)
         self.features, self.classes = widths[0], classes
         self.thresholds = [float(threshold or width) for width in widths[1:]]
         pairs = list(pairwise(widths))
@@ -79,7 +81,8 @@ class ForwardForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return each layer's goodness above its threshold, [batch, layers]."""
         dtype = next(self.parameters()).dtype
-        if x.ndim != 2 or x.shape[1] != self.features or x.dtype != dtype:
+        cast = torch.is_autocast_enabled(x.device.type) and x.is_floating_point()
+        if x.ndim != 2 or x.shape[1] != self.features or not (x.dtype == dtype or cast):
             raise UsageError(
                 f"the input is {x.dtype} of shape {list(x.shape)}",
                 where="ForwardForward",
@@ -125,7 +128,7 @@ def with_label(x: Tensor, labels: Tensor, classes: int) -> Tensor:
     require(labels.shape == x.shape[:1], "labels", list(labels.shape), f"as [{len(x)}]", where=where)
     within = bool(((labels >= 0) & (labels < classes)).all()) and not labels.is_floating_point()
     require(within, "labels", labels.tolist()[:8], f"as integers from 0 to {classes - 1}", where=where)
-    marked = nn.functional.one_hot(labels, classes).to(x.dtype)
+    marked = nn.functional.one_hot(labels.long(), classes).to(x.dtype)
     return torch.cat([marked, x[:, classes:]], dim=1)
 
 

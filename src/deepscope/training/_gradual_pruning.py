@@ -102,12 +102,12 @@ class GradualPruning(Callback):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the masks."""
-        return {"masks": dict(self.masks)}
+        """Return the masks, and how far the schedule has come."""
+        return {"masks": dict(self.masks), "reached": self._reached}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the masks back."""
-        self.masks = dict(state["masks"])
+        """Take them back."""
+        self.masks, self._reached = dict(state["masks"]), state["reached"]
 
     def _prune(self, state: TrainingState) -> None:
         target = self.sparsity(state.step)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from deepscope.core import Specimen
@@ -11,6 +14,7 @@ from deepscope.training._optimizer_arguments import (
     require_betas,
     require_gradients,
     require_rate,
+    require_settings,
 )
 
 
@@ -51,6 +55,8 @@ def lion(
     Notes
     -----
     Costs one number of memory per parameter, half of Adam's, and a step some 8 operations per parameter.
+    ``copy.deepcopy`` and ``pickle`` lose settings of the library's and give what cannot step: make another, and load
+    the ``state_dict``.
 
     Examples
     --------
@@ -62,14 +68,18 @@ def lion(
     [0.9, 1.1, 1.0]
     """
     given = checked_parameters(parameters, where="lion")
-    require_rate("lr", lr, where="lion")
-    require_rate("weight_decay", weight_decay, where="lion")
-    require_betas(betas, 2, where="lion")
+    require_settings(given, {"lr": lr, "betas": betas, "weight_decay": weight_decay}, _check)
     from pytorch_optimizer import Lion
 
     optimizer = Lion(given, lr=lr, betas=betas, weight_decay=weight_decay, weight_decouple=True)
     optimizer.register_step_pre_hook(require_gradients)
     return optimizer
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    for name in ("lr", "weight_decay"):
+        require_rate(name, settings[name], where="lion")
+    require_betas(settings["betas"], 2, where="lion")
 
 
 SPECIMENS = (

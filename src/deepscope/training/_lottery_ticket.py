@@ -12,7 +12,7 @@ from deepscope.core import Specimen, UsageError
 from deepscope.training._callback import Callback
 from deepscope.training._masks import KeepMasks, apply_masks, prunable_weights, remaining
 from deepscope.training._optimizer_arguments import require
-from deepscope.training._pruning import Scope, magnitudes, pruning_masks
+from deepscope.training._pruning import Scope, magnitudes, pruning_masks, ratios_of, require_scope
 from deepscope.training._state import TrainingState
 
 
@@ -186,7 +186,10 @@ def lottery_tickets(
     ([0.5, 0.3], True)
     """
     require(rounds >= 1, "rounds", rounds, "1 or more", where="lottery_tickets")
+    require_scope(scope, where="lottery_tickets")
     chosen = list(prunable_weights(model, names))
+    # Before a training is spent, not after it.
+    ratios_of(ratio, chosen, scope)
     rewind = Rewind(rewind_to)
     masks: dict[str, Tensor] = {}
     tickets: list[LotteryTicket] = []

@@ -26,10 +26,13 @@ PRUNED_LAYERS = (
 def prunable_weights(model: nn.Module, names: Iterable[str] | None = None) -> dict[str, nn.Parameter]:
     """Return the parameters of these names, or the weights of all linear and convolutional layers, without biases.
 
+    A weight that several layers share stands under its first name.
+
     Raises
     ------
     UsageError
-        There is no parameter of a name, or no layer that has weights to prune.
+        There is no parameter of a name, no layer that has weights to prune, or a layer's weight is not a parameter but
+        made from others, as by weight normalisation.
 
     Examples
     --------
@@ -44,7 +47,16 @@ def prunable_weights(model: nn.Module, names: Iterable[str] | None = None) -> di
                 raise UsageError("the model has no such parameter", where=name, todo=nearest(name, parameters))
     else:
         layers = [name for name, module in model.named_modules() if isinstance(module, PRUNED_LAYERS)]
-        chosen = [name for name in (f"{layer}.weight" if layer else "weight" for layer in layers) if name in parameters]
+        weights = [f"{layer}.weight" if layer else "weight" for layer in layers]
+        shared = dict(model.named_parameters(remove_duplicate=False))
+        for name in weights:
+            if name not in shared:
+                raise UsageError(
+                    "the weight is not a parameter, but made from others",
+                    where=name,
+                    todo="Take its parametrization away, or give the names of the parameters to prune.",
+                )
+        chosen = [name for name in weights if name in parameters]
     if not chosen:
         raise UsageError(
             "there are no weights to prune",
@@ -95,9 +107,18 @@ def apply_masks(model: nn.Module, masks: Masks, *, gradients: bool = False) -> N
 def remaining(masks: Masks) -> float:
     """Return the share of the weights that is kept.
 
+    Raises
+    ------
+    UsageError
+        The masks are of no weights.
+
+    Examples
+    --------
     >>> remaining({"weight": torch.tensor([True, False, False, False])})
     0.25
     """
+    if not any(mask.numel() for mask in masks.values()):
+        raise UsageError("the masks are of no weights", where="masks of remaining", todo="Give those of a network.")
     return sum(int(mask.sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())
 
 
@@ -121,8 +142,9 @@ class KeepMasks(Callback):
     """Keep pruned weights at 0 in training, whatever the optimiser does.
 
     Before the first step, and after each update, the weights that are not kept are set to 0; before each update, their
-    gradients. So no forward pass sees another value, and momentum never holds any of theirs. Give it before the
-    callbacks that look at weights or at gradients.
+    gradients. So no forward pass of the loop sees another value, and momentum never holds any of theirs, unless the
+    optimiser computes gradients by itself, as ``SAM`` does. Give it before the callbacks that look at weights or at
+    gradients.
 
     Parameters
     ----------

@@ -55,9 +55,14 @@ class Mixing(ABC):
 
 
 def draw_share(alpha: float) -> float:
-    """Draw λ from Beta(α, α)."""
-    shape = torch.tensor(alpha, dtype=torch.float64)
-    return float(torch.distributions.Beta(shape, shape).sample().item())
+    """Draw λ from Beta(α, α): the share of one of two Gamma(α) numbers in their sum.
+
+    In logarithms, as both are 0 in floating point where α is small: a Gamma(α) number is one of Gamma(α + 1) times
+    u^(1/α), u uniform.
+    """
+    shape = torch.full((2,), alpha, dtype=torch.float64)
+    first, second = torch.distributions.Gamma(shape + 1, 1).sample().log() + torch.rand(2).double().log() / shape
+    return float(torch.sigmoid(first - second).item())
 
 
 def draw_partners(samples: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def add_movement_masks(model: nn.Module, names: Iterable[str] | None = None) -> 
     Raises
     ------
     UsageError
-        There is no such parameter.
+        There is no such parameter, it has a mask already, or several layers share it.
 
     Examples
     --------
@@ -77,8 +77,18 @@ def add_movement_masks(model: nn.Module, names: Iterable[str] | None = None) -> 
     >>> [name for name, _ in model.named_parameters()]
     ['0.bias', '0.parametrizations.weight.original', '0.parametrizations.weight.0.scores']
     """
+    weights = prunable_weights(model, names)
+    all_names = list(model.named_parameters(remove_duplicate=False))
+    for name, weight in weights.items():
+        sharing = [other for other, each in all_names if each is weight]
+        if len(sharing) > 1:
+            raise UsageError(
+                f"the parameter is shared: it is {' and '.join(sharing)}",
+                where=f"{name} of add_movement_masks",
+                todo="Give the names of others: the mask would be on one of its uses only.",
+            )
     found = {}
-    for name, weight in prunable_weights(model, names).items():
+    for name, weight in weights.items():
         layer, _, leaf = name.rpartition(".")
         found[name] = MovementMask(weight)
         parametrize.register_parametrization(model.get_submodule(layer), leaf, found[name])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from deepscope.core import Specimen, UsageError
@@ -11,6 +14,8 @@ from deepscope.training._optimizer_arguments import (
     require,
     require_gradients,
     require_rate,
+    require_real,
+    require_settings,
     tensors_of,
 )
 
@@ -32,7 +37,7 @@ def muon(
         M ← μM + (1 − μ)G        U = μM + (1 − μ)G, or M without Nesterov
         W ← (1 − ηλ)W − η √max(1, A/B) · NS(U)
 
-    NS starts from X = U/‖U‖_F and repeats X ← aX + bXXᵀX + c(XXᵀ)²X: each singular value s of X becomes
+    NS starts from X = U/max(‖U‖_F, 1e-7) and repeats X ← aX + bXXᵀX + c(XXᵀ)²X: each singular value s of X becomes
     as + bs³ + cs⁵, its singular vectors stay. With the paper's (a, b, c), chosen for their speed, five rounds bring
     every s from 0.01 to 1 into [0.68, 1.14], not to 1; (1.5, −0.5, 0) converge to it. Source: ``jordan2024muon``. It is
     torch's, which computes NS in bfloat16 as the authors do.
@@ -53,8 +58,8 @@ def muon(
     Raises
     ------
     UsageError
-        An argument is out of range, there are no parameters, none of them is trained, one is no matrix, ``step`` finds
-        no gradient, or torch is older than 2.9.
+        An argument is out of range, there are no parameters, none of them is trained, one is no matrix or complex,
+        ``step`` finds no gradient, or torch is older than 2.9.
 
     Notes
     -----
@@ -73,9 +78,8 @@ def muon(
     if not hasattr(torch.optim, "Muon"):
         raise UsageError(f"torch {torch.__version__} has no Muon", where="muon", todo="Install torch 2.9 or later.")
     given = checked_parameters(parameters, where="muon")
-    require_rate("lr", lr, where="muon")
-    require_rate("weight_decay", weight_decay, where="muon")
-    require(0 <= momentum < 1, "momentum", momentum, "from 0 to below 1", where="muon")
+    require_real(given, where="muon")
+    require_settings(given, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}, _check)
     require(len(coefficients) == 3, "coefficients", coefficients, "as three numbers (a, b, c)", where="muon")
     require(0 <= iterations < 100, "iterations", iterations, "from 0 to 99", where="muon")
     for tensor in tensors_of(given):
@@ -96,6 +100,12 @@ def muon(
     )
     optimizer.register_step_pre_hook(require_gradients)
     return optimizer
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    for name in ("lr", "weight_decay"):
+        require_rate(name, settings[name], where="muon")
+    require(0 <= settings["momentum"] < 1, "momentum", settings["momentum"], "from 0 to below 1", where="muon")
 
 
 SPECIMENS = (

@@ -74,16 +74,21 @@ def network_cost(model: nn.Module, inputs: Any) -> NetworkCost:
         raise UsageError("the inputs hold no sample", where="inputs of network_cost", todo="Give a batch.")
     saved = 0.0
 
-    def without_zeros(layer: Any, given: tuple[Any, ...], output: Tensor) -> None:
+    def without_zeros(layer: Any, given: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
         nonlocal saved
         transposed = getattr(layer, "transposed", False)
-        moved, channels = (given[0], layer.in_channels) if transposed else (output, _n_outputs(layer))
+        if transposed:
+            moved, channels = given[0] if given else named["input"], layer.in_channels
+        else:
+            moved, channels = output, _n_outputs(layer)
         saved += 2.0 * (moved.numel() // channels) * int((layer.weight == 0).sum())
 
     counter = FlopCounterMode(display=False)
     with undisturbed(model), torch.no_grad(), without_fused_kernels(model, products=True):
         hooks = [
-            layer.register_forward_hook(without_zeros) for layer in model.modules() if isinstance(layer, PRUNED_LAYERS)
+            layer.register_forward_hook(without_zeros, with_kwargs=True)
+            for layer in model.modules()
+            if isinstance(layer, PRUNED_LAYERS)
         ]
         try:
             with counter:

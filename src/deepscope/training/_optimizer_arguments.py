@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -49,6 +49,29 @@ def checked_parameters(parameters: Parameters, *, where: str) -> list[Any]:
     return given
 
 
+def require_real(parameters: list[Any], *, where: str) -> None:
+    """Refuse complex parameters, whose square is not that of their size.
+
+    Raises
+    ------
+    UsageError
+        Names the precision of the first.
+    """
+    for each in tensors_of(parameters):
+        if each.is_complex():
+            kind = str(each.dtype).removeprefix("torch.")
+            todo = "Give real ones: torch.view_as_real(parameter) has both parts."
+            raise UsageError(f"a parameter is {kind}", where=f"parameters of {where}", todo=todo)
+
+
+def require_settings(given: list[Any], settings: dict[str, Any], check: Callable[[Mapping[str, Any]], None]) -> None:
+    """Check the settings of all parameters, and those of each group, which take their place there."""
+    check(settings)
+    for item in given:
+        if isinstance(item, dict):
+            check({**settings, **item})
+
+
 def tensors_of(parameters: list[Any]) -> list[Any]:
     """Return what the parameters or groups hold, one after the other."""
     return [each for item in parameters for each in (item["params"] if isinstance(item, dict) else [item])]
@@ -74,24 +97,25 @@ def require_rate(name: str, value: float | Tensor, *, where: str) -> None:
 def require_betas(betas: Sequence[float], count: int, *, where: str) -> None:
     """Refuse betas that are not ``count`` numbers from 0 up to, and without, 1."""
     todo = f"as {count} numbers, each from 0 to below 1"
-    require(len(betas) == count and all(0 <= beta < 1 for beta in betas), "betas", tuple(betas), todo, where=where)
+    numbers = isinstance(betas, Sequence) and all(isinstance(beta, (int, float)) for beta in betas)
+    require(numbers and len(betas) == count and all(0 <= beta < 1 for beta in betas), "betas", betas, todo, where=where)
 
 
 def require_gradients(optimizer: torch.optim.Optimizer, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-    """Refuse a step before any gradient was computed; a hook that runs before ``optimizer.step``.
+    """Refuse a step without gradients that it can use; a hook that runs before ``optimizer.step``.
 
     Raises
     ------
     UsageError
-        No parameter has a gradient, and no closure is there to compute it.
+        No parameter has a gradient, and no closure is there to compute it; or one has a sparse gradient.
     """
     closure = named.get("closure", arguments[1] if len(arguments) > 1 else None)
-    if closure is None and not with_gradient(optimizer):
-        raise UsageError(
-            "no parameter has a gradient",
-            where=f"{type(optimizer).__name__}.step",
-            todo="Call loss.backward() before the step.",
-        )
+    found = with_gradient(optimizer)
+    where = f"{type(optimizer).__name__}.step"
+    if closure is None and not found:
+        raise UsageError("no parameter has a gradient", where=where, todo="Call loss.backward() before the step.")
+    if any(each.grad is not None and each.grad.is_sparse for each in found):
+        raise UsageError("a gradient is sparse", where=where, todo="Make embeddings with sparse=False.")
 
 
 def with_gradient(optimizer: torch.optim.Optimizer) -> list[Tensor]:

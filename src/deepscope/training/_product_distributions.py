@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -34,9 +35,23 @@ def draw(distribution: Product, count: int, generator: torch.Generator) -> Tenso
     return -mean * torch.log1p(-noise)
 
 
-def moments(samples: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def elite_size(elite: float, samples: int, *, where: str) -> int:
+    """Return ⌈elite · samples⌉, as if the share's decimals were exact, or refuse what leaves fewer than two.
+
+    Raises
+    ------
+    UsageError
+        The share is not between 0 and 1, or there are too few samples for an elite of two.
+    """
+    require(0 < elite < 1, "elite", elite, "above 0 and below 1", where=where)
+    least = math.floor(1 / elite + 1e-9) + 1
+    require(samples >= least, "samples", samples, f"as {least} or more for an elite of two", where=where)
+    return math.ceil(elite * samples - 1e-9)
+
+
+def moments(samples: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:
     """Return weighted mean and standard deviation of each component, [d]: the likeliest parameters."""
-    weights = (weights / weights.sum()).unsqueeze(1)
+    weights = log_weights.softmax(dim=0).to(samples.dtype).unsqueeze(1)
     mean = (weights * samples).sum(dim=0)
     return mean, (weights * (samples - mean).square()).sum(dim=0).sqrt()
 

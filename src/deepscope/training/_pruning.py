@@ -80,7 +80,7 @@ def pruning_masks(
     """
     require_scope(scope, where="pruning_masks")
     kept = _competing(scores, masks)
-    ratios = _ratios(ratio, kept, scope)
+    ratios = ratios_of(ratio, kept, scope)
     if scope == "network":
         together = torch.cat([kept[name].flatten() for name in kept])
         count = share_of(int(together.sum()), ratios[next(iter(kept))])
@@ -115,10 +115,11 @@ def masks_to_sparsity(
 def share_of(n: int, ratio: float) -> int:
     """Return ⌊ratio·n⌋, at most n − 1, as if the ratio's decimals were exact: 29 of 100 for 0.29.
 
-    >>> share_of(100, 0.29), share_of(1, 0.999)
-    (29, 0)
+    >>> share_of(100, 0.29), share_of(100_000_000, 0.29), share_of(1, 0.999)
+    (29, 29000000, 0)
     """
-    return max(0, min(n - 1, math.floor(ratio * n + 1e-9)))
+    # The rounding of ratio·n is in proportion to it; that of a ratio which was computed may be larger for a small one.
+    return max(0, min(n - 1, math.floor(ratio * n * (1 + 1e-12) + 1e-9)))
 
 
 def require_scope(scope: str, *, where: str) -> None:
@@ -174,7 +175,14 @@ def _competing(scores: Mapping[str, Tensor], masks: Masks | None) -> dict[str, T
     return {name: masks[name].to(each.device) for name, each in scores.items()}
 
 
-def _ratios(ratio: float | Mapping[str, float], names: Iterable[str], scope: Scope) -> dict[str, float]:
+def ratios_of(ratio: float | Mapping[str, float], names: Iterable[str], scope: Scope) -> dict[str, float]:
+    """Return each name's share to drop.
+
+    Raises
+    ------
+    UsageError
+        One is out of range, or they are not those of the names.
+    """
     if isinstance(ratio, Mapping):
         if scope == "network" or set(ratio) != set(names):
             raise UsageError(

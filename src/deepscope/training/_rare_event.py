@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Exponential, Normal
 
 from deepscope.training._optimizer_arguments import require
-from deepscope.training._product_distributions import Product, checked_product, draw, moments, scores_of
+from deepscope.training._product_distributions import Product, checked_product, draw, elite_size, moments, scores_of
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -98,9 +98,7 @@ def rare_event(
     where = "rare_event"
     checked_product(nominal, (Normal, Bernoulli, Exponential), name="nominal", where=where)
     require(math.isfinite(level), "level", level, "as a finite number", where=where)
-    require(0 < elite < 1, "elite", elite, "above 0 and below 1", where=where)
-    kept = math.ceil(elite * samples)
-    require(kept >= 2, "samples", samples, f"as {math.floor(1 / elite) + 1} or more for an elite of two", where=where)
+    kept = elite_size(elite, samples, where=where)
     require(final_samples >= 2, "final_samples", final_samples, "as 2 or more", where=where)
     require(max_steps >= 1, "max_steps", max_steps, "at least 1", where=where)
     distribution, levels = nominal, list[float]()
@@ -111,11 +109,11 @@ def rare_event(
         scores = scores_of(score, drawn, where=where)
         levels.append(min(level, float(scores.sort(descending=True).values[kept - 1])))
         above = scores >= levels[-1]
-        mean, _ = moments(drawn[above], _weights(nominal, distribution, drawn[above]))
+        mean, _ = moments(drawn[above], _log_weights(nominal, distribution, drawn[above]))
         distribution = _with_mean(nominal, mean)
     drawn = draw(distribution, final_samples, generator)
     hit = scores_of(score, drawn, where=where) >= level
-    values = torch.where(hit, _weights(nominal, distribution, drawn), 0.0).double()
+    values = torch.where(hit, _log_weights(nominal, distribution, drawn), -torch.inf).exp()
     probability = float(values.mean())
     if probability == 0:
         return _without_estimate("no final sample reached the level", distribution, levels)
@@ -134,9 +132,10 @@ def _without_estimate(status: str, distribution: Product, levels: list[float]) -
     )
 
 
-def _weights(nominal: Product, distribution: Product, samples: Tensor) -> Tensor:
+def _log_weights(nominal: Product, distribution: Product, samples: Tensor) -> Tensor:
+    """Return log p(x; u) − log p(x; v) in float64: weights of very rare events are below what float32 holds."""
     ratio: Tensor = nominal.log_prob(samples) - distribution.log_prob(samples)  # type: ignore[no-untyped-call]
-    return ratio.sum(dim=1).exp()
+    return ratio.double().sum(dim=1)
 
 
 def _with_mean(nominal: Product, mean: Tensor) -> Product:

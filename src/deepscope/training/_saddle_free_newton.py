@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from deepscope.core import MeasurementError, Specimen, UsageError
-from deepscope.training._optimizer_arguments import Parameters, checked_parameters, require, require_rate
+from deepscope.training._optimizer_arguments import (
+    Parameters,
+    checked_parameters,
+    require,
+    require_rate,
+    require_settings,
+    tensors_of,
+)
 
 
 @final
@@ -45,15 +52,16 @@ class SaddleFreeNewton(torch.optim.Optimizer):
     Raises
     ------
     UsageError
-        An argument is out of range, there are no parameters, none of them is trained, there are several groups, or
-        ``step`` finds no closure, or one whose loss does not depend on the parameters.
+        An argument is out of range, there are no parameters, none of them is trained, one is neither float32 nor
+        float64, there are several groups, or ``step`` finds no closure, or one whose loss does not depend on the
+        parameters.
     MeasurementError
         The loss, its gradient or its curvature is not finite.
 
     Notes
     -----
     Costs a gradient, k products with H (each about two gradients), an evaluation of the loss for each of several δ, and
-    k numbers of memory per parameter.
+    k numbers of memory per parameter. A copy by ``copy.deepcopy`` or ``pickle`` has no closure.
 
     Examples
     --------
@@ -76,17 +84,18 @@ class SaddleFreeNewton(torch.optim.Optimizer):
         closure: Callable[[], Tensor] | None = None,
     ) -> None:
         given, where = checked_parameters(parameters, where="SaddleFreeNewton"), "SaddleFreeNewton"
-        require_rate("lr", lr, where=where)
-        require(rank >= 1, "rank", rank, "at least 1", where=where)
-        positive = len(dampings) > 0 and all(0 < each < math.inf for each in dampings)
-        require(positive, "dampings", tuple(dampings), "as one or more finite numbers above 0", where=where)
-        super().__init__(given, {"lr": lr, "rank": rank, "dampings": tuple(dampings)})
+        for each in tensors_of(given):
+            exact = each.dtype in (torch.float32, torch.float64)
+            require(exact, "a parameter", each.dtype, "as float32 or float64", where=f"parameters of {where}")
+        settings = {"lr": lr, "rank": rank, "dampings": tuple(dampings)}
+        require_settings(given, settings, _check)
+        super().__init__(given, settings)
         require(len(self.param_groups) == 1, "the number of groups", len(self.param_groups), "as 1", where=where)
         self._closure = closure
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:  # type: ignore[override]
-        """Update the parameters; return the loss before."""
+        """Update the parameters; return the loss before. They are as they were where the closure raises."""
         closure = closure or self._closure
         if closure is None:
             raise UsageError(
@@ -100,7 +109,7 @@ class SaddleFreeNewton(torch.optim.Optimizer):
         size = torch.linalg.vector_norm(gradient)
         if size == 0:
             return value
-        basis, projected = _krylov(product, gradient / size, group["rank"])
+        basis, projected = _krylov(product, gradient / size, min(group["rank"], len(gradient)))
         values, vectors = torch.linalg.eigh(projected)
         steps = [
             group["lr"] * size * (vectors @ (vectors[0] / (values.abs() + damping))) @ basis
@@ -111,12 +120,14 @@ class SaddleFreeNewton(torch.optim.Optimizer):
             _move(parameters, before, steps[0])
             return value
         losses = []
-        for step in steps:
-            _move(parameters, before, step)
-            losses.append(float(closure()))
+        try:
+            for step in steps:
+                _move(parameters, before, step)
+                losses.append(float(closure()))
+        finally:
+            _move(parameters, before, torch.zeros_like(gradient))
         finite = [index for index, loss in enumerate(losses) if math.isfinite(loss)]
         if not finite:
-            _move(parameters, before, torch.zeros_like(gradient))
             raise MeasurementError(
                 "the loss is not finite after the step, whatever the damping",
                 where="SaddleFreeNewton",
@@ -124,6 +135,18 @@ class SaddleFreeNewton(torch.optim.Optimizer):
             )
         _move(parameters, before, steps[min(finite, key=losses.__getitem__)])
         return value
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy has: not the closure, which evaluates the network that this one trains."""
+        return {**super().__getstate__(), "_closure": None}
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    where, dampings = "SaddleFreeNewton", settings["dampings"]
+    require_rate("lr", settings["lr"], where=where)
+    require(settings["rank"] >= 1, "rank", settings["rank"], "at least 1", where=where)
+    positive = len(dampings) > 0 and all(0 < each < math.inf for each in dampings)
+    require(positive, "dampings", tuple(dampings), "as one or more finite numbers above 0", where=where)
 
 
 def _derivatives(
@@ -159,7 +182,7 @@ def _gradient(value: Tensor, parameters: list[Tensor], **how: Any) -> Tensor:
 def _krylov(product: Callable[[Tensor], Tensor], start: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Return an orthonormal basis of the Krylov space, one vector a row, and the operator in it."""
     basis, projected = start.unsqueeze(0), start.new_zeros(rank, rank)
-    for index in range(min(rank, len(start))):
+    for index in range(rank):
         image = product(basis[index])
         _require_finite(image, "the curvature")
         rest = image

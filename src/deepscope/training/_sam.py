@@ -7,9 +7,16 @@ from collections.abc import Callable
 from typing import Any, final
 
 import torch
+from torch import Tensor
 
 from deepscope.core import Specimen, UsageError
-from deepscope.training._optimizer_arguments import Parameters, checked_parameters, require_rate, with_gradient
+from deepscope.training._optimizer_arguments import (
+    Parameters,
+    checked_parameters,
+    require_rate,
+    require_settings,
+    with_gradient,
+)
 
 
 @final
@@ -44,12 +51,13 @@ class SAM(torch.optim.Optimizer):
     ------
     UsageError
         An argument is out of range, the base is no optimiser or refuses its settings, there are no parameters, none of
-        them is trained, or ``step`` finds no closure or no gradient.
+        them is trained, or ``step`` finds no closure, no gradient or a sparse one.
 
     Notes
     -----
     Costs a second forward and backward pass per step, and one number of memory per parameter during it, beside the
-    base's own. pytorch_optimizer's has the same step, with the norm in float32.
+    base's own. pytorch_optimizer's has the same step, with the norm in float32. A copy by ``copy.deepcopy`` or
+    ``pickle`` has no closure.
 
     Examples
     --------
@@ -76,7 +84,7 @@ class SAM(torch.optim.Optimizer):
         **settings: Any,
     ) -> None:
         given = checked_parameters(parameters, where="SAM")
-        require_rate("rho", rho, where="SAM")
+        require_settings(given, {"rho": rho}, lambda settings: require_rate("rho", settings["rho"], where="SAM"))
         if not (isinstance(base, type) and issubclass(base, torch.optim.Optimizer)):
             raise UsageError("the base is no class of optimisers", where="base of SAM", todo="Give torch.optim.SGD.")
         own = {"rho": rho, "base": base.__name__}
@@ -111,7 +119,9 @@ class SAM(torch.optim.Optimizer):
             raise UsageError(
                 "no parameter has a gradient", where="SAM.step", todo="Call loss.backward() before the step."
             )
-        norm = math.hypot(*(float(torch.linalg.vector_norm(each.grad)) for each in moved if each.grad is not None))
+        if any(each.grad is not None and each.grad.is_sparse for each in moved):
+            raise UsageError("a gradient is sparse", where="SAM.step", todo="Make embeddings with sparse=False.")
+        norm = math.hypot(*(_norm(each.grad) for each in moved if each.grad is not None))
         before = [each.detach().clone() for each in moved]
         try:
             for group in self.param_groups if norm > 0 else ():
@@ -130,6 +140,16 @@ class SAM(torch.optim.Optimizer):
         """Take back what ``state_dict`` returned, the base's state included."""
         super().load_state_dict(state_dict)
         self._base.param_groups, self._base.state = self.param_groups, self.state
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy has: not the closure, which evaluates the network that this one trains."""
+        return {**super().__getstate__(), "_base": self._base, "_closure": None}
+
+
+def _norm(gradient: Tensor) -> float:
+    # The square of a gradient of 16 bits may be more than these hold.
+    dtype = torch.promote_types(gradient.dtype, torch.float32)
+    return float(torch.linalg.vector_norm(gradient, dtype=dtype))
 
 
 SPECIMENS = (

@@ -64,9 +64,11 @@ class SynchronisedBatchNorm(nn.Module):
         fits = x.ndim >= 2 and x.shape[1] == self.num_features
         check(x, fits, f"[batch, {self.num_features}, …]", "SynchronisedBatchNorm")
         shape = (1, -1, *[1] * (x.ndim - 2))
-        mean, variance = self._moments(x, shape) if self.training else (self.running_mean, self.running_var)
+        # Counts and sums of 16 bits overflow, or are rounded to a few hundred.
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean, variance = self._moments(wide, shape) if self.training else (self.running_mean, self.running_var)
         scale = self.weight * (variance + self.eps).rsqrt()
-        return (x - mean.reshape(shape)) * scale.reshape(shape) + self.bias.reshape(shape)
+        return ((wide - mean.reshape(shape)) * scale.reshape(shape) + self.bias.reshape(shape)).to(x.dtype)
 
     def _moments(self, x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         others = [dim for dim in range(x.ndim) if dim != 1]
@@ -81,8 +83,8 @@ class SynchronisedBatchNorm(nn.Module):
         # From the mean, not from the squares' mean: it loses no digits where the mean is large.
         variance = _over_all((x - mean.reshape(shape)).square().sum(others)) / number
         with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * number / (number - 1), self.momentum)
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            self.running_var.lerp_((variance * number / (number - 1)).to(self.running_var.dtype), self.momentum)
             self.num_batches_tracked += 1
         return mean, variance
 

@@ -71,7 +71,7 @@ def taylor_scores(
             raise _without_gradient(name, "requires_grad is False")
     totals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     terms = 0.0
-    with undisturbed(model):
+    with undisturbed(model), torch.enable_grad():
         for batch in _counted(model, batches, count):
             value = scalar_loss(loss, call(model, batch.inputs), batch.targets)
             _require_graph(value, next(iter(weights)))
@@ -121,13 +121,14 @@ def taylor_unit_scores(
     Raises
     ------
     UsageError
-        There is no such layer, it is of another kind, or the loss has no gradient with respect to its output.
+        There is no such layer, it is of another kind, it is not used, or the loss does not depend on its output.
     MeasurementError
         There is no data, or a gradient is not finite.
 
     Notes
     -----
-    Costs a forward and a backward pass over the data, and a batch's outputs of these layers in memory. A unit whose
+    Costs a forward and a backward pass over the data, and a batch's outputs of these layers, twice, in memory. Layers
+    whose parameters are frozen are scored as others. A unit whose
     outputs pass through a batch normalisation is not gone when they are 0: its shift stays.
 
     Examples
@@ -141,7 +142,7 @@ def taylor_unit_scores(
     chosen = _unit_layers(model, layers)
     totals: dict[str, Tensor] = {}
     samples = 0
-    with undisturbed(model), _outputs_of(chosen) as outputs:
+    with undisturbed(model), torch.enable_grad(), _outputs_of(chosen) as outputs:
         for batch in _counted(model, batches, count):
             outputs.clear()
             # Of the sum: the gradient with respect to a sample's output is then that of its own loss.
@@ -240,8 +241,16 @@ def _unit_layers(model: nn.Module, layers: Iterable[str] | None) -> dict[str, An
 @contextmanager
 def _outputs_of(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, list[Tensor]]]:
     found: dict[str, list[Tensor]] = {}
+
+    def kept(name: str, output: Tensor) -> Tensor:
+        # Of frozen layers the outputs have a gradient all the same.
+        output = output if output.requires_grad else output.detach().requires_grad_()
+        found.setdefault(name, []).append(output)
+        # What is done in place afterwards, as by `x += shortcut`, is not done to what is kept.
+        return output.clone()
+
     hooks = [
-        layer.register_forward_hook(lambda _, __, output, name=name: found.setdefault(name, []).append(output))
+        layer.register_forward_hook(lambda _, __, output, name=name: kept(name, output))
         for name, layer in layers.items()
     ]
     try:

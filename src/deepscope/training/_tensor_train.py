@@ -159,7 +159,8 @@ class TensorTrainLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., features] to [..., outputs]."""
         dtype = self.cores[0].dtype
-        if x.ndim < 1 or x.shape[-1] != self.in_features or x.dtype != dtype:
+        cast = torch.is_autocast_enabled(x.device.type) and x.is_floating_point()
+        if x.ndim < 1 or x.shape[-1] != self.in_features or not (x.dtype == dtype or cast):
             raise UsageError(
                 f"the input is {x.dtype} of shape {list(x.shape)}",
                 where="TensorTrainLinear",

@@ -64,7 +64,8 @@ class VariationalLinear(nn.Module):
             return mean
         variance = linear(x.square(), self.log_variance.exp())
         # The root has no derivative at 0, which is the variance of an input of zeros.
-        deviation = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()
+        none = variance == 0
+        deviation = variance.masked_fill(none, 1).sqrt().masked_fill(none, 0)
         return mean + deviation * torch.randn_like(mean)
 
     def log_alpha(self) -> Tensor:

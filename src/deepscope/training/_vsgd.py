@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, final
 
 import torch
@@ -15,6 +16,8 @@ from deepscope.training._optimizer_arguments import (
     require,
     require_gradients,
     require_rate,
+    require_real,
+    require_settings,
 )
 
 
@@ -57,7 +60,8 @@ class VSGD(torch.optim.Optimizer):
     Raises
     ------
     UsageError
-        An argument is out of range, there are no parameters, none of them is trained, or ``step`` finds no gradient.
+        An argument is out of range, there are no parameters, none of them is trained, one is complex or of a precision
+        in which γ is 0, or ``step`` finds no gradient.
 
     Notes
     -----
@@ -89,12 +93,7 @@ class VSGD(torch.optim.Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         given = checked_parameters(parameters, where="VSGD")
-        for name, value in {"lr": lr, "shape_offset": shape_offset, "eps": eps, "weight_decay": weight_decay}.items():
-            require_rate(name, value, where="VSGD")
-        for name, value in {"variance_ratio": variance_ratio, "prior_strength": prior_strength}.items():
-            require(0 < value < float("inf"), name, value, "above 0, and finite", where="VSGD")
-        in_range = len(forgetting) == 2 and all(0.5 < each <= 1 for each in forgetting)
-        require(in_range, "forgetting", forgetting, "as two numbers above 0.5 and at most 1", where="VSGD")
+        require_real(given, where="VSGD")
         settings: dict[str, Any] = {
             "lr": lr,
             "variance_ratio": variance_ratio,
@@ -104,7 +103,13 @@ class VSGD(torch.optim.Optimizer):
             "eps": eps,
             "weight_decay": weight_decay,
         }
+        require_settings(given, settings, _check)
         super().__init__(given, settings)
+        for group in self.param_groups:
+            for dtype in {each.dtype for each in group["params"]}:
+                strength, smallest = group["prior_strength"], torch.finfo(dtype).tiny
+                allowed = f"as at least {smallest:.2g}, the smallest of {dtype}"
+                require(strength >= smallest, "prior_strength", strength, allowed, where="VSGD")
         self.register_step_pre_hook(require_gradients)
 
     @torch.no_grad()
@@ -139,6 +144,16 @@ class VSGD(torch.optim.Optimizer):
 
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.sub_(group["lr"] * mean / ((mean.square() + variance).sqrt() + group["eps"]))
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    for name in ("lr", "shape_offset", "eps", "weight_decay"):
+        require_rate(name, settings[name], where="VSGD")
+    for name in ("variance_ratio", "prior_strength"):
+        require(0 < settings[name] < math.inf, name, settings[name], "above 0, and finite", where="VSGD")
+    forgetting = settings["forgetting"]
+    in_range = len(forgetting) == 2 and all(0.5 < each <= 1 for each in forgetting)
+    require(in_range, "forgetting", forgetting, "as two numbers above 0.5 and at most 1", where="VSGD")
 
 
 SPECIMENS = (
