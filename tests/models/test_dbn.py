@@ -118,7 +118,9 @@ def test_machines_are_trained_one_on_the_states_of_the_other():
     for sizes in ((4, 3, 4), (4, 3, 2)):
         network, twin = DBN(sizes, generator=generator(1)), DBN(sizes, generator=generator(1))
         assert torch.equal(network.machines[1].weight, twin.machines[1].weight)
+        before = torch.random.get_rng_state()
         fit_dbn(network, v, **settings, generator=generator(6))
+        assert torch.equal(before, torch.random.get_rng_state())
         draws = generator(6)
         fit_rbm(twin.machines[0], v, **settings, generator=draws)
         states = torch.bernoulli(twin.machines[0](v), generator=draws).detach()
