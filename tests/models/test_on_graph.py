@@ -109,6 +109,16 @@ def test_one_graph_makes_a_model_of_one_tensor(name: str) -> None:
     behaves(model, other, torch.randn(3, 7, 4, generator=torch.Generator().manual_seed(0)))
 
 
+def test_it_computes_in_mixed_precision(network: nn.Module) -> None:
+    x = torch.randn(2, 7, 4, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = network(x, EDGES)
+        gradients = torch.autograd.grad(outputs.float().square().sum(), list(network.parameters()), allow_unused=True)
+    # bfloat16 has 8 bits, and numbers of order 1 go through a few layers.
+    torch.testing.assert_close(outputs.float(), network(x, EDGES), rtol=0.05, atol=0.05)
+    assert all(each.isfinite().all() for each in gradients if each is not None)
+
+
 def test_weights_belong_to_the_graph() -> None:
     weights = torch.rand(EDGES.shape[1])
     network, x = GCN(4, 3).eval(), torch.randn(2, 7, 4)
