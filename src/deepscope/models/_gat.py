@@ -67,7 +67,7 @@ class GraphAttention(nn.Module):
         looped, attention = self._attention(values, edges)
         messages = values.index_select(-3, looped[0]) * self.dropout(attention).unsqueeze(-1)
         # Of the messages' precision: under autocast the softmax has another one than the values.
-        y = messages.new_zeros(values.shape).index_add(-3, looped[1], messages)
+        y: Tensor = messages.new_zeros(values.shape).index_add(-3, looped[1], messages)
         return y.mean(-2) if self.mean else y.flatten(-2)
 
     def attention(self, x: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:

@@ -132,10 +132,8 @@ class Hopfield(nn.Module):
                 field = weight[unit] @ states
                 states[unit] = torch.where(field.abs() <= least[unit], states[unit], field.sign())
             if torch.equal(states, before):
-                break
-        else:
-            sweep = most_sweeps
-        return Retrieval(states=states.mT.to(x).contiguous(), sweeps=sweep, at_rest=sweep < most_sweeps)
+                return Retrieval(states=states.mT.to(x).contiguous(), sweeps=sweep, at_rest=True)
+        return Retrieval(states=states.mT.to(x).contiguous(), sweeps=most_sweeps, at_rest=False)
 
 
 SPECIMENS = (
