@@ -273,9 +273,17 @@ def test_samples_are_repeated_by_their_seed() -> None:
 
 def test_bad_input_is_refused() -> None:
     model, x = DDPM(NoiseMLP(3, (8,)), linear_betas(5)), torch.zeros(2, 3)
-    for times in (torch.tensor([0, 1]), torch.tensor([1, 6]), torch.tensor([1]), torch.tensor([1.0, 2.0])):
-        with pytest.raises(UsageError, match="times"):
+    for times in (torch.tensor([0, 1]), torch.tensor([1, 6])):
+        with pytest.raises(UsageError, match=r"times is \[2\] of int64, from . to .: DDPM"):
             model(x, times)
+    for times in (torch.tensor([1]), torch.tensor([1.0, 2.0]), torch.tensor(3), torch.ones(2, 1, dtype=torch.int64)):
+        with pytest.raises(UsageError, match=r"times is .*: DDPM"):
+            model(x, times)
+        # A network alone knows nothing of the number of steps.
+        with pytest.raises(UsageError, match=r"times is .*: NoiseMLP"):
+            model.predictor(x, times)
+        with pytest.raises(UsageError, match=r"times is .*: UNet"):
+            UNet(1, 8, (1, 2), blocks=1, groups=4)(torch.zeros(2, 1, 4, 4), times)
     with pytest.raises(UsageError, match="3"):
         model(torch.zeros(2, 4), torch.tensor([1, 2]))
     with pytest.raises(UsageError, match="betas"):

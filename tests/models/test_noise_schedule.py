@@ -127,6 +127,7 @@ def test_other_bad_input_is_refused() -> None:
         with pytest.raises(UsageError, match=next(iter(given))):
             cosine_betas(3, **given)
     schedule, x = NoiseSchedule(linear_betas(5)), torch.zeros(2, 3)
-    for times in (torch.tensor([0, 1]), torch.tensor([1, 6]), torch.tensor([1]), torch.tensor([1.0, 2.0])):
+    for wrong in ([0, 1], [1, 6], [1], [1.0, 2.0], 1):
+        times = torch.tensor(wrong)
         with pytest.raises(UsageError, match="times"):
             schedule.diffuse(x, times, x)
