@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from contract import behaves, overfits
@@ -171,8 +173,9 @@ def test_wrong_arguments_are_refused() -> None:
         HamiltonianStack(5, 2)
     with pytest.raises(UsageError, match="depth is 0"):
         HamiltonianStack(6, 0)
-    with pytest.raises(UsageError, match="step is 0"):
-        HamiltonianStack(6, 2, step=0)
+    for wrong in (0, -0.1, math.inf, math.nan):
+        with pytest.raises(UsageError, match=f"step is {wrong}"):
+            HamiltonianStack(6, 2, step=wrong)
     with pytest.raises(UsageError, match="unknown activation: sinus"):
         HamiltonianStack(6, 2, activation="sinus")
     with pytest.raises(UsageError, match="channels go from 8 to 6"):

@@ -235,7 +235,7 @@ def test_what_is_no_graph_is_refused(name: str) -> None:
 def test_weights_that_are_none_are_refused(name: str) -> None:
     layer, x, edges = LAYERS[name](), torch.zeros(7, 4), torch.tensor([[0, 1, 2], [1, 0, 1]])
     number = 2 if name == "hypergraph" else 3
-    for wrong in (torch.ones(number)[:, None], torch.ones(number, dtype=torch.int64)):
+    for wrong in (torch.ones(number)[:, None], torch.ones(number, dtype=torch.int64), torch.tensor(1.0)):
         with pytest.raises(UsageError, match="weights is"):
             layer(x, edges, wrong)
     for value in (-1.0, torch.nan, torch.inf):
@@ -254,6 +254,7 @@ def test_weights_that_are_none_are_refused(name: str) -> None:
         (lambda: SAGELayer(4, 3, aggregation="lstm"), "aggregation is 'lstm'"),
         (lambda: GraphSAGE(4, 3, samples=(5,)), r"samples is \(5,\)"),
         (lambda: GraphSAGE(4, 3, samples=(5, 0)), r"samples is \(5, 0\)"),
+        (lambda: GraphSAGE(4, 3, samples=(5, 2.5)), r"samples is \(5, 2.5\)"),
         (lambda: ChebyshevConvolution(4, 3, order=-1), "order"),
         (lambda: ChebyshevConvolution(4, 3, largest_eigenvalue=2.5), "largest_eigenvalue is 2.5"),
         (lambda: DirectedConvolution(4, 3, alpha=1.5), "alpha is 1.5"),
