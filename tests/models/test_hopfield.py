@@ -112,6 +112,8 @@ def test_the_pseudo_inverse_stores_any_load_below_the_number_of_units(count):
     memories[-1] = memories[0]
     network = stored("store_pseudo_inverse", memories)
     assert (network(memories) - memories).abs().max() < 1e-12
+    # A projector on them and nothing else: its trace is the number of those that are independent.
+    assert network.weight.trace().item() == pytest.approx(int(torch.linalg.matrix_rank(memories)), abs=1e-12)
     found = network.retrieve(memories, generator=generator())
     assert torch.equal(found.states, memories)
     assert found.at_rest

@@ -88,6 +88,9 @@ def test_cosine_variances_have_the_share_they_are_named_after() -> None:
         assert float(left[time - 1]) == pytest.approx(wanted, rel=1e-10)
     assert float(betas[-1]) == 0.999
     assert cosine_betas(1).tolist() == [0.999]
+    assert float(cosine_betas(100, largest=0.5).max()) == 0.5
+    # Without an offset ᾱ of two steps is cos²(π/4) at the first.
+    assert cosine_betas(2, offset=0.0, largest=0.9).tolist() == pytest.approx([0.5, 0.9], rel=1e-12)
 
 
 def test_small_noise_keeps_its_digits() -> None:
