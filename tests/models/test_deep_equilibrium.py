@@ -100,9 +100,10 @@ def test_weights_that_are_lent_are_those_of_the_backward_pass() -> None:
 def test_it_comes_to_its_equilibrium_in_mixed_and_in_low_precision() -> None:
     x, found = numbers(4, 3).float(), []
     for mixed in (False, True):
-        model = small(tolerance=0.02).float()
+        model, before = small(tolerance=0.02).float(), nn.Linear(3, 3)
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-            value = model(x).square().sum()
+            # Behind another layer its input is of 8 bits, and its weights are not.
+            value = model(before(x)).float().square().sum()
         found.append(torch.cat([each.flatten() for each in torch.autograd.grad(value, list(model.parameters()))]))
         assert model.solution.converged
         assert model.backward_solution.converged
