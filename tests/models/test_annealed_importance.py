@@ -63,6 +63,18 @@ def test_a_machine_without_weights_is_known_at_once():
     assert estimate.effective_chains == pytest.approx(5)
 
 
+def test_data_set_the_start_and_are_drawn_to_one_half_by_one_sample_of_each_value():
+    samples = torch.tensor([[1.0, 0, 1], [1, 0, 0], [1, 0, 0]], dtype=torch.float64)
+    rbm = RBM(3, 2).double()
+    torch.nn.init.zeros_(rbm.weight)
+    with torch.no_grad():
+        rbm.visible_bias.copy_(torch.logit(torch.tensor([4.0, 1, 2]).double() / 5))
+    # It begins as the machine itself: all weights are alike.
+    estimate = annealed_importance_sampling(rbm, temperatures=1, chains=9, samples=samples, generator=generator())
+    assert estimate.standard_error < 1e-12
+    assert estimate.log_partition == pytest.approx(rbm.log_partition().item(), abs=1e-12)
+
+
 def test_a_bad_estimate_says_so():
     """Couplings so strong that chains freeze in one of many valleys: few weights have all the sum."""
     rbm = drawn(30, 20)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from contract import behaves, overfits
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from deepscope.core import UsageError
@@ -40,7 +40,8 @@ def test_signals_stay_where_those_of_free_weights_explode(seed: int) -> None:
     step, x = 0.02, 0.1 * numbers(8, 16)
     free = layer(seed).weight.detach() / 2
     frequency = torch.linalg.eigvals(layer(seed, diffusion=0.0).generator()).imag.abs().max().item()
-    # As the docstring derives it: then no eigenvalue of Euler's step is above 1.
+    # As the docstring derives it: then no eigenvalue λ of Euler's step has |λ|² above 1 + (h ω)⁴/4, for a time of 100
+    # e^0.003 at most.
     diffusion = step * frequency**2
     assert diffusion < 0.1
     assert growth(layer(seed, diffusion=diffusion).generator(), step, x) <= 2
@@ -98,6 +99,15 @@ def test_it_computes_its_formula() -> None:
         )
     torch.testing.assert_close(model(x), y @ w["output.weight"].T + w["output.bias"], rtol=0, atol=1e-13)
     assert sum(each.numel() for each in model.parameters()) == 4 * (5 + 1) + 3 * (4 * 4 + 4) + 3 * (4 + 1)
+
+
+def test_settings_reach_the_layers_and_weights_begin_with_frequencies_up_to_two() -> None:
+    model = AntisymmetricResNet(5, 3, width=4, depth=2, step=0.2, diffusion=0.3, activation="sigmoid")
+    for each in model.layers:
+        assert (each.step, each.diffusion, type(each.activation)) == (0.2, 0.3, nn.Sigmoid)
+    frequencies = torch.linalg.eigvals(layer(width=400, diffusion=0.0).generator()).imag.abs()
+    # The semicircle's edge, to within a few N^(−2/3).
+    assert abs(frequencies.max().item() - 2) < 0.1
 
 
 def test_overfit() -> None:

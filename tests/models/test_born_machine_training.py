@@ -151,6 +151,15 @@ def test_a_state_is_found_from_measurements_in_many_bases_and_not_from_bits_alon
     assert fidelities[1] < 0.9
 
 
+def test_no_step_is_longer_than_the_tensor():
+    machine = BornMachine.from_amplitudes(torch.tensor([1.0, 0, 0, 1e-6], dtype=torch.float64))
+    losses = fit_born_machine(machine, torch.ones(1, 2, dtype=torch.float64), sweeps=1, learning_rate=0.1)
+    # There, all but along the sample's amplitude, by 1, to (1, 1) / √2; back by 0.1 · √2 along (−1, 1).
+    other, own = (math.sqrt(0.5) + 0.1 * each * math.sqrt(2) for each in (-1, 1))
+    # The first step's direction has another part of 1e-6.
+    assert losses.item() == pytest.approx(-math.log(own**2 / (own**2 + other**2)), abs=1e-5)
+
+
 SETTINGS = {"sweeps": 1, "learning_rate": 0.1}
 
 

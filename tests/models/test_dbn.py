@@ -118,7 +118,9 @@ def test_machines_are_trained_one_on_the_states_of_the_other():
     for sizes in ((4, 3, 4), (4, 3, 2)):
         network, twin = DBN(sizes, generator=generator(1)), DBN(sizes, generator=generator(1))
         assert torch.equal(network.machines[1].weight, twin.machines[1].weight)
+        before = torch.random.get_rng_state()
         fit_dbn(network, v, **settings, generator=generator(6))
+        assert torch.equal(before, torch.random.get_rng_state())
         draws = generator(6)
         fit_rbm(twin.machines[0], v, **settings, generator=draws)
         states = torch.bernoulli(twin.machines[0](v), generator=draws).detach()
@@ -143,8 +145,9 @@ def test_an_estimated_bound_is_right_in_the_mean():
     torch.testing.assert_close(one, first.log_likelihood(v).detach(), rtol=0, atol=1e-12)
 
 
-def test_fantasies_are_draws_of_the_likelihood():
-    network, n = drawn((3, 2, 2)), 20_000
+@pytest.mark.parametrize("sizes", [(3, 2, 2), (3, 2, 1, 2)])
+def test_fantasies_are_draws_of_the_likelihood(sizes):
+    network, n = drawn(sizes), 20_000
     found = network.generate(n, steps=40, generator=generator(1))
     states = all_bits(3, network.machines[0].weight)
     expected = n * network.log_likelihood(states).exp().detach()

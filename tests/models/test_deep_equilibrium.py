@@ -97,6 +97,22 @@ def test_weights_that_are_lent_are_those_of_the_backward_pass() -> None:
         torch.testing.assert_close(mine, their, rtol=0, atol=1e-12)
 
 
+def test_it_comes_to_its_equilibrium_in_mixed_and_in_low_precision() -> None:
+    x, found = numbers(4, 3).float(), []
+    for mixed in (False, True):
+        model, before = small(tolerance=0.02).float(), nn.Linear(3, 3)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            # Behind another layer its input is of 8 bits, and its weights are not.
+            value = model(before(x)).float().square().sum()
+        found.append(torch.cat([each.flatten() for each in torch.autograd.grad(value, list(model.parameters()))]))
+        assert model.solution.converged
+        assert model.backward_solution.converged
+    # Both are within 2 % of the equilibrium, of 8 bits in one.
+    assert (found[0] - found[1]).norm() < 0.1 * found[0].norm()
+    low = small(tolerance=0.02).bfloat16()
+    torch.testing.assert_close(low(x.bfloat16()).float(), small(tolerance=1e-6).float()(x), rtol=0, atol=0.1)
+
+
 def test_frozen_weights_have_no_gradient_and_change_no_other() -> None:
     model, x = small(), numbers(4, 3)
     expected = torch.autograd.grad(model(x).square().sum(), model.cell.input.weight)[0]

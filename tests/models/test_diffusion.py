@@ -179,6 +179,33 @@ def test_the_network_of_images_overfits_sixteen_samples() -> None:
     overfits(AtTimes(), x, targets, squared_error, steps=400, below=3e-2)
 
 
+def test_the_network_of_images_drops_numbers_in_training_alone() -> None:
+    torch.manual_seed(0)
+    model, x, times = UNet(1, 8, (1, 2), blocks=1, groups=4, dropout=0.3), torch.randn(2, 1, 4, 4), torch.tensor([1, 2])
+    for each in model.parameters():
+        each.data += 0.1 * torch.randn(each.shape, generator=seeded(2))
+    assert not torch.equal(model(x, times), model(x, times))
+    model.eval()
+    assert torch.equal(model(x, times), model(x, times))
+    # One in each residual block: two on the way down, two in the middle, four on the way up.
+    assert [each.p for each in model.modules() if isinstance(each, nn.Dropout)] == [0.3] * 8
+
+
+def test_a_perceptron_has_its_activation() -> None:
+    model = NoiseMLP(2, (8, 4), activation="tanh")
+    assert sum(isinstance(each, nn.Tanh) for each in model.network) == 2
+
+
+def test_samples_are_of_the_precision_asked_for() -> None:
+    class Nothing(nn.Module):
+        def forward(self, x: Tensor, times: Tensor) -> Tensor:
+            return torch.zeros_like(x)
+
+    for dtype in (torch.float32, torch.float64):
+        # A predictor need not have parameters.
+        assert DDPM(Nothing(), linear_betas(3)).sample([2, 3], like=torch.zeros(1, dtype=dtype)).dtype == dtype
+
+
 def test_embedded_times_are_the_papers() -> None:
     found = TimeEmbedding(6)(torch.tensor([3, 700]))
     for row, time in zip(found.tolist(), (3, 700), strict=True):
@@ -273,9 +300,17 @@ def test_samples_are_repeated_by_their_seed() -> None:
 
 def test_bad_input_is_refused() -> None:
     model, x = DDPM(NoiseMLP(3, (8,)), linear_betas(5)), torch.zeros(2, 3)
-    for times in (torch.tensor([0, 1]), torch.tensor([1, 6]), torch.tensor([1]), torch.tensor([1.0, 2.0])):
-        with pytest.raises(UsageError, match="times"):
+    for times in (torch.tensor([0, 1]), torch.tensor([1, 6])):
+        with pytest.raises(UsageError, match=r"times is \[2\] of int64, from . to .: DDPM"):
             model(x, times)
+    for times in (torch.tensor([1]), torch.tensor([1.0, 2.0]), torch.tensor(3), torch.ones(2, 1, dtype=torch.int64)):
+        with pytest.raises(UsageError, match=r"times is .*: DDPM"):
+            model(x, times)
+        # A network alone knows nothing of the number of steps.
+        with pytest.raises(UsageError, match=r"times is .*: NoiseMLP"):
+            model.predictor(x, times)
+        with pytest.raises(UsageError, match=r"times is .*: UNet"):
+            UNet(1, 8, (1, 2), blocks=1, groups=4)(torch.zeros(2, 1, 4, 4), times)
     with pytest.raises(UsageError, match="3"):
         model(torch.zeros(2, 4), torch.tensor([1, 2]))
     with pytest.raises(UsageError, match="betas"):

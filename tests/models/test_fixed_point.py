@@ -99,6 +99,14 @@ def test_giving_up_is_told() -> None:
     assert Anderson(max_steps=1)(torch.sin, torch.zeros(2, 3))[1].converged
 
 
+def test_its_residual_is_relative_to_the_value() -> None:
+    start = torch.full((1, 2), 5.0, dtype=torch.float64)
+    z, found = Anderson(max_steps=1, strict=False)(lambda z: z / 4 + 1, start)
+    # f(5) = 2.25: it is 2.75 away.
+    assert found.residual == pytest.approx(2.75 / 2.25, rel=1e-12)
+    assert torch.equal(z, torch.full_like(start, 2.25))
+
+
 def test_wrong_arguments_are_refused() -> None:
     for argument, wrong in (
         ("tolerance", (0.0, -1.0, math.nan)),

@@ -108,6 +108,12 @@ def test_each_network_overfits_sixteen_samples() -> None:
         overfits(Objective(model, against), x, x, Objective.value, steps=800, below=0.03)
 
 
+def test_both_networks_have_the_activation() -> None:
+    model = GAN(4, 2, (5, 3), (6,), activation="tanh")
+    for network, count in ((model.generator, 2), (model.discriminator, 1)):
+        assert sum(isinstance(each, nn.Tanh) for each in network) == count
+
+
 def test_samples_are_repeated_by_their_seed() -> None:
     torch.manual_seed(0)
     model = GAN(4, 2, (5,), (6,), output_activation="sigmoid")

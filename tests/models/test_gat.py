@@ -56,6 +56,20 @@ def test_it_is_torch_geometrics(mean: bool, dtype: torch.dtype, tolerance: float
     torch.testing.assert_close(layer(x, EDGES), peer(x, EDGES), rtol=0, atol=tolerance)
 
 
+def test_the_network_is_two_layers_with_elu_between_and_averages_its_last_heads() -> None:
+    torch.manual_seed(0)
+    network, x = GAT(6, 3, hidden=4, heads=2, out_heads=5).double().eval(), numbers(8, 6)
+    first, second = network.attention1, network.attention2
+    h = first(x, EDGES)
+    assert h.shape == (8, 8)
+    h = torch.where(h > 0, h, h.exp() - 1)
+    edges, attention = second.attention(h, EDGES)
+    heads = [adjacency(edges, 8, attention[:, head].detach()) for head in range(5)]
+    values = (h @ second.linear.weight.T).view(8, 5, 3)
+    expected = sum(matrix @ values[:, head] for head, matrix in enumerate(heads)) / 5
+    torch.testing.assert_close(network(x, EDGES), expected, rtol=0, atol=1e-12)
+
+
 def test_high_scores_do_not_overflow() -> None:
     scores = torch.tensor([[1000.0], [999.0], [-1000.0]])
     # Half of the way between the two is e over 1 + e.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from contract import behaves, overfits
@@ -151,6 +153,23 @@ def small(**arguments: object) -> HamiltonianCNN:
     return HamiltonianCNN(**{"blocks": (2, 1), "channels": (8, 12), "classes": 4, **arguments})
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_a_network_is_its_parts(activation: str) -> None:
+    model, x = small(activation=activation, step=0.3).double(), numbers(3, 3, 6, 8)
+    w = dict(model.named_parameters())
+    h = functional.conv2d(x, w["stem.convolution.weight"], padding=1)
+    normalisation = w["stem.normalisation.weight"], w["stem.normalisation.bias"]
+    h = functional.batch_norm(h, None, None, *normalisation, training=True)
+    for stage, (width, depth) in ((1, (8, 2)), (2, (12, 1))):
+        if stage == 2:
+            h = functional.pad(functional.avg_pool2d(h, 2), (0, 0, 0, 0, 0, 4))
+        given = HamiltonianStack(width, depth, step=0.3, activation=activation, convolutional=True).double()
+        given.load_state_dict(model.stages.get_submodule(f"stage{stage}").state_dict())
+        h = given(h)
+    expected = h.mean((2, 3)) @ w["output.weight"].T + w["output.bias"]
+    torch.testing.assert_close(model(x), expected, rtol=1e-10, atol=1e-12)
+
+
 def test_shared_steps_have_one_set_of_weights() -> None:
     assert sum(each.numel() for each in HamiltonianStack(6, 50, shared=True).parameters()) == 6**2 // 2 + 6
     assert sum(each.numel() for each in HamiltonianStack(6, 50).parameters()) == 50 * (6**2 // 2 + 6)
@@ -171,8 +190,9 @@ def test_wrong_arguments_are_refused() -> None:
         HamiltonianStack(5, 2)
     with pytest.raises(UsageError, match="depth is 0"):
         HamiltonianStack(6, 0)
-    with pytest.raises(UsageError, match="step is 0"):
-        HamiltonianStack(6, 2, step=0)
+    for wrong in (0, -0.1, math.inf, math.nan):
+        with pytest.raises(UsageError, match=f"step is {wrong}"):
+            HamiltonianStack(6, 2, step=wrong)
     with pytest.raises(UsageError, match="unknown activation: sinus"):
         HamiltonianStack(6, 2, activation="sinus")
     with pytest.raises(UsageError, match="channels go from 8 to 6"):

@@ -73,6 +73,27 @@ def test_no_turn_raises_the_energy_and_all_come_to_rest_at_its_minima(rule, coun
             assert (network.energy(near) >= network.energy(found.states) - 1e-12).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_unit_whose_field_is_zero_stays_as_it_is(dtype):
+    """Twin: whole numbers, N times the fields, of which none is rounded. A hundredth is, and sums of it miss 0."""
+    memories, start = patterns(4, 100), patterns(60, 100, seed=1)
+    whole = (memories.T @ memories).fill_diagonal_(0)
+    assert ((start @ whole) == 0).sum() > 100
+    network = stored("store_hebb", memories).to(dtype)
+    state, draws = start.clone(), generator(2)
+    for _ in range(10):
+        for unit in torch.randperm(100, generator=draws).tolist():
+            field = state @ whole[unit]
+            state[:, unit] = torch.where(field == 0, state[:, unit], field.sign())
+    found = network.retrieve(start.to(dtype), generator=generator(2))
+    assert found.at_rest
+    assert found.states.dtype == dtype
+    assert torch.equal(found.states.double(), state)
+    # So that no state depends on those beside it.
+    alone = [network.retrieve(each[None].to(dtype), generator=generator(2)).states for each in start[:20]]
+    assert torch.equal(torch.cat(alone), found.states[:20])
+
+
 def test_couplings_that_are_not_symmetric_need_not_come_to_rest():
     """The planted violation: what makes the energy a bound is symmetry."""
     network = Hopfield(2).double()
@@ -91,6 +112,8 @@ def test_the_pseudo_inverse_stores_any_load_below_the_number_of_units(count):
     memories[-1] = memories[0]
     network = stored("store_pseudo_inverse", memories)
     assert (network(memories) - memories).abs().max() < 1e-12
+    # A projector on them and nothing else: its trace is the number of those that are independent.
+    assert network.weight.trace().item() == pytest.approx(int(torch.linalg.matrix_rank(memories)), abs=1e-12)
     found = network.retrieve(memories, generator=generator())
     assert torch.equal(found.states, memories)
     assert found.at_rest

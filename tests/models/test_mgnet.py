@@ -149,6 +149,29 @@ def test_a_cycle_of_images_comes_back_to_their_size() -> None:
         assert cycle(numbers(2, 2, *sides)).shape == (2, 2, *sides)
 
 
+@pytest.mark.parametrize("sides", [(6, 7), (5, 8)])
+def test_a_cycle_of_images_comes_back_by_its_formula(sides: tuple[int, int]) -> None:
+    """The twin goes up by the derivative of the restriction, which is its transpose."""
+    torch.manual_seed(0)
+    cycle, f = MgCycle([3, 4], [2, 1], upward=True).double().eval(), numbers(2, 3, *sides)
+    for each in cycle.modules():
+        if isinstance(each, nn.BatchNorm2d):
+            nn.init.normal_(each.weight)
+            nn.init.normal_(each.bias)
+    A, fine = cycle.operators[0], cycle.smoothing[0]
+    u = torch.zeros_like(f)
+    for step in fine:
+        u = step(u, f, A)
+    begun = cycle.feature_normalisations[0](cycle.interpolations[0](u))
+    coarse_f = cycle.data_normalisations[0](cycle.restrictions[0](f - A(u))) + cycle.operators[1](begun)
+    coarse = cycle.smoothing[1][0](begun, coarse_f, cycle.operators[1])
+    (correction,) = torch.autograd.functional.vjp(cycle.restrictions[0], torch.zeros_like(f), coarse - begun)[1:]
+    u = u + correction
+    for step in (fine[1], fine[0]):
+        u = step(u, f, A)
+    torch.testing.assert_close(cycle(f), u, rtol=0, atol=1e-12)
+
+
 def small(**arguments: object) -> MgNet:
     torch.manual_seed(0)
     return MgNet(**{"channels": (8, 12), "steps": (2, 1), "classes": 4, **arguments})

@@ -88,6 +88,9 @@ def test_cosine_variances_have_the_share_they_are_named_after() -> None:
         assert float(left[time - 1]) == pytest.approx(wanted, rel=1e-10)
     assert float(betas[-1]) == 0.999
     assert cosine_betas(1).tolist() == [0.999]
+    assert float(cosine_betas(100, largest=0.5).max()) == 0.5
+    # Without an offset ᾱ of two steps is cos²(π/4) at the first.
+    assert cosine_betas(2, offset=0.0, largest=0.9).tolist() == pytest.approx([0.5, 0.9], rel=1e-12)
 
 
 def test_small_noise_keeps_its_digits() -> None:
@@ -127,6 +130,7 @@ def test_other_bad_input_is_refused() -> None:
         with pytest.raises(UsageError, match=next(iter(given))):
             cosine_betas(3, **given)
     schedule, x = NoiseSchedule(linear_betas(5)), torch.zeros(2, 3)
-    for times in (torch.tensor([0, 1]), torch.tensor([1, 6]), torch.tensor([1]), torch.tensor([1.0, 2.0])):
+    for wrong in ([0, 1], [1, 6], [1], [1.0, 2.0], 1):
+        times = torch.tensor(wrong)
         with pytest.raises(UsageError, match="times"):
             schedule.diffuse(x, times, x)

@@ -109,11 +109,68 @@ def test_one_graph_makes_a_model_of_one_tensor(name: str) -> None:
     behaves(model, other, torch.randn(3, 7, 4, generator=torch.Generator().manual_seed(0)))
 
 
+def test_it_computes_in_mixed_precision(network: nn.Module) -> None:
+    x = torch.randn(2, 7, 4, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = network(x, EDGES)
+        gradients = torch.autograd.grad(outputs.float().square().sum(), list(network.parameters()), allow_unused=True)
+    # bfloat16 has 8 bits, and numbers of order 1 go through a few layers.
+    torch.testing.assert_close(outputs.float(), network(x, EDGES), rtol=0.05, atol=0.05)
+    assert all(each.isfinite().all() for each in gradients if each is not None)
+
+
 def test_weights_belong_to_the_graph() -> None:
     weights = torch.rand(EDGES.shape[1])
     network, x = GCN(4, 3).eval(), torch.randn(2, 7, 4)
     assert torch.equal(OnGraph(network, EDGES, weights)(x), network(x, EDGES, weights))
     assert not torch.equal(network(x, EDGES, weights), network(x, EDGES))
+
+
+#: What enters dropout in each pass: widths of the features.
+DROPPED: dict[str, tuple[Callable[[], nn.Module], list[int]]] = {
+    "gcn": (lambda: GCN(4, 3, hidden=5, dropout=0.5), [4, 5]),
+    "gat": (lambda: GAT(4, 3, hidden=5, heads=2, dropout=0.5), [4, 10]),
+    "gin": (lambda: GIN(4, 3, hidden=5, layers=2, dropout=0.5), [3, 3, 3]),
+    "graphsage": (lambda: GraphSAGE(4, 3, hidden=5, dropout=0.5), [4, 5, 5]),
+    "chebnet": (lambda: ChebNet(4, 3, hidden=5, dropout=0.5), [4, 5]),
+    "dir-gnn": (lambda: DirGNN(4, 3, hidden=5, layers=2, dropout=0.5), [5, 5]),
+    "hgnn": (lambda: HGNN(4, 3, hidden=5, dropout=0.5), [5]),
+}
+
+
+@pytest.mark.parametrize("name", DROPPED)
+def test_dropout_is_where_its_docstring_says(name: str) -> None:
+    torch.manual_seed(0)
+    build, widths = DROPPED[name]
+    network, x = build().eval(), torch.randn(7, 4)
+    assert {each.p for each in network.modules() if isinstance(each, nn.Dropout)} == {0.5}
+    expected, seen = network(x, EDGES), []
+    for spoilt in range(len(widths)):
+        seen.clear()
+
+        def watch(module: nn.Module, inputs: tuple[Tensor], output: Tensor, spoilt: int = spoilt) -> Tensor:
+            seen.append(inputs[0].shape[-1])
+            return output + 1 if len(seen) == spoilt + 1 else output
+
+        hook = network.dropout.register_forward_hook(watch)
+        # What it returns is what goes on.
+        assert (network(x, EDGES) - expected).abs().max() > 1e-3
+        assert seen == widths
+        hook.remove()
+
+
+def test_settings_reach_the_layers() -> None:
+    for each in GraphSAGE(4, 3, hidden=5, layers=3, aggregation="pool").layers:
+        assert isinstance(each, SAGELayer)
+        assert each.pool is not None
+    for each in ChebNet(4, 3, layers=3, order=4, largest_eigenvalue=1.5).layers:
+        assert isinstance(each, ChebyshevConvolution)
+        assert (len(each.filters), each.largest_eigenvalue) == (5, 1.5)
+    assert [each.alpha for each in DirGNN(4, 3, layers=3, alpha=0.2).layers] == [0.2] * 3
+    assert [each.normalisation for each in HGNN(4, 3, layers=3, normalisation="rows").layers] == ["rows"] * 3
+    for learnt in (False, True):
+        names = dict(GIN(4, 3, layers=3, learn_epsilon=learnt).named_parameters())
+        assert [f"layers.{number}.epsilon" in names for number in range(3)] == [learnt] * 3
 
 
 #: A path with loops, whose sums over neighbours can be undone; the same as hyperedges: {0, 1}, {1, 2}, {0}.
@@ -178,7 +235,7 @@ def test_what_is_no_graph_is_refused(name: str) -> None:
 def test_weights_that_are_none_are_refused(name: str) -> None:
     layer, x, edges = LAYERS[name](), torch.zeros(7, 4), torch.tensor([[0, 1, 2], [1, 0, 1]])
     number = 2 if name == "hypergraph" else 3
-    for wrong in (torch.ones(number)[:, None], torch.ones(number, dtype=torch.int64)):
+    for wrong in (torch.ones(number)[:, None], torch.ones(number, dtype=torch.int64), torch.tensor(1.0)):
         with pytest.raises(UsageError, match="weights is"):
             layer(x, edges, wrong)
     for value in (-1.0, torch.nan, torch.inf):
@@ -197,6 +254,7 @@ def test_weights_that_are_none_are_refused(name: str) -> None:
         (lambda: SAGELayer(4, 3, aggregation="lstm"), "aggregation is 'lstm'"),
         (lambda: GraphSAGE(4, 3, samples=(5,)), r"samples is \(5,\)"),
         (lambda: GraphSAGE(4, 3, samples=(5, 0)), r"samples is \(5, 0\)"),
+        (lambda: GraphSAGE(4, 3, samples=(5, 2.5)), r"samples is \(5, 2.5\)"),
         (lambda: ChebyshevConvolution(4, 3, order=-1), "order"),
         (lambda: ChebyshevConvolution(4, 3, largest_eigenvalue=2.5), "largest_eigenvalue is 2.5"),
         (lambda: DirectedConvolution(4, 3, alpha=1.5), "alpha is 1.5"),

@@ -127,6 +127,19 @@ def test_a_network_has_the_gradients_and_the_statistics_of_one_that_keeps_all() 
     assert model.stages.stage1.reversible.branches[0].normalisation1.num_batches_tracked == 1
 
 
+def test_a_network_has_in_mixed_precision_the_gradients_of_one_that_keeps_all() -> None:
+    model, x = small().train(), numbers(4, 3, 6, 5).float()
+    found = []
+    for each, mixed in ((model, True), (plain(model), True), (plain(model), False)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            value = each(x).float().square().sum()
+        # Outside, as torch asks for.
+        gradients = torch.autograd.grad(value, list(each.parameters()))
+        found.append(torch.cat([one.flatten() for one in gradients]))
+    # Inputs that are computed back are rounded to 8 bits, as are those that are kept.
+    assert (found[0] - found[1]).norm() < (found[1] - found[2]).norm()
+
+
 def test_memory_does_not_grow_with_depth() -> None:
     x = numbers(64, 6).requires_grad_()
 

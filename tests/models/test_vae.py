@@ -162,6 +162,23 @@ def test_given_a_label_both_networks_see_it() -> None:
     torch.testing.assert_close(model.log_likelihood(x, z, labels), each)
 
 
+def test_settings_reach_the_networks() -> None:
+    for build in (VAE, partial(ConditionalVAE, classes=3, embedding=1)):
+        model = build(in_features=6, hidden=(5, 4), latent=2, observations="gaussian", activation="relu")
+        sizes = [
+            [each.out_features for each in network.modules() if isinstance(each, nn.Linear)]
+            for network in (model.encoder, model.decoder)
+        ]
+        assert sizes == [[5, 4, 4], [4, 5, 12]]
+        assert sum(isinstance(each, nn.ReLU) for each in model.modules()) == 4
+        given = () if isinstance(model, VAE) else (torch.tensor([0, 2, 1]),)
+        x, z = torch.randn(3, 6, generator=seeded()), torch.randn(1, 3, 2, generator=seeded(1))
+        beside = z[0] if not given else torch.cat([z[0], model.embedding(given[0])], 1)
+        mean, log_variance = model.decoder(beside).chunk(2, 1)
+        density = torch.distributions.Normal(mean, (log_variance / 2).exp()).log_prob(x).sum(1)
+        torch.testing.assert_close(model.log_likelihood(x, z, *given)[0], density)
+
+
 def test_they_behave() -> None:
     x = torch.rand(4, 6, generator=seeded())
     behaves(VAE(6, (5,), 2), VAE(6, (5,), 2), x)

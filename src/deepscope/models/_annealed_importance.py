@@ -77,7 +77,7 @@ def annealed_importance_sampling(
 
     Notes
     -----
-    Cost: 3 products of the chains with W at each temperature. Weights are summed in float64. Sources:
+    Cost: 2 products of the chains with W at each temperature. Weights are summed in float64. Sources:
     ``neal2001annealed``, ``salakhutdinov2008quantitative``.
 
     Examples

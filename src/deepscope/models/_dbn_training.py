@@ -21,7 +21,8 @@ def turned(machine: RBM) -> RBM:
     >>> torch.equal(turned(rbm).weight, rbm.weight.mT)
     True
     """
-    found = RBM(machine.hidden, machine.visible).to(machine.weight)
+    # Its own generator: what it draws is overwritten.
+    found = RBM(machine.hidden, machine.visible, generator=torch.Generator()).to(machine.weight)
     found.weight.copy_(machine.weight.mT)
     found.visible_bias.copy_(machine.hidden_bias)
     found.hidden_bias.copy_(machine.visible_bias)

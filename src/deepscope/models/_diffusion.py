@@ -61,7 +61,7 @@ class DDPM(nn.Module):
 
     def forward(self, x: Tensor, times: Tensor) -> Tensor:
         """Return the noise that the network expects in x at these times."""
-        check_times(times, len(x), self.schedule.steps)
+        check_times(times, len(x), "DDPM", steps=self.schedule.steps)
         return cast(Tensor, self.predictor(x, times))
 
     def reverse(self, x: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:

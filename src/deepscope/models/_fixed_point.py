@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from deepscope.core import MeasurementError, UsageError
-from deepscope.models._partial_derivatives import any_dual, cut
+from deepscope.models._partial_derivatives import any_dual, casts_of, cut, uncast
 
 Map = Callable[[Tensor], Tensor]
 
@@ -125,7 +125,9 @@ class Anderson:
             if not bool(open_.any()):
                 break
             points, gaps = [*points, z.flatten(1)][-self.memory - 1 :], [*gaps, gap][-self.memory - 1 :]
-            following = (points[-1] + self.damping * gap - self._correction(points, gaps)).view_as(z)
+            with uncast(z):
+                correction = self._correction(points, gaps)
+            following = (points[-1] + self.damping * gap - correction).view_as(z)
             z = torch.where(_each(open_, z), following, z)
         finite = residual[residual.isfinite()]
         worst = float(finite.max()) if len(finite) else 0.0
@@ -142,14 +144,16 @@ class Anderson:
         """Return (ΔZ + β ΔG) γ, [batch, n]."""
         if len(points) < 2:
             return torch.zeros_like(points[-1])
-        moved, changed = (torch.stack([b - a for a, b in pairwise(each)], 1) for each in (points, gaps))
+        # No system of equations is solved in less than single precision.
+        wide = torch.promote_types(points[-1].dtype, torch.float32)
+        moved, changed = (torch.stack([b - a for a, b in pairwise(each)], 1).to(wide) for each in (points, gaps))
         gram = changed @ changed.mT
         limits = torch.finfo(gram.dtype)
         # Without it the Gram matrix is singular once differences are parallel, or zero.
         ridge = 10 * limits.eps * gram.diagonal(dim1=1, dim2=2).sum(1) + limits.tiny
         gram = gram + ridge[:, None, None] * torch.eye(gram.shape[1]).to(gram)
-        mix: Tensor = torch.linalg.solve_ex(gram, changed @ gaps[-1][:, :, None]).result
-        return ((moved + self.damping * changed).mT @ mix)[:, :, 0]
+        mix: Tensor = torch.linalg.solve_ex(gram, changed @ gaps[-1][:, :, None].to(wide)).result
+        return ((moved + self.damping * changed).mT @ mix)[:, :, 0].to(points[-1].dtype)
 
 
 def _each(samples: Tensor, z: Tensor) -> Tensor:
@@ -206,7 +210,7 @@ class _Implicit(torch.autograd.Function):
         given = [each.detach() for each in tensors]
         z, found = solver(lambda each: f(each, *given), start.detach())
         told("forward", found)
-        ctx.f, ctx.solver, ctx.told = f, solver, told
+        ctx.f, ctx.solver, ctx.told, ctx.casts = f, solver, told, casts_of(z)
         # A solution that is the start itself would not be the output of this operation.
         z = z.view_as(z)
         ctx.save_for_backward(z, *tensors)
@@ -216,7 +220,7 @@ class _Implicit(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         again, (gradient,), (z, *tensors) = torch.is_grad_enabled(), gradients, ctx.saved_tensors
         trained = [index for index, each in enumerate(tensors) if each.requires_grad]
-        with torch.enable_grad():
+        with ctx.casts, torch.enable_grad():
             given = [cut(each, again) for each in tensors]
             point = cut(z, again)
             value = ctx.f(point, *given)
@@ -226,7 +230,8 @@ class _Implicit(torch.autograd.Function):
 
         if again:
             arguments = (gradient, z, *tensors)
-            u = implicit_fixed_point(_adjoint_of(ctx.f), gradient.detach(), arguments, ctx.solver, told)
+            with ctx.casts:
+                u = implicit_fixed_point(_adjoint_of(ctx.f), gradient.detach(), arguments, ctx.solver, told)
         else:
             u, found = ctx.solver(
                 lambda each: torch.autograd.grad(value, point, each, retain_graph=True)[0] + gradient, gradient

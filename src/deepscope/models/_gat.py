@@ -66,7 +66,8 @@ class GraphAttention(nn.Module):
         values = self._values(x, edges)
         looped, attention = self._attention(values, edges)
         messages = values.index_select(-3, looped[0]) * self.dropout(attention).unsqueeze(-1)
-        y = torch.zeros_like(values).index_add(-3, looped[1], messages)
+        # Of the messages' precision: under autocast the softmax has another one than the values.
+        y: Tensor = messages.new_zeros(values.shape).index_add(-3, looped[1], messages)
         return y.mean(-2) if self.mean else y.flatten(-2)
 
     def attention(self, x: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,7 +99,7 @@ def neighbour_softmax(scores: Tensor, targets: Tensor, nodes: int) -> Tensor:
         index = targets[:, None].expand(scores.shape)
         highest = scores.new_zeros(*samples, nodes, heads).scatter_reduce(-2, index, scores, "amax", include_self=False)
     powers = (scores - highest.index_select(-2, targets)).exp()
-    sums = scores.new_zeros(*samples, nodes, heads).index_add(-2, targets, powers)
+    sums = powers.new_zeros(*samples, nodes, heads).index_add(-2, targets, powers)
     return powers / sums.index_select(-2, targets)
 
 

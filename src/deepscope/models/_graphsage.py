@@ -111,7 +111,7 @@ class GraphSAGE(nn.Module):
     ) -> None:
         super().__init__()
         widths = [features, *[hidden] * (positive(layers, "layers", self) - 1)]
-        if samples is not None and (len(samples) != layers or min(samples) < 1):
+        if samples is not None and (len(samples) != layers or not all(isinstance(n, int) and n >= 1 for n in samples)):
             raise UsageError(
                 f"samples is {tuple(samples)}", where="GraphSAGE", todo=f"Give {layers} whole numbers of at least 1."
             )

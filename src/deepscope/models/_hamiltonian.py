@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
@@ -117,8 +118,8 @@ class HamiltonianStack(ReversibleStack):
         shared: bool = False,
         recompute: bool = True,
     ) -> None:
-        if not step > 0:
-            raise UsageError(f"step is {step}", where=type(self).__name__, todo="Give a number above 0.")
+        if not 0 < step < math.inf:
+            raise UsageError(f"step is {step}", where=type(self).__name__, todo="Give a finite number above 0.")
         half = even(width, "width", self) // 2
         steps: Iterable[nn.Module] = [
             HamiltonianBranch(half, sign * step, activation=activation, convolutional=convolutional)

@@ -84,7 +84,7 @@ def fit_helmholtz(
 
     Notes
     -----
-    Cost of a step: 8 products of the batch with every weight. Source: ``hinton1995wake``.
+    Cost of a step: 3 products of the batch with every weight. Source: ``hinton1995wake``.
 
     Examples
     --------

@@ -114,21 +114,26 @@ class Hopfield(nn.Module):
 
         Notes
         -----
-        A unit whose field is 0 stays as it is. Cost: 2N² operations a sweep and state, in N steps.
+        A unit whose field is 0 stays as it is, and so is one whose field is below what rounding makes of 0: fields of
+        Hebb's rule are multiples of 1/N, which has no exact number. Cost: 2N² operations a sweep and state in double
+        precision, in N steps.
         """
         check_spins(x, self.features, "x", self)
         positive(most_sweeps, "most_sweeps", self)
         # Units lead, so that a turn reads and writes one row.
-        states, weight = x.mT.contiguous(), self.weight
+        states, weight = x.mT.double().contiguous(), self.weight.double()
+        # A weight is rounded to the network's precision, a sum of N of them to double precision.
+        unit_roundoff = max(torch.finfo(x.dtype).eps, self.features * torch.finfo(weight.dtype).eps)
+        least = unit_roundoff * weight.abs().sum(1)
         for sweep in range(most_sweeps):
             before = states.clone()
             device = generator.device if generator else states.device
             for unit in torch.randperm(self.features, generator=generator, device=device).tolist():
                 field = weight[unit] @ states
-                states[unit] = torch.where(field == 0, states[unit], field.sign())
+                states[unit] = torch.where(field.abs() <= least[unit], states[unit], field.sign())
             if torch.equal(states, before):
-                return Retrieval(states=states.mT.contiguous(), sweeps=sweep, at_rest=True)
-        return Retrieval(states=states.mT.contiguous(), sweeps=most_sweeps, at_rest=False)
+                return Retrieval(states=states.mT.to(x).contiguous(), sweeps=sweep, at_rest=True)
+        return Retrieval(states=states.mT.to(x).contiguous(), sweeps=most_sweeps, at_rest=False)
 
 
 SPECIMENS = (

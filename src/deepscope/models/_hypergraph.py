@@ -65,9 +65,9 @@ class HypergraphConvolution(nn.Module):
     def forward(self, x: Tensor, edges: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return y, [..., nodes, out_features]."""
         # Without weights there are as many hyperedges as the memberships name.
-        hyperedges = _count(edges) if weights is None else len(weights)
-        check_graph(x, edges, self.linear.in_features, self, targets=hyperedges)
+        hyperedges = _count(edges) if weights is None else weights.numel()
         check_weights(weights, hyperedges, self, of="hyperedges")
+        check_graph(x, edges, self.linear.in_features, self, targets=hyperedges)
         if self.linear.in_features < self.linear.out_features:
             y: Tensor = self.linear(self._mix(x, edges, hyperedges, weights))
             return y

@@ -157,10 +157,12 @@ class MgCycle(nn.Module):
             f, u = passed[level]
             begun = self.feature_normalisations[level](self.interpolations[level](u))
             weight = cast(nn.Conv2d, self.restrictions[level]).weight
-            correction = functional.conv_transpose2d(coarse - begun, weight, stride=2, padding=self.padding)
-            # Where an even side was halved, its last row is out of reach of the coarse grid.
-            missing = [size - have for size, have in zip(u.shape[2:], correction.shape[2:], strict=True)]
-            u = u + functional.pad(correction, (0, missing[1], 0, missing[0]))
+            # Of the two sides that are halved to the same one, it is that of u.
+            whole = [2 * side + 1 - 2 * self.padding for side in coarse.shape[2:]]
+            missing = [size - least for size, least in zip(u.shape[2:], whole, strict=True)]
+            u = u + functional.conv_transpose2d(
+                coarse - begun, weight, stride=2, padding=self.padding, output_padding=missing
+            )
             for step in reversed(list(cast(nn.ModuleList, self.smoothing[level]))):
                 u = step(u, f, self.operators[level])
             coarse = u

@@ -20,7 +20,8 @@ def neighbour_sum(x: Tensor, edges: Tensor, weights: Tensor | None = None, *, no
     edges
         [2, edges] int64, (source, target); unchecked.
     weights
-        wₑ, [edges], or [..., edges] where they differ from sample to sample; 1 unless given.
+        wₑ, [edges], or [..., edges] where they differ from sample to sample; 1 unless given. They are taken in the
+        precision of x, which under autocast may be another one.
     nodes
         How many targets there are; as many as sources unless given.
 
@@ -40,7 +41,8 @@ def neighbour_sum(x: Tensor, edges: Tensor, weights: Tensor | None = None, *, no
     >>> neighbour_sum(x, torch.tensor([[0, 1, 2], [1, 2, 1]])).flatten().tolist()
     [0.0, 101.0, 10.0]
     """
-    return _apply(x, edges, weights, x.shape[-2] if nodes is None else nodes)
+    cast = None if weights is None else weights.to(x.dtype)
+    return _apply(x, edges, cast, x.shape[-2] if nodes is None else nodes)
 
 
 class _NeighbourSum(torch.autograd.Function):

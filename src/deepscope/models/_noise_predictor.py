@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from deepscope.core import UsageError
 from deepscope.models._mlp import MLP
+from deepscope.models._noise_schedule import check_times
 from deepscope.models._sizes import check_shape, even, positive
 
 
@@ -73,7 +74,8 @@ class NoiseMLP(nn.Module):
     Raises
     ------
     UsageError
-        A size below 1 or one that does not fit; when called: inputs of another size or precision.
+        A size below 1 or one that does not fit; when called: inputs of another size or precision, times that are not
+        [batch] whole numbers.
 
     Examples
     --------
@@ -99,4 +101,5 @@ class NoiseMLP(nn.Module):
     def forward(self, x: Tensor, times: Tensor) -> Tensor:
         """Return the noise that it expects in x."""
         check_shape(x, [self.features], self)
+        check_times(times, len(x), type(self).__name__)
         return cast(Tensor, self.network(torch.cat([x, self.embedding(times)], 1)))

@@ -154,27 +154,27 @@ class NoiseSchedule:
         return self._at(self.betas, times, like)
 
     def _at(self, table: Tensor, times: Tensor, like: Tensor) -> Tensor:
-        check_times(times, len(like), self.steps)
+        check_times(times, len(like), "NoiseSchedule", steps=self.steps)
         found = table.to(like.dtype).to(times.device)[times.long()]
         return found.to(like.device).view(-1, *[1] * (like.ndim - 1))
 
 
-def check_times(times: Tensor, batch: int, steps: int) -> None:
-    """Refuse times that are not [batch] whole numbers from 1 to ``steps``.
+def check_times(times: Tensor, batch: int, where: str, *, steps: int | None = None) -> None:
+    """Refuse times that are not [batch] whole numbers, from 1 to ``steps`` where that is given.
 
     Raises
     ------
     UsageError
         They are not.
     """
-    whole = not times.is_floating_point() and times.dtype.itemsize >= 4
-    known = whole and (times.is_meta or not len(times) or bool(((times >= 1) & (times <= steps)).all()))
-    if times.shape != (batch,) or not known:
+    whole = times.shape == (batch,) and not times.is_floating_point() and times.dtype.itemsize >= 4
+    known = steps is None or times.is_meta or not batch or bool(((times >= 1) & (times <= steps)).all())
+    if not whole or not known:
         raise UsageError(
             f"times is {list(times.shape)} of {str(times.dtype).removeprefix('torch.')}"
-            + (f", from {int(times.min())} to {int(times.max())}" if whole and times.numel() else ""),
-            where="NoiseSchedule",
-            todo=f"Give [{batch}] of int64 or int32 from 1 to {steps}.",
+            + (f", from {int(times.min())} to {int(times.max())}" if whole and not known else ""),
+            where=where,
+            todo=f"Give [{batch}] of int64 or int32" + (f" from 1 to {steps}." if steps is not None else "."),
         )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 
+import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
@@ -16,6 +18,23 @@ def cut(tensor: Tensor, again: bool) -> Tensor:
     To differentiate once more, it is still tied to what it came from.
     """
     return tensor.view_as(tensor) if again else tensor.detach().requires_grad_(tensor.is_floating_point())
+
+
+def casts_of(tensor: Tensor) -> AbstractContextManager[None]:
+    """Return the mixed precision that is in force for a tensor's device, to compute anew what is computed in it.
+
+    The backward pass runs outside of the context of the forward pass.
+    """
+    kind = tensor.device.type
+    if not torch.amp.is_autocast_available(kind):
+        return nullcontext()
+    return torch.autocast(kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
+
+
+def uncast(tensor: Tensor) -> AbstractContextManager[None]:
+    """Return the context in which a tensor's device computes in the precision that its tensors have."""
+    kind = tensor.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def any_dual(tensors: Iterable[Tensor]) -> bool:

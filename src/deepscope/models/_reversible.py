@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import UsageError
-from deepscope.models._partial_derivatives import any_dual, cut, refuse_dropout
+from deepscope.models._partial_derivatives import any_dual, casts_of, cut, refuse_dropout
 
 
 class ReversibleStack(nn.Module):
@@ -101,7 +101,7 @@ class _Reversed(torch.autograd.Function):
     def forward(
         ctx: Any, branches: Sequence[nn.Module], a: Tensor, b: Tensor, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
-        ctx.branches = branches
+        ctx.branches, ctx.casts = branches, casts_of(a)
         # Hooks of the branches see tensors without a graph, and see that they have none.
         a, b = a.detach(), b.detach()
         for branch in branches:
@@ -119,7 +119,7 @@ class _Reversed(torch.autograd.Function):
         place = {id(each): index for index, each in enumerate(nn.ModuleList(ctx.branches).parameters())}
         for branch in reversed(ctx.branches):
             own = {name: place[id(each)] for name, each in branch.named_parameters()}
-            with torch.enable_grad():
+            with ctx.casts, torch.enable_grad():
                 given = {name: cut(parameters[index], again) for name, index in own.items()}
                 # Statistics that the branch collects go to copies: the batch has been counted by the forward pass.
                 buffers = {name: each.clone() for name, each in branch.named_buffers()}

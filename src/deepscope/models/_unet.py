@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from deepscope.core import UsageError
 from deepscope.models._noise_predictor import TimeEmbedding
+from deepscope.models._noise_schedule import check_times
 from deepscope.models._sizes import check_images, divided, positive, probability
 
 _Map = TypeVar("_Map", nn.Conv2d, nn.Linear)
@@ -95,7 +96,8 @@ class UNet(nn.Module):
     Raises
     ------
     UsageError
-        A size that does not fit; when called: images whose sides the levels do not divide, or of another size.
+        A size that does not fit; when called: images whose sides the levels do not divide, or of another size; times
+        that are not [batch] whole numbers.
 
     Examples
     --------
@@ -169,6 +171,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, times: Tensor) -> Tensor:
         """Return the noise that it expects in x."""
         check_images(x, self.in_channels, self, smallest=self.multiple, multiple=self.multiple)
+        check_times(times, len(x), type(self).__name__)
         time = self.time(times)
         x = self.stem(x)
         left = [x]
