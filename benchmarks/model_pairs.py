@@ -1,4 +1,4 @@
-"""Layers of the reference models, each beside the obvious torch expression of what it computes."""
+"""Layers of the reference models, each beside the obvious torch expression of what it computes, or its peer's layer."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ Pair = tuple[Callable[[], Any], Callable[[], Any]]
 class Compared(NamedTuple):
     """``function`` of ``file`` gives both sides; ``promised`` is by how much ours is to be faster.
 
-    Layers that do the same arithmetic as a loop of torch's cells, one step after another, are promised to be as fast
-    within what two processes differ by: the same code has been at 0.99 and 0.91 of its cell's speed. Hence 0.8.
+    Layers that do the same arithmetic as the other side, a loop of torch's cells or attention along edges, are promised
+    to be as fast within what two processes differ by: the same code has been at 0.99 and 0.91 of its cell's speed.
+    Hence 0.8.
     """
 
     words: str
@@ -30,6 +31,7 @@ class Compared(NamedTuple):
 
 
 _STATES, _RECURRENT, _ATTENTION, _OTHER = "pairs_state_space", "pairs_recurrent", "pairs_attention", "pairs_convolution"
+_GRAPHS = "pairs_graphs"
 
 PAIRS: dict[str, Compared] = {
     "mamba 16": Compared("selective scan, 16 channels × 2,048 steps, a loop", _STATES, "mamba", 10, (16,)),
@@ -58,4 +60,7 @@ PAIRS: dict[str, Compared] = {
     "wavenet": Compared("WaveNet, 16,000 samples, padded convolutions", _OTHER, "wavenet"),
     "capsules": Compared("routing of capsules, the paper's procedure", _OTHER, "capsules"),
     "sparse mixture": Compared("two of sixteen experts, all of them", _OTHER, "sparse_mixture"),
+    "gcn": Compared("graph convolution, 100,000 edges, torch_geometric's", _GRAPHS, "gcn"),
+    "chebyshev": Compared("spectral convolution of order 2, torch_geometric's", _GRAPHS, "chebyshev"),
+    "gat": Compared("attention in 8 heads along the edges, torch_geometric's", _GRAPHS, "gat", 0.8),
 }
