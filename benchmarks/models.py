@@ -1,8 +1,9 @@
 """The reference models: their scans, convolutions and attention beside the obvious torch expressions, and their speed.
 
-Each layer is run forward and backward beside what a reader of its formula would write, on the same inputs and weights;
-the outputs agree; layers on graphs beside torch_geometric's. A selective scan is run at doubled lengths. Whole models are run forward, and what they reach is set
-beside the fastest product of matrices of this machine. Each measurement runs in a process of its own, with one thread.
+Each layer is run forward and backward beside what a reader of its formula would write, or torch_geometric's layer, on
+the same inputs and weights; the outputs agree. A selective scan is run at doubled lengths. Whole models are run
+forward, and what they reach is set beside the fastest product of matrices of this machine. Each measurement runs in a
+process of its own, with one thread.
 """
 
 from __future__ import annotations
