@@ -69,7 +69,9 @@ def test_the_three_language_models_have_one_size(monkeypatch: pytest.MonkeyPatch
     assert max(sizes) < 1.01 * min(sizes)
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10", "tinyshakespeare", "names", "shuffled_labels"])
+@pytest.mark.parametrize(
+    "name", ["mnist", "cifar10", "tinyshakespeare", "names", "shuffled_labels", "pruning", "distillation", "generation"]
+)
 @pytest.mark.parametrize("option", ["--epochs", "--threads"])
 def test_no_epoch_and_no_thread_are_refused_at_once(
     name: str, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -93,3 +95,11 @@ def test_the_table_of_examples_holds_what_was_measured(monkeypatch: pytest.Monke
     assert results["mnist"]["cpu_seconds"] < 600
     assert results["names"]["in_order"]
     assert abs(results["cora"]["test_accuracy"] - 0.815) <= 0.01
+    # No loss: not one that is told from chance. Half of the gap; the students by labels have one.
+    assert results["pruning"]["cost"] < 2 * results["pruning"]["standard_error"]
+    assert results["distillation"]["gap_closed"] >= 0.5
+    # What was asked before it was run: most digits can be read, and are of all classes but one.
+    read = results["generation"]["read"]
+    for name in ("autoencoder", "diffusion"):
+        assert read[name]["certain"] > max(0.7, read["pixels alone"]["certain"] + 0.2)
+        assert read[name]["classes"] >= 9
