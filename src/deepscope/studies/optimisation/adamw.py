@@ -37,6 +37,11 @@ There the forms did not differ in test loss: 0.003 ± 0.006 nats (mean and stand
 for AdamW against none). The criterion stands as it was. The norm of ∂f/∂θ fell, to 0.7 of that without decay, and
 **rose with layers made equally long**, by factors of 1.1 to 7: here it is smaller because the weights are.
 
+What came out at ``quick``: all criteria hold. The difference in test loss is small beside what decay itself brings,
+0.012 nats (0.002 to 0.021) against 0.061, and 0.2 points of accuracy (standard error 0.2); on the seeds explored, over
+a grid that began and ended at half the rates, it was not there. The norm of ∂f/∂θ fell to 0.68, and with layers made
+equally long rose to 2.1 times that without decay on the geometric mean.
+
 Left out: the effective learning rate η/‖θ‖², which is a number for layers that are normalised; momentum.
 """
 
