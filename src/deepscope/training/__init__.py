@@ -16,6 +16,7 @@ from deepscope.training._dropout import Dropout, Dropout2d
 from deepscope.training._evaluate import Evaluation, evaluate
 from deepscope.training._factorised import Factorised
 from deepscope.training._fit import fit
+from deepscope.training._fit_many import Trainings, fit_many
 from deepscope.training._forward_forward import ForwardForward, contrasted_labels, forward_forward_loss, with_label
 from deepscope.training._gaussian_dropout import GaussianDropout
 from deepscope.training._gradual_pruning import GradualPruning
@@ -108,6 +109,7 @@ __all__ = [
     "TensorTrainLinear",
     "Tracker",
     "TrainingState",
+    "Trainings",
     "ValueClipping",
     "VariationalLinear",
     "VariationalRecurrence",
@@ -124,6 +126,7 @@ __all__ = [
     "cubic_sparsity",
     "evaluate",
     "fit",
+    "fit_many",
     "fix_movement_masks",
     "forward_forward_loss",
     "geometric_sparsity",
