@@ -13,6 +13,7 @@ from deepscope.training._distillation import DistillationLoss, with_teacher
 from deepscope.training._dropblock import DropBlock2d
 from deepscope.training._dropconnect import DropConnect
 from deepscope.training._dropout import Dropout, Dropout2d
+from deepscope.training._early_stopping import EarlyStopping
 from deepscope.training._evaluate import Evaluation, evaluate
 from deepscope.training._factorised import Factorised
 from deepscope.training._fit import fit
@@ -53,6 +54,7 @@ from deepscope.training._trackers import MLflow, TensorBoard, Tracker, WandB, tr
 from deepscope.training._tucker import tucker2
 from deepscope.training._variational_dropout import VariationalLinear
 from deepscope.training._vsgd import VSGD
+from deepscope.training._weight_averaging import WeightAveraging, cyclical
 from deepscope.training._weight_normalisation import spectral_norm, weight_norm
 from deepscope.training._with_closure import with_closure
 from deepscope.training._zoneout import Zoneout
@@ -77,6 +79,7 @@ __all__ = [
     "DropConnect",
     "Dropout",
     "Dropout2d",
+    "EarlyStopping",
     "Evaluate",
     "Evaluation",
     "Factorised",
@@ -114,6 +117,7 @@ __all__ = [
     "VariationalLinear",
     "VariationalRecurrence",
     "WandB",
+    "WeightAveraging",
     "Zoneout",
     "adan",
     "add_movement_masks",
@@ -124,6 +128,7 @@ __all__ = [
     "cp",
     "cross_entropy_method",
     "cubic_sparsity",
+    "cyclical",
     "evaluate",
     "fit",
     "fit_many",
