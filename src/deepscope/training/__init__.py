@@ -1,6 +1,7 @@
 """Training: a loop, optimisers, schedules, callbacks, and checkpoints that resume bit for bit."""
 
 from deepscope.training._adan import adan
+from deepscope.training._adversarial_training import AdversarialTraining, with_targets
 from deepscope.training._callback import Callback, Evaluate, GradientClipping
 from deepscope.training._checkpoint import Checkpoint
 from deepscope.training._clipping import ValueClipping
@@ -9,6 +10,14 @@ from deepscope.training._cp import cp
 from deepscope.training._cross_entropy_method import CrossEntropySearch, cross_entropy_method
 from deepscope.training._cutmix import CutMix
 from deepscope.training._decay_schedules import inverse_square_root, inverse_time
+from deepscope.training._deep_ensemble import (
+    DeepEnsemble,
+    GaussianEnsemble,
+    GaussianOutput,
+    disagreement,
+    gaussian_nll,
+    predictive_entropy,
+)
 from deepscope.training._distillation import DistillationLoss, with_teacher
 from deepscope.training._dropblock import DropBlock2d
 from deepscope.training._dropconnect import DropConnect
@@ -68,12 +77,14 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "AdversarialTraining",
     "BatchNorm2d",
     "Callback",
     "Checkpoint",
     "ConcreteDropout",
     "CrossEntropySearch",
     "CutMix",
+    "DeepEnsemble",
     "DistillationLoss",
     "DropBlock2d",
     "DropConnect",
@@ -85,6 +96,8 @@ __all__ = [
     "Factorised",
     "ForwardForward",
     "GaussianDropout",
+    "GaussianEnsemble",
+    "GaussianOutput",
     "GradientClipping",
     "GradualPruning",
     "GroupNorm",
@@ -129,11 +142,13 @@ __all__ = [
     "cross_entropy_method",
     "cubic_sparsity",
     "cyclical",
+    "disagreement",
     "evaluate",
     "fit",
     "fit_many",
     "fix_movement_masks",
     "forward_forward_loss",
+    "gaussian_nll",
     "geometric_sparsity",
     "inverse_square_root",
     "inverse_time",
@@ -148,6 +163,7 @@ __all__ = [
     "muon",
     "network_cost",
     "one_shot_sparsity",
+    "predictive_entropy",
     "prunable_weights",
     "pruning_masks",
     "rare_event",
@@ -163,5 +179,6 @@ __all__ = [
     "weight_norm",
     "with_closure",
     "with_label",
+    "with_targets",
     "with_teacher",
 ]
