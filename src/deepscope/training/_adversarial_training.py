@@ -93,7 +93,7 @@ class AdversarialTraining(nn.Module):
             return scalar_loss(self.loss, call(self.network, inputs), y)
 
         # By torch.func, which has a form for many networks as one.
-        gradient = torch.func.grad(of_inputs)(x)
+        gradient: Tensor = torch.func.grad(of_inputs)(x)
         return x + self.epsilon.to(x.dtype) * gradient.detach().sign()
 
     def summed_loss(self, outputs: Any, targets: Any) -> Tensor:

@@ -163,7 +163,7 @@ def predictive_entropy(log_probabilities: Tensor) -> Tensor:
     >>> predictive_entropy(half.log())
     tensor([0.6931])
     """
-    return torch.special.entr(_log_mixture(log_probabilities).exp()).sum(-1)
+    return _entropy(_log_mixture(log_probabilities))
 
 
 def disagreement(log_probabilities: Tensor) -> Tensor:
@@ -176,8 +176,13 @@ def disagreement(log_probabilities: Tensor) -> Tensor:
     >>> disagreement(sure.log())
     tensor([1.3863])
     """
-    own = torch.special.entr(log_probabilities.exp()).sum(-1)
-    return len(log_probabilities) * (predictive_entropy(log_probabilities) - own.mean(0))
+    own = _entropy(log_probabilities).mean(0)
+    return len(log_probabilities) * (predictive_entropy(log_probabilities) - own)
+
+
+def _entropy(log_probabilities: Tensor) -> Tensor:
+    terms: Tensor = torch.special.entr(log_probabilities.exp())
+    return terms.sum(-1)
 
 
 def _log_mixture(members: Tensor) -> Tensor:
