@@ -26,6 +26,7 @@ from deepscope.training._early_stopping import EarlyStopping
 from deepscope.training._evaluate import Evaluation, evaluate
 from deepscope.training._factorised import Factorised
 from deepscope.training._fit import fit
+from deepscope.training._fit_distributed import fit_distributed
 from deepscope.training._fit_many import Trainings, fit_many
 from deepscope.training._forward_forward import ForwardForward, contrasted_labels, forward_forward_loss, with_label
 from deepscope.training._gaussian_dropout import GaussianDropout
@@ -145,6 +146,7 @@ __all__ = [
     "disagreement",
     "evaluate",
     "fit",
+    "fit_distributed",
     "fit_many",
     "fix_movement_masks",
     "forward_forward_loss",
