@@ -74,13 +74,11 @@ class Together(Callback):
         self._take_out_infinite_weights()
 
     def loss(self, outputs: Any, targets: Any) -> Tensor:
-        """Return the sum of the losses of the networks that are trained."""
+        """Return the sum of the networks' losses."""
         losses = self._stack.losses(self._loss, outputs, targets)
         self._losses = losses.detach()
-        counts = losses.isfinite()
-        if self._kept:
-            counts[list(self._kept)] = False
-        return losses.sum() if bool(counts.all()) else torch.where(counts, losses, 0.0).sum()
+        # What a network that was taken out still gives concerns no other; only a sum must be a number.
+        return torch.where(losses.isfinite(), losses, 0.0).sum()
 
     def on_start(self, state: TrainingState) -> None:
         """Start the callbacks of each network."""
