@@ -20,6 +20,7 @@ import jacobian
 import kernel
 import landscape
 import large
+import many_networks
 import models
 import overhead
 import regions
@@ -40,6 +41,7 @@ BENCHES: dict[str, Any] = {
     "representation": representation,
     "regions": regions,
     "models": models,
+    "many_networks": many_networks,
     "large": large,
     "scale": scale,
     "store": store,

@@ -21,6 +21,7 @@ NAMES = (
     "representation",
     "regions",
     "models",
+    "many_networks",
     "large",
     "scale",
     "store",
@@ -247,3 +248,26 @@ def test_the_overheads_table(bench) -> None:
     assert lines[2] == "| `deepscope.lab.run_study`, local pool | 30 ms | 67 |"
     assert lines[3] == "| bare `ProcessPoolExecutor` | 0.2 ms | 10,000 |"
     assert lines[5] == "| Ray 2.0, local | 1 ms | 2,000 |"
+
+
+def of_networks(one: float) -> dict[str, Any]:
+    """Return what training took: as one so many seconds at width 32, more than a third of a loop at width 64."""
+    seconds = {"bare": 2.0, "loop": 3.0}
+    costs = {
+        width: {way: {"cpu_seconds": value, "extra_bytes": 2e6} for way, value in {**seconds, "one": as_one}.items()}
+        for width, as_one in (("32", one), ("64", 1.5))
+    }
+    return {"repeats": 1, "networks": 256, "costs": {"regression": costs}}
+
+
+def test_networks_that_are_not_trained_faster_as_one_are_told(bench) -> None:
+    broken = bench.many_networks.broken_promises
+    assert broken(of_networks(0.99)) == []
+    assert broken(of_networks(1.1)) == ["regression, width 32: 1.82 times faster than the bare loop, not 2"]
+    assert len(broken(of_networks(1.6))) == 2
+
+
+def test_the_table_of_many_networks(bench) -> None:
+    lines = bench.many_networks.table(of_networks(0.5)).splitlines()
+    assert lines[2] == "| 2-32-32-1 | 0.50 s | 3.00 s | 6.0 | 2.00 s | 4.0 | 2 MB | 2 MB |"
+    assert lines[-1].endswith("torch alone. One run each.")

@@ -1,6 +1,7 @@
 """Training: a loop, optimisers, schedules, callbacks, and checkpoints that resume bit for bit."""
 
 from deepscope.training._adan import adan
+from deepscope.training._adversarial_training import AdversarialTraining, with_targets
 from deepscope.training._callback import Callback, Evaluate, GradientClipping
 from deepscope.training._checkpoint import Checkpoint
 from deepscope.training._clipping import ValueClipping
@@ -9,13 +10,24 @@ from deepscope.training._cp import cp
 from deepscope.training._cross_entropy_method import CrossEntropySearch, cross_entropy_method
 from deepscope.training._cutmix import CutMix
 from deepscope.training._decay_schedules import inverse_square_root, inverse_time
+from deepscope.training._deep_ensemble import (
+    DeepEnsemble,
+    GaussianEnsemble,
+    GaussianOutput,
+    disagreement,
+    gaussian_nll,
+    predictive_entropy,
+)
 from deepscope.training._distillation import DistillationLoss, with_teacher
 from deepscope.training._dropblock import DropBlock2d
 from deepscope.training._dropconnect import DropConnect
 from deepscope.training._dropout import Dropout, Dropout2d
+from deepscope.training._early_stopping import EarlyStopping
 from deepscope.training._evaluate import Evaluation, evaluate
 from deepscope.training._factorised import Factorised
 from deepscope.training._fit import fit
+from deepscope.training._fit_distributed import fit_distributed
+from deepscope.training._fit_many import Trainings, fit_many
 from deepscope.training._forward_forward import ForwardForward, contrasted_labels, forward_forward_loss, with_label
 from deepscope.training._gaussian_dropout import GaussianDropout
 from deepscope.training._gradual_pruning import GradualPruning
@@ -52,6 +64,7 @@ from deepscope.training._trackers import MLflow, TensorBoard, Tracker, WandB, tr
 from deepscope.training._tucker import tucker2
 from deepscope.training._variational_dropout import VariationalLinear
 from deepscope.training._vsgd import VSGD
+from deepscope.training._weight_averaging import WeightAveraging, cyclical
 from deepscope.training._weight_normalisation import spectral_norm, weight_norm
 from deepscope.training._with_closure import with_closure
 from deepscope.training._zoneout import Zoneout
@@ -65,22 +78,27 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "AdversarialTraining",
     "BatchNorm2d",
     "Callback",
     "Checkpoint",
     "ConcreteDropout",
     "CrossEntropySearch",
     "CutMix",
+    "DeepEnsemble",
     "DistillationLoss",
     "DropBlock2d",
     "DropConnect",
     "Dropout",
     "Dropout2d",
+    "EarlyStopping",
     "Evaluate",
     "Evaluation",
     "Factorised",
     "ForwardForward",
     "GaussianDropout",
+    "GaussianEnsemble",
+    "GaussianOutput",
     "GradientClipping",
     "GradualPruning",
     "GroupNorm",
@@ -108,10 +126,12 @@ __all__ = [
     "TensorTrainLinear",
     "Tracker",
     "TrainingState",
+    "Trainings",
     "ValueClipping",
     "VariationalLinear",
     "VariationalRecurrence",
     "WandB",
+    "WeightAveraging",
     "Zoneout",
     "adan",
     "add_movement_masks",
@@ -122,10 +142,15 @@ __all__ = [
     "cp",
     "cross_entropy_method",
     "cubic_sparsity",
+    "cyclical",
+    "disagreement",
     "evaluate",
     "fit",
+    "fit_distributed",
+    "fit_many",
     "fix_movement_masks",
     "forward_forward_loss",
+    "gaussian_nll",
     "geometric_sparsity",
     "inverse_square_root",
     "inverse_time",
@@ -140,6 +165,7 @@ __all__ = [
     "muon",
     "network_cost",
     "one_shot_sparsity",
+    "predictive_entropy",
     "prunable_weights",
     "pruning_masks",
     "rare_event",
@@ -155,5 +181,6 @@ __all__ = [
     "weight_norm",
     "with_closure",
     "with_label",
+    "with_targets",
     "with_teacher",
 ]
