@@ -64,8 +64,8 @@ def machine() -> dict[str, Any]:
 
 def with_numbers(text: str, results: dict[str, Any]) -> str:
     """Return a page with the numbers between ``<!-- bench:NAME -->`` and ``<!-- /bench -->`` replaced."""
-    where = results["machine"]
     for name, bench in BENCHES.items():
+        where = results[name]["machine"]
         words = f"{bench.table(results[name])} {where['cpu']}, torch {where['versions']['torch']}, "
         words += f"NumPy {where['versions']['numpy']}, {where['date']}."
         before, mark, rest = text.partition(f"<!-- bench:{name} -->")
@@ -89,9 +89,9 @@ def main() -> None:
         return
     asked = {name: bench for name, bench in BENCHES.items() if name in (options.only or BENCHES)}
     results = json.loads(RESULTS.read_text()) if options.only and RESULTS.exists() else {}
-    results["machine"] = machine()
     for name, bench in asked.items():
-        results[name] = bench.bench(options.repeats, **(bench.SMALL if options.small else {}))
+        # Beside its own numbers: what is measured alone says nothing of where the others were.
+        results[name] = {"machine": machine(), **bench.bench(options.repeats, **(bench.SMALL if options.small else {}))}
         print(f"{name}\n\n{bench.table(results[name])}\n", flush=True)
     if not (options.dry_run or options.small):
         RESULTS.write_text(json.dumps(results, indent=2) + "\n")

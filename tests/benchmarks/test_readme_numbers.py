@@ -56,7 +56,7 @@ def changed(result: dict[str, Any], value: float, *keys: str) -> dict[str, Any]:
 
 def test_every_benchmark_has_its_numbers(bench, results) -> None:
     assert tuple(bench.BENCHES) == NAMES
-    assert results.keys() == {"machine", *NAMES}
+    assert results.keys() == {*NAMES}
 
 
 def test_readme_holds_what_results_json_holds(bench, results) -> None:
