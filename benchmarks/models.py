@@ -1,9 +1,8 @@
 """The reference models: their scans, convolutions and attention beside the obvious torch expressions, and their speed.
 
-Each layer is run forward and backward beside what a reader of its formula would write, or torch_geometric's layer, on
-the same inputs and weights; the outputs agree. A selective scan is run at doubled lengths. Whole models are run
-forward, and what they reach is set beside the fastest product of matrices of this machine. Each measurement runs in a
-process of its own, with one thread.
+Each layer is run forward and backward beside what a reader of its formula would write, on the same inputs and weights;
+the outputs agree. A selective scan is run at doubled lengths. Whole models are run forward, and what they reach is set
+beside the fastest product of matrices of this machine. Each measurement runs in a process of its own, with one thread.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from model_pairs import PAIRS
+from model_pairs import GRAPHS, PAIRS
 from process import OURS, Costs, answer, medians, runs
 
 #: Samples of each model whose speed is measured.
@@ -70,7 +69,7 @@ def _repeated(call: Callable[[], Any]) -> Costs:
 def _side(what: str, name: str) -> Costs:
     import torch
 
-    ours, obvious = PAIRS[name].sides()
+    ours, obvious = {**PAIRS, **GRAPHS}[name].sides()
     with torch.no_grad():
         torch.testing.assert_close(ours(), obvious(), rtol=1e-3, atol=1e-3)
     call = ours if what == "ours" else obvious
@@ -170,11 +169,7 @@ def table(result: dict[str, Any]) -> str:
         "| one thread, forward and backward, beside | CPU time | obvious | ratio | memory | obvious | forward alone |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for name, pair in result["pairs"].items():
-        times = [_milliseconds(pair[side]["cpu_seconds"]) for side in SIDES]
-        memory = [f"{pair[side]['extra_bytes'] / 1e6:.0f} MB" for side in SIDES]
-        ratios = [f"{times_faster(pair):.2f} ×", f"{times_faster(pair, 'forward_seconds'):.2f} ×"]
-        lines.append(f"| {' | '.join([PAIRS[name].words, *times, ratios[0], *memory, ratios[1]])} |")
+    lines += [row(PAIRS[name].words, pair) for name, pair in result["pairs"].items()]
     lines += [
         "",
         f"| selective scan, {CHANNELS} channels, forward and backward | CPU time | a step | memory | a step |",
@@ -203,6 +198,14 @@ def table(result: dict[str, Any]) -> str:
         f"{runs(result['repeats']).capitalize()}."
     )
     return "\n".join([*lines, "", words])
+
+
+def row(words: str, pair: dict[str, Costs]) -> str:
+    """Return both sides' costs as a row of a Markdown table."""
+    times = [_milliseconds(pair[side]["cpu_seconds"]) for side in SIDES]
+    memory = [f"{pair[side]['extra_bytes'] / 1e6:.0f} MB" for side in SIDES]
+    ratios = [f"{times_faster(pair):.2f} ×", f"{times_faster(pair, 'forward_seconds'):.2f} ×"]
+    return f"| {' | '.join([words, *times, ratios[0], *memory, ratios[1]])} |"
 
 
 def _milliseconds(seconds: float) -> str:

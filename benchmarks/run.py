@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import curvature
+import graphs
 import jacobian
 import kernel
 import landscape
@@ -41,6 +42,7 @@ BENCHES: dict[str, Any] = {
     "representation": representation,
     "regions": regions,
     "models": models,
+    "graphs": graphs,
     "many_networks": many_networks,
     "large": large,
     "scale": scale,

@@ -21,6 +21,7 @@ NAMES = (
     "representation",
     "regions",
     "models",
+    "graphs",
     "many_networks",
     "large",
     "scale",
@@ -258,6 +259,25 @@ def of_networks(one: float) -> dict[str, Any]:
         for width, as_one in (("32", one), ("64", 1.5))
     }
     return {"repeats": 1, "networks": 256, "costs": {"regression": costs}}
+
+
+def on_graphs(seconds: float) -> dict[str, Any]:
+    """Return a graph convolution's costs, with ours so long and the peer's a second."""
+    sides = {
+        side: {**cost(each, 30), "forward_seconds": 0.1, "forward_bytes": 1e6}
+        for side, each in {"ours": seconds, "obvious": 1.0}.items()
+    }
+    return {"repeats": 1, "pairs": {"gcn": sides}}
+
+
+def test_a_graph_s_layer_that_is_slower_than_its_peer_is_told(bench) -> None:
+    assert bench.graphs.broken_promises(on_graphs(0.9)) == []
+    assert bench.graphs.broken_promises(on_graphs(1.25)) == ["graph convolution: 0.80 times faster, not 1"]
+
+
+def test_the_table_of_graphs(bench) -> None:
+    line = bench.graphs.table(on_graphs(0.5)).splitlines()[2]
+    assert line == "| graph convolution | 500 ms | 1,000 ms | 2.00 × | 30 MB | 30 MB | 1.00 × |"
 
 
 def test_networks_that_are_not_trained_faster_as_one_are_told(bench) -> None:
