@@ -5,6 +5,7 @@ from deepscope.training._callback import Callback, Evaluate, GradientClipping
 from deepscope.training._checkpoint import Checkpoint
 from deepscope.training._clipping import ValueClipping
 from deepscope.training._concrete_dropout import ConcreteDropout
+from deepscope.training._coordinate_check import CoordinateCheck, coordinate_check
 from deepscope.training._cp import cp
 from deepscope.training._cross_entropy_method import CrossEntropySearch, cross_entropy_method
 from deepscope.training._cutmix import CutMix
@@ -24,6 +25,7 @@ from deepscope.training._lion import lion
 from deepscope.training._lottery_ticket import LotteryTicket, Rewind, lottery_tickets
 from deepscope.training._low_rank import low_rank
 from deepscope.training._masks import KeepMasks, apply_masks, prunable_weights, remaining, shuffled_masks
+from deepscope.training._maximal_update import maximal_update
 from deepscope.training._mirror import Mirror, mirror_trial
 from deepscope.training._mixup import Mixup
 from deepscope.training._movement_pruning import (
@@ -53,6 +55,7 @@ from deepscope.training._tucker import tucker2
 from deepscope.training._variational_dropout import VariationalLinear
 from deepscope.training._vsgd import VSGD
 from deepscope.training._weight_normalisation import spectral_norm, weight_norm
+from deepscope.training._width_factors import WidthFactors, width_factors
 from deepscope.training._with_closure import with_closure
 from deepscope.training._zoneout import Zoneout
 
@@ -69,6 +72,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "ConcreteDropout",
+    "CoordinateCheck",
     "CrossEntropySearch",
     "CutMix",
     "DistillationLoss",
@@ -112,12 +116,14 @@ __all__ = [
     "VariationalLinear",
     "VariationalRecurrence",
     "WandB",
+    "WidthFactors",
     "Zoneout",
     "adan",
     "add_movement_masks",
     "apply_masks",
     "constant",
     "contrasted_labels",
+    "coordinate_check",
     "cosine",
     "cp",
     "cross_entropy_method",
@@ -135,6 +141,7 @@ __all__ = [
     "lottery_tickets",
     "low_rank",
     "magnitudes",
+    "maximal_update",
     "mirror_trial",
     "movement_masks",
     "muon",
@@ -153,6 +160,7 @@ __all__ = [
     "tucker2",
     "unit_masks",
     "weight_norm",
+    "width_factors",
     "with_closure",
     "with_label",
     "with_teacher",
