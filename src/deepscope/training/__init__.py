@@ -1,6 +1,7 @@
 """Training: a loop, optimisers, schedules, callbacks, and checkpoints that resume bit for bit."""
 
 from deepscope.training._adan import adan
+from deepscope.training._batch_scaling import gradual_warmup, scaled_rate
 from deepscope.training._callback import Callback, Evaluate, GradientClipping
 from deepscope.training._checkpoint import Checkpoint
 from deepscope.training._clipping import ValueClipping
@@ -40,6 +41,7 @@ from deepscope.training._network_cost import NetworkCost, network_cost
 from deepscope.training._normalisation import BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, RMSNorm
 from deepscope.training._pruning import magnitudes, pruning_masks
 from deepscope.training._rare_event import RareEvent, rare_event
+from deepscope.training._rate_finder import LearningRates, find_learning_rate
 from deepscope.training._saddle_free_newton import SaddleFreeNewton
 from deepscope.training._sam import SAM
 from deepscope.training._schedules import Schedule, constant, cosine, linear_warmup, step_decay
@@ -92,6 +94,7 @@ __all__ = [
     "InstanceNorm2d",
     "KeepMasks",
     "LayerNorm",
+    "LearningRates",
     "LotteryTicket",
     "MLflow",
     "Mirror",
@@ -129,10 +132,12 @@ __all__ = [
     "cross_entropy_method",
     "cubic_sparsity",
     "evaluate",
+    "find_learning_rate",
     "fit",
     "fix_movement_masks",
     "forward_forward_loss",
     "geometric_sparsity",
+    "gradual_warmup",
     "inverse_square_root",
     "inverse_time",
     "label_smoothing",
@@ -151,6 +156,7 @@ __all__ = [
     "pruning_masks",
     "rare_event",
     "remaining",
+    "scaled_rate",
     "shuffled_masks",
     "spectral_norm",
     "step_decay",

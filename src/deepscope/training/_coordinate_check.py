@@ -99,7 +99,7 @@ def coordinate_check(
     *,
     optimizer: Callable[[nn.Module], torch.optim.Optimizer],
     steps: int = 10,
-    seeds: int = 5,
+    seeds: int | Sequence[int] = 5,
 ) -> CoordinateCheck:
     """Train networks of several widths for a few steps, and measure how far the outputs of their layers move.
 
@@ -123,7 +123,7 @@ def coordinate_check(
     steps
         Number of updates.
     seeds
-        How many networks of each width.
+        How many networks of each width, from seed 0, or their seeds.
 
     Returns
     -------
@@ -159,9 +159,10 @@ def coordinate_check(
     chosen = tuple(sorted({int(width) for width in widths}))
     require(len(chosen) >= FEWEST_WIDTHS, "widths", tuple(widths), "as three different ones or more", where=_NAME)
     require(steps >= 1, "steps", steps, "1 or more", where=_NAME)
-    require(seeds >= 1, "seeds", seeds, "1 or more", where=_NAME)
+    drawn = tuple(range(seeds) if isinstance(seeds, int) else seeds)
+    require(len(drawn) >= 1, "seeds", seeds, "1 or more", where=_NAME)
     courses = []
-    for seed in range(seeds):
+    for seed in drawn:
         for width in chosen:
             with seeded_generators(derive_seed(seed, _NAME, width)):
                 network = build(width)
@@ -177,7 +178,7 @@ def coordinate_check(
                 )
             courses.append(course)
     layers = _same_layers(courses)
-    shape = (seeds, len(chosen), -1, len(layers))
+    shape = (len(drawn), len(chosen), -1, len(layers))
     return CoordinateCheck(
         layers=layers,
         widths=chosen,

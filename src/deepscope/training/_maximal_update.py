@@ -37,9 +37,10 @@ def maximal_update(
     fixed (neither)               the base's           η                         η
     ============================  ===================  ========================  ==============
 
-    This is Table 3 of ``yang2022tensor``, relative to the base; its Tables 8 and 9 are the same with factors in the
-    forward pass, which this one needs none of. In it every activation changes by as much in a step at any width, as far
-    as none blows up. A network as wide as its base keeps its weights and one rate, bit for bit.
+    This is Table 3 of ``yang2022tensor``, relative to the base, of the parametrisation of ``yang2021feature``: Tables 8
+    and 9 are the same with factors in the forward pass, which this one needs none of. In it every activation moves as
+    far in a step at any width, and as far as it can without blowing up. A network as wide as its base keeps its weights
+    and one rate, bit for bit.
 
     Parameters
     ----------
