@@ -2,10 +2,12 @@
 
 from deepscope.training._adan import adan
 from deepscope.training._adversarial_training import AdversarialTraining, with_targets
+from deepscope.training._batch_scaling import gradual_warmup, scaled_rate
 from deepscope.training._callback import Callback, Evaluate, GradientClipping
 from deepscope.training._checkpoint import Checkpoint
 from deepscope.training._clipping import ValueClipping
 from deepscope.training._concrete_dropout import ConcreteDropout
+from deepscope.training._coordinate_check import CoordinateCheck, coordinate_check
 from deepscope.training._cp import cp
 from deepscope.training._cross_entropy_method import CrossEntropySearch, cross_entropy_method
 from deepscope.training._cutmix import CutMix
@@ -36,6 +38,7 @@ from deepscope.training._lion import lion
 from deepscope.training._lottery_ticket import LotteryTicket, Rewind, lottery_tickets
 from deepscope.training._low_rank import low_rank
 from deepscope.training._masks import KeepMasks, apply_masks, prunable_weights, remaining, shuffled_masks
+from deepscope.training._maximal_update import maximal_update
 from deepscope.training._mirror import Mirror, mirror_trial
 from deepscope.training._mixup import Mixup
 from deepscope.training._movement_pruning import (
@@ -50,6 +53,7 @@ from deepscope.training._network_cost import NetworkCost, network_cost
 from deepscope.training._normalisation import BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, RMSNorm
 from deepscope.training._pruning import magnitudes, pruning_masks
 from deepscope.training._rare_event import RareEvent, rare_event
+from deepscope.training._rate_finder import LearningRates, find_learning_rate
 from deepscope.training._saddle_free_newton import SaddleFreeNewton
 from deepscope.training._sam import SAM
 from deepscope.training._schedules import Schedule, constant, cosine, linear_warmup, step_decay
@@ -66,6 +70,7 @@ from deepscope.training._variational_dropout import VariationalLinear
 from deepscope.training._vsgd import VSGD
 from deepscope.training._weight_averaging import WeightAveraging, cyclical
 from deepscope.training._weight_normalisation import spectral_norm, weight_norm
+from deepscope.training._width_factors import WidthFactors, width_factors
 from deepscope.training._with_closure import with_closure
 from deepscope.training._zoneout import Zoneout
 
@@ -83,6 +88,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "ConcreteDropout",
+    "CoordinateCheck",
     "CrossEntropySearch",
     "CutMix",
     "DeepEnsemble",
@@ -106,6 +112,7 @@ __all__ = [
     "InstanceNorm2d",
     "KeepMasks",
     "LayerNorm",
+    "LearningRates",
     "LotteryTicket",
     "MLflow",
     "Mirror",
@@ -132,12 +139,14 @@ __all__ = [
     "VariationalRecurrence",
     "WandB",
     "WeightAveraging",
+    "WidthFactors",
     "Zoneout",
     "adan",
     "add_movement_masks",
     "apply_masks",
     "constant",
     "contrasted_labels",
+    "coordinate_check",
     "cosine",
     "cp",
     "cross_entropy_method",
@@ -145,6 +154,7 @@ __all__ = [
     "cyclical",
     "disagreement",
     "evaluate",
+    "find_learning_rate",
     "fit",
     "fit_distributed",
     "fit_many",
@@ -152,6 +162,7 @@ __all__ = [
     "forward_forward_loss",
     "gaussian_nll",
     "geometric_sparsity",
+    "gradual_warmup",
     "inverse_square_root",
     "inverse_time",
     "label_smoothing",
@@ -160,6 +171,7 @@ __all__ = [
     "lottery_tickets",
     "low_rank",
     "magnitudes",
+    "maximal_update",
     "mirror_trial",
     "movement_masks",
     "muon",
@@ -170,6 +182,7 @@ __all__ = [
     "pruning_masks",
     "rare_event",
     "remaining",
+    "scaled_rate",
     "shuffled_masks",
     "spectral_norm",
     "step_decay",
@@ -179,6 +192,7 @@ __all__ = [
     "tucker2",
     "unit_masks",
     "weight_norm",
+    "width_factors",
     "with_closure",
     "with_label",
     "with_targets",
