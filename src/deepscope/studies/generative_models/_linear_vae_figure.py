@@ -59,15 +59,15 @@ def _draw_active(ax: Axes, trials: pd.DataFrame) -> None:
     grid = np.geomspace(0.12, 14, 400)
     counts = (np.array(SPECTRUM)[:, None] > grid).sum(0).clip(max=10)
     ax.plot(grid, counts, color=COLORS.ink, linewidth=0.9, drawstyle="steps-mid")
-    ax.text(3.6, 5.2, "eigenvalues above σ²", fontsize=8)
+    ax.text(13, 5.2, "eigenvalues\nabove σ²", fontsize=8, ha="right")
     for variance, _ in _VARIANCES:
         active = per_seed(trials, "active", part="exact", variance=variance, weight=1.0)
         ax.plot(np.full(len(active), variance), active, "o", color=COLORS.accent)
-    for part, color, label, place in (("exact", COLORS.second, "σ² learned", 8.9), ("drawn", COLORS.third, "", 0)):
+    for part, color in (("exact", COLORS.second), ("drawn", COLORS.third)):
         active = per_seed(trials, "active", part=part, variance=0.0, weight=1.0)
         ax.plot(per_seed(trials, "noise", part=part, variance=0.0, weight=1.0), active, "x", color=color)
-        if label and len(active):
-            ax.text(0.24, place, label, color=color, fontsize=8)
+        if len(active):
+            ax.text(0.14, 8.9, "σ² learned", color=COLORS.second, fontsize=8)
     without = per_seed(trials, "active", part="exact", variance=5.0, weight=0.0)
     ax.plot(np.full(len(without), 5.0), without, "o", color=COLORS.second, markerfacecolor=COLORS.paper)
     if len(without):
