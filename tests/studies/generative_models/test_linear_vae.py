@@ -305,7 +305,7 @@ def test_a_missing_noise_variance_leaves_it_open(missing):
 
 def test_the_figure_names_what_it_shows():
     svg = to_svg(STUDY.draw(table()), "x")
-    for name in ("σ² learned", "eigenvalues above σ²", "no KL term", "untrained", "pixels independent", "optimum"):
+    for name in ("σ² learned", "above σ²", "no KL term", "untrained", "pixels independent", "optimum"):
         assert name in svg
     assert STUDY.draw(pd.DataFrame({"seed": []})).axes
 
