@@ -41,6 +41,10 @@ nothing else differs; ``GraphSAGE`` and ``GCN`` are shown beside them, and so is
 more pair than 1-WL in 4 of 6 draws of width 16 and in none of width 32. Without biases GCN is homogeneous as well.
 Degrees as features are left out: with them means tell apart as much here, as degrees are what a sum would have added.
 
+What came out at ``quick``: all of it, in ten draws. Rounding made 1.2e-15 at most; the least difference of graphs that
+1-WL tells apart was 7e-10 (SiLU). GCN confounded 635 pairs, GIN without biases 50, ReLU with biases 26 or 27, all
+others 26. Sums learned all labels in nine draws of ten, and 98 % in one.
+
 Left out: k-GNNs of ``morris2019weisfeiler`` themselves, whose local versions on sets of nodes are weaker than the
 refinement. The network on pairs is as strong as 2-FWL, for random weights, and is what "goes further" is shown with.
 And the benchmarks of the source, which ask for generalisation.
