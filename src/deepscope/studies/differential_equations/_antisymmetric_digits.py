@@ -111,4 +111,4 @@ def noisy(samples: Samples, deviation: float, repeats: int, generator: torch.Gen
 @torch.no_grad()
 def accuracy(model: nn.Module, samples: Samples) -> float:
     """Return the share of the samples that a network names."""
-    return (model(samples.inputs).argmax(1) == samples.targets).double().mean().item()
+    return float((model(samples.inputs).argmax(1) == samples.targets).double().mean())

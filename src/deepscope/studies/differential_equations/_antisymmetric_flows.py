@@ -100,13 +100,15 @@ def runge_kutta(field: Callable[[Tensor], Tensor], y: Tensor, time: float, step:
 def real_parts(sigma: Callable[[Tensor], Tensor], matrix: Tensor, y: Tensor) -> Tensor:
     """Return the largest |Re λ| of the Jacobians of σ(A y), [draws]."""
     jacobians = torch.func.vmap(torch.func.jacrev(lambda z, a: sigma(a @ z)))(y[..., 0], matrix)
-    return torch.linalg.eigvals(jacobians).real.abs().amax(1)
+    found: Tensor = torch.linalg.eigvals(jacobians).real.abs().amax(1)
+    return found
 
 
 def midpoint(matrix: Tensor, step: float) -> Tensor:
     """Return (1 − hA/2)⁻¹ (1 + hA/2), by which the midpoint rule multiplies: orthogonal for antisymmetric A."""
     one = torch.eye(matrix.shape[-1], dtype=matrix.dtype)
-    return torch.linalg.solve(one - step / 2 * matrix, one + step / 2 * matrix)
+    found: Tensor = torch.linalg.solve(one - step / 2 * matrix, one + step / 2 * matrix)
+    return found
 
 
 def energy(matrix: Tensor, y: Tensor) -> Tensor:
