@@ -17,9 +17,7 @@ from deepscope.training import SGD
 Moments = list[tuple[Tensor, Tensor]]
 
 
-def moment_drift(
-    model: nn.Module, rate: float, samples: Samples, *, steps: int, batch_size: int, seed: int
-) -> float:
+def moment_drift(model: nn.Module, rate: float, samples: Samples, *, steps: int, batch_size: int, seed: int) -> float:
     """Return the mean over steps, layers and units of |Δm|/s + |Δ log s|, training the network as ``sweep`` does.
 
     m and s are mean and standard deviation over all training images of what enters a unit's activation, behind norm
@@ -74,9 +72,7 @@ def _watched(model: nn.Module, found: Moments) -> Iterator[None]:
         found.append((inputs[0].mean(0), inputs[0].std(0).clamp_min(1e-6)))
 
     handles = [
-        layer.register_forward_pre_hook(keep)
-        for name, layer in model.named_children()
-        if name.startswith("activation")
+        layer.register_forward_pre_hook(keep) for name, layer in model.named_children() if name.startswith("activation")
     ]
     try:
         yield
