@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +87,7 @@ def normalised_network(
 
 
 @torch.no_grad()
-def draw_noise(parameters: dict[str, Tensor], generator: torch.Generator) -> None:
+def draw_noise(parameters: Mapping[str, Tensor], generator: torch.Generator) -> None:
     """Set the scales of all ``noise`` layers to U(0.75, 1.25) and their shifts to U(−0.5, 0.5), one for each feature.
 
     Parameters of one network [features], or of many side by side [networks, features], which share their noise.
@@ -97,16 +98,16 @@ def draw_noise(parameters: dict[str, Tensor], generator: torch.Generator) -> Non
 
 
 @torch.no_grad()
-def still_noise(parameters: dict[str, Tensor]) -> None:
+def still_noise(parameters: Mapping[str, Tensor]) -> None:
     """Set the scales of all ``noise`` layers to 1 and their shifts to 0."""
     for name, value in _noise(parameters):
         value.fill_(1.0 if name.endswith("scale") else 0.0)
 
 
-def _noise(parameters: dict[str, Tensor]) -> list[tuple[str, Tensor]]:
+def _noise(parameters: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
     return [(name, value) for name, value in parameters.items() if name.startswith("noise")]
 
 
-def trained_names(parameters: dict[str, Tensor]) -> list[str]:
+def trained_names(parameters: Mapping[str, Tensor]) -> list[str]:
     """Return the names of what training changes: all but the noise."""
     return [name for name in parameters if not name.startswith("noise")]

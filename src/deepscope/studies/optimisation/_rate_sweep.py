@@ -83,14 +83,14 @@ def sweep(
 
 
 def looked_at(steps: int) -> Iterator[int]:
-    """Yield the steps after which networks are looked at: each of the first 20, then every 5 % more.
+    """Yield the steps after which networks are looked at: each of the first 40, then after at most 5 % more.
 
     Examples
     --------
-    >>> list(looked_at(25))
-    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25]
+    >>> list(looked_at(50))[37:]
+    [38, 39, 40, 42, 44, 46, 48, 50]
     >>> len(list(looked_at(1000)))
-    96
+    110
     """
     step = 1
     while step <= steps:
