@@ -280,6 +280,14 @@ def test_each_criterion_can_fail(changes, names):
     assert all(name.startswith(start) for name, start in zip(found, names, strict=True))
 
 
+def test_the_shortfall_is_in_nats_or_a_part_of_the_collapsed_models():
+    # 0.001 nat where the collapsed model is short by less than 1, a thousandth of what it is short by elsewhere.
+    for gap, collapsed in ((9e-4, 0.07), (0.05, 57.0)):
+        assert verdict(table(**{"exact_5": {"gap": gap, "collapsed_gap": collapsed}})) == "reproduced"
+        worse = table(**{"exact_5": {"gap": 1.3 * gap, "collapsed_gap": collapsed}})
+        assert verdict(worse) == "not reproduced"
+
+
 def test_a_model_that_is_not_trained_fails():
     found = STUDY.trial(CASE.replace(steps=1, learning_rate=1e-12), run())
     changes = {key: found[key] for key in ("gap", "angle", "active", "divergences", "noise", "bounds")}

@@ -66,7 +66,7 @@ def _draw_active(ax: Axes, trials: pd.DataFrame) -> None:
     for part, color in (("exact", COLORS.second), ("drawn", COLORS.third)):
         active = per_seed(trials, "active", part=part, variance=0.0, weight=1.0)
         ax.plot(per_seed(trials, "noise", part=part, variance=0.0, weight=1.0), active, "x", color=color)
-        if len(active):
+        if part == "exact" and len(active):
             ax.text(0.14, 8.9, "σ² learned", color=COLORS.second, fontsize=8)
     without = per_seed(trials, "active", part="exact", variance=5.0, weight=0.0)
     ax.plot(np.full(len(without), 5.0), without, "o", color=COLORS.second, markerfacecolor=COLORS.paper)

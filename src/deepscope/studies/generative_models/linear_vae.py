@@ -34,6 +34,9 @@ collapse. Without the divergence (β = 0, σ² = 5, where 2 units would be activ
 with a singular value above 0.1, and their space is that of PCA within 0.01 radians: it is the divergence against this
 noise that collapses units, not the encoder or Adam.
 
+What came out at ``quick``: all of it. The shortfall was 4e-7 at most, units' KL within 3e-4 nat of theory; with samples
+and codes drawn the likelihood was 0.003 nat short.
+
 Mended. The angle is that of the space, not of single columns: these turn to the axes by a force of second order in how
 much eigenvalues differ, and on seeds from 1000 on were up to 0.2 radians off after 4,000 steps where the likelihood was
 within 0.0004 nat (0.6, with eigenvalues a fifth apart instead of a third). The list's count of active units is
