@@ -34,8 +34,9 @@ def generators(k: Tensor, kind: str) -> Tensor:
 
     Examples
     --------
-    >>> generators(torch.tensor([[[3.0, 0.0], [4.0, 0.0]]]), "antisymmetric").round(decimals=2).tolist()
-    [[[0.0, -3.54], [3.54, 0.0]]]
+    >>> generators(torch.tensor([[[3.0, 0.0], [4.0, 0.0]]]), "antisymmetric")[0]
+    tensor([[ 0.0000, -3.5355],
+            [ 3.5355,  0.0000]])
     """
     if kind not in GENERATORS:
         raise UsageError("unknown generator", where=str(kind), todo=nearest(str(kind), GENERATORS))

@@ -89,7 +89,10 @@ def _fit(ax: Axes, trials: pd.DataFrame) -> None:
     for column, color, label in (("before", COLORS.muted, "before"), ("after", COLORS.accent, "after")):
         x, y = np.asarray(list(row[column]), dtype=float).T
         ax.plot(x, y, color=color, linewidth=0.9)
-        figures.direct_label(ax, x[-1], y[-1], label, color)
+        top = int(y.argmax())
+        figures.direct_label(ax, x[top], y[top], label, color)
+        ax.texts[-1].set_position((0, 6))
+    ax.margins(y=0.12)
     x, y = np.asarray(list(row["data"]), dtype=float).T
     ax.plot(x, y, "o", color=COLORS.ink, markersize=3)
 
