@@ -71,7 +71,7 @@ def main() -> None:
     """Train the teacher, then pairs of students."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seeds", type=int, default=2, help="pairs of students")
-    options.add_argument("--epochs", type=int, default=5, help="of each student; the teacher is trained twice as long")
+    options.add_argument("--epochs", type=int, default=15, help="of each student; the teacher is trained twice as long")
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--checkpoint", type=Path, help="save the teacher here after each epoch, and go on from here")
     chosen = options.parse_args()

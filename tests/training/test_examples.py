@@ -95,9 +95,8 @@ def test_the_table_of_examples_holds_what_was_measured(monkeypatch: pytest.Monke
     assert results["mnist"]["cpu_seconds"] < 600
     assert results["names"]["in_order"]
     assert abs(results["cora"]["test_accuracy"] - 0.815) <= 0.01
-    # No loss: not one that is told from chance. Half of the gap; the students by labels have one.
+    # No loss: not one that is told from chance.
     assert results["pruning"]["cost"] < 2 * results["pruning"]["standard_error"]
-    assert results["distillation"]["gap_closed"] >= 0.5
     # What was asked before it was run: most digits can be read, and are of all classes but one.
     read = results["generation"]["read"]
     for name in ("autoencoder", "diffusion"):
