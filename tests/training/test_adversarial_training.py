@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from deepscope.core import UsageError
+from deepscope.subject import call
 from deepscope.training import AdversarialTraining, evaluate, fit, fit_many, with_targets
 
 X = torch.randn(12, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -80,6 +81,15 @@ def test_many_are_trained_as_one() -> None:
         torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=1e-12)
 
 
+def test_what_cannot_be_counted_is_trained_in_a_loop_unless_asked_for() -> None:
+    networks = [AdversarialTraining(network(seed), functional.cross_entropy, EPSILON) for seed in range(4)]
+    loss, optimizer = networks[0].summed_loss, torch.optim.SGD
+    trainings = fit_many(networks, with_targets(data), loss, optimizer=optimizer, settings={"lr": 0.2}, epochs=1)
+    assert (trainings.together, trainings.failures) == (False, {})
+    assert "cannot be counted" in trainings.reason
+    assert "together=True" in trainings.reason
+
+
 def test_it_is_its_network_where_there_are_no_targets() -> None:
     model = AdversarialTraining(network(), functional.cross_entropy, 0.1)
     assert torch.equal(model(X), network()(X))
@@ -97,3 +107,12 @@ def test_bad_input_is_named() -> None:
         AdversarialTraining(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), loss, 0.1)
     with pytest.raises(UsageError, match="inputs are of int64"):
         AdversarialTraining(nn.Embedding(3, 2), loss, 0.1)(torch.zeros(4, dtype=torch.int64), Y[:4])
+    model = AdversarialTraining(nn.Linear(3, 2).double(), loss, 0.1)
+    two = X[:2], Y[:2]
+    for batches in ([two], with_targets(lambda epoch: [(X, None)])(0)):
+        ((inputs, targets),) = batches
+        with pytest.raises(UsageError, match=r"outputs are a Tensor, .*\nGive .*with_targets\(data\)"):
+            model.summed_loss(call(model, inputs), targets)
+    wide = AdversarialTraining(nn.Linear(1, 2).double(), loss, EPSILON)
+    with pytest.raises(UsageError, match=r"epsilon is \[3\]: .*\nGive .*\[12, 1\]"):
+        wide.worst_neighbours(X[:, :1], Y)

@@ -181,3 +181,5 @@ def test_bad_input_is_named() -> None:
         GaussianOutput()(torch.zeros(4, 3))
     with pytest.raises(UsageError, match=r"targets is \[4\]"):
         gaussian_nll((torch.zeros(4, 1), torch.ones(4, 1)), torch.zeros(4))
+    with pytest.raises(UsageError, match=r"variance is \[4, 1\]"):
+        gaussian_nll((torch.zeros(4), torch.ones(4, 1)), torch.zeros(4))

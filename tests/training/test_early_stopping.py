@@ -178,3 +178,5 @@ def test_bad_input_is_named() -> None:
         train(EarlyStopping("validation_los", patience=1), 1.0)
     with pytest.raises(MeasurementError, match="validation_loss is nan: epoch 1"):
         train(EarlyStopping("validation_loss", patience=1), 1.0, float("nan"))
+    with pytest.raises(MeasurementError, match=r"validation_loss is -1.*: epoch 1\n.*patience"):
+        train(EarlyStopping("validation_loss", generalisation_loss=5.0), 1.0, -1.0)

@@ -21,6 +21,7 @@ from deepscope.training import (
     SAM,
     Callback,
     Checkpoint,
+    EarlyStopping,
     Evaluate,
     GradientClipping,
     _many,
@@ -164,6 +165,17 @@ def test_every_optimizer_has_a_rate_and_a_decay_for_each_network(optimizer: type
     assert_alike(*both(optimizer=optimizer, settings=settings, schedule=cosine(12, warmup=2)))
     rates = [{"lr": own["lr"], "weight_decay": 0.03} for own in settings]
     assert_alike(*both(optimizer=optimizer, settings=rates, epochs=1))
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda weights, lr: torch.optim.SGD(weights, lr=2 * lr, weight_decay=lr),
+        lambda weights, lr: torch.optim.SGD([{"params": list(weights), "lr": lr}], lr=1.0),
+    ],
+)
+def test_what_makes_the_optimizer_need_not_take_the_rate_as_it_is(optimizer: Any) -> None:
+    assert_alike(*both(optimizer=optimizer, settings=[{"lr": 0.02 * (1 + index)} for index in range(N)], epochs=1))
 
 
 @pytest.mark.parametrize("further", [{"momentum": 0.9, "nesterov": True}, {"momentum": 0.9, "maximize": True}])
@@ -316,6 +328,11 @@ def one_by_one(*layers: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
         ),
         (plain, {"optimizer": in_groups}, "the optimizer of network 0 has 4 groups of parameters"),
         (plain, {"callbacks": lambda index: [GradientClipping(1.0)]}, "GradientClipping acts at every step"),
+        (
+            plain,
+            {"callbacks": lambda index, one=EarlyStopping("loss", patience=1): [one]},
+            "networks 0 and 1 share one EarlyStopping, which remembers what it saw",
+        ),
     ],
 )
 def test_what_cannot_be_one_is_trained_in_a_loop_or_refused(
@@ -408,6 +425,17 @@ def test_callbacks_see_and_change_their_own_network() -> None:
     assert "test_accuracy" in together.histories[2].epochs[0]
 
 
+class EndFails(Callback):
+    def on_end(self, state) -> None:
+        raise MeasurementError("no number", where="here", todo="Look.")
+
+
+def test_a_callback_that_fails_at_the_end_fails_its_network_alone() -> None:
+    together, loop, as_one, alone = both(callbacks=lambda index: [EndFails()] if index == 1 else [], epochs=1)
+    assert_alike(together, loop, as_one, alone)
+    assert together.failures == {1: "no number: here"}
+
+
 class Interrupt(Callback):
     def __init__(self, epoch: int | None) -> None:
         self.epoch = epoch
@@ -483,6 +511,21 @@ def test_networks_generators_and_modes_are_left_as_they_were() -> None:
     assert histories[0] == histories[1] != histories[2]
 
 
+class Scaled(nn.Linear):
+    """Takes more than one thing."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 2)
+
+    def forward(self, input: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        return super().forward(input) * scale
+
+
+def inputs(common: Any, other: Any) -> list[Callable[[int], Any]]:
+    """Give all networks a batch, and the last another."""
+    return [lambda epoch, n=n: [(other if n == N - 1 else common, Y)] for n in range(N)]
+
+
 def test_wrong_arguments_are_named() -> None:
     same = plain().double()
     twice = [*networks(), same, same]
@@ -492,19 +535,29 @@ def test_wrong_arguments_are_named() -> None:
     for arguments, error, what in (
         ({"networks": []}, UsageError, "sequence of at least one module"),
         ({"networks": plain()}, UsageError, "sequence of at least one module"),
+        ({"networks": iter(networks())}, UsageError, "sequence of at least one module"),
+        ({"networks": [nn.Tanh()]}, UsageError, "no parameter of network 0 is trained"),
         ({"networks": twice, "data": ORDERS[0]}, UsageError, "the networks 5 and 6 share the parameter 0.weight"),
         ({"data": few}, UsageError, r"data is a list of 2: .*\nGive .* a list of 5 of them"),
         ({"data": [(X, Y)] * N}, UsageError, "data is a list of 5"),
         ({"data": None}, UsageError, "data is a NoneType"),
         ({"settings": [{"lr": 0.1}] * 2}, UsageError, "settings is a list of 2"),
         ({"settings": 0.1}, UsageError, "settings is a float"),
+        ({"settings": [0.1] * N}, UsageError, r"optimizer of network 0 cannot be made .*: optimizer and settings of"),
+        ({"settings": {"lr": -1.0}}, UsageError, r"cannot be made \(ValueError: Invalid learning rate"),
+        ({"optimizer": "SGD"}, UsageError, r"cannot be made \(TypeError: 'str' object is not callable"),
+        ({"callbacks": [Halve()]}, UsageError, "callbacks is a list: callbacks of fit_many"),
+        ({"callbacks": lambda index: Halve()}, UsageError, "callbacks gives a Halve: callbacks of fit_many"),
         ({"data": shorter}, DataError, "network 4 has no more batches, and others have: epoch 0"),
         ({"data": smaller}, DataError, r"given is of shape \[8, 4\], and what network 4 is given of \[7, 4\]"),
+        ({"data": inputs({"input": X}, {"inputs": X})}, DataError, r"of keys \['input'\], and .* 4 is given of \['inp"),
+        ({"data": inputs((X,), (X, X))}, DataError, "of length 1, and what network 4 is given of 2: epoch 0, batch 0"),
+        ({"data": inputs((X, 1.0), (X, 2.0))}, DataError, "of float 1.0, and what network 4 is given of 2.0: epoch 0"),
         ({"data": lambda epoch: []}, DataError, "the data has no batches"),
         ({"data": lambda epoch: [X]}, DataError, "a batch is a Tensor, not a pair"),
         ({"loss": lambda outputs, targets: outputs}, MeasurementError, "not a scalar"),
         ({"epochs": -1}, UsageError, "epochs"),
     ):
-        given = {"networks": networks(), "data": ORDERS, "loss": functional.cross_entropy, "epochs": 1, **arguments}
+        given = {"networks": networks(Scaled), "data": ORDERS, "loss": functional.cross_entropy, "epochs": 1, **arguments}
         with pytest.raises(error, match=what):
             fit_many(**{"settings": {"lr": 0.1}, "optimizer": torch.optim.SGD, **given})

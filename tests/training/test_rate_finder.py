@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscope.core import MeasurementError, UsageError
-from deepscope.training import find_learning_rate, fit
+from deepscope.training import adan, find_learning_rate, fit, lion
 
 
 class Point(nn.Module):
@@ -133,6 +133,17 @@ def test_the_optimizers_state_and_its_groups_ratio_go_with_the_copy() -> None:
     )
     # v = 0.9 · 1 + 1 at the rate 0.01; v = 10 at twice that.
     assert found.losses[0] - found.losses[1] == pytest.approx(0.01 * 1.9 + 10 * 0.02 * 10)
+
+
+def test_what_optimizers_keep_beside_groups_and_state_goes_with_the_copy() -> None:
+    for optimizer in (lion, adan):
+        model = Point()
+        rule = optimizer(model.parameters(), lr=0.3)
+        # A scheduler puts a step in place that is the original's.
+        torch.optim.lr_scheduler.LambdaLR(rule, lambda _: 1.0)
+        found = find_learning_rate(model, lambda epoch: DATA, lambda place, _: place.square().sum(), optimizer=rule)
+        assert found.losses[-1] != found.losses[0]
+        assert model.place.item() == 1
 
 
 def test_a_loss_that_never_falls_has_no_suggestion_and_says_why() -> None:

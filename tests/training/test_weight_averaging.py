@@ -155,6 +155,42 @@ def test_each_of_many_networks_has_its_own_mean() -> None:
         torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=1e-12)
 
 
+class Ends(Callback):
+    """Ends a training, or interrupts all."""
+
+    def __init__(self, stop: int, interrupt: int | None) -> None:
+        self.stop, self.interrupt = stop, interrupt
+
+    def on_epoch_end(self, state) -> None:
+        if state.epoch == self.interrupt:
+            raise KeyboardInterrupt
+        state.stop = state.epoch == self.stop
+
+
+def test_a_network_that_ended_before_an_interruption_has_its_mean(tmp_path: Path) -> None:
+    def run(checkpoint: Checkpoint | None, interrupt: int | None) -> list[nn.Module]:
+        torch.manual_seed(1)
+        networks = [network() for _ in range(4)]
+        fit_many(
+            networks,
+            data,
+            functional.mse_loss,
+            optimizer=torch.optim.SGD,
+            settings={"lr": 0.05},
+            epochs=4,
+            callbacks=lambda index: [WeightAveraging(), Ends(1 if index == 2 else 9, interrupt)],
+            checkpoint=checkpoint,
+            together=True,
+        )
+        return networks
+
+    checkpoint = Checkpoint(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint, 3)
+    for resumed, expected in zip(run(checkpoint, None), run(None, None), strict=True):
+        torch.testing.assert_close(resumed.state_dict(), expected.state_dict(), rtol=0, atol=0)
+
+
 def test_no_epoch_averaged_changes_nothing_and_a_second_run_begins_anew() -> None:
     averaging, model, twin = WeightAveraging(99, batches=BATCHES), network(normalised=True), network(normalised=True)
     train(model, averaging)
@@ -182,7 +218,9 @@ def test_a_cyclical_rate_is_that_of_the_paper() -> None:
 def test_bad_input_is_named() -> None:
     for call, what in (
         (lambda: WeightAveraging(-1), "start is -1"),
+        (lambda: WeightAveraging(0.75), "start is 0.75"),
         (lambda: WeightAveraging(every=0), "every is 0"),
+        (lambda: WeightAveraging(every=1.5), "every is 1.5"),
         (lambda: WeightAveraging(batches=iter(BATCHES)), "iterated only once"),
         (lambda: train(network(normalised=True), WeightAveraging()), "1 keeps running estimates"),
         (lambda: train(network(normalised=True), WeightAveraging(batches=[((X,), Y)])), "the inputs are a tuple"),

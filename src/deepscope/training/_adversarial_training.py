@@ -37,8 +37,8 @@ class AdversarialTraining(nn.Module):
     Raises
     ------
     UsageError
-        ε is negative; when called: the inputs are not of floating-point numbers, or the network keeps running
-        estimates, which see x only once.
+        ε is negative, or the network keeps running estimates, which see x only once; when called: the inputs are not
+        of floating-point numbers, ε does not fit them, or ``summed_loss`` gets no pair since targets were not given.
 
     Notes
     -----
@@ -94,10 +94,20 @@ class AdversarialTraining(nn.Module):
 
         # By torch.func, which has a form for many networks as one.
         gradient: Tensor = torch.func.grad(of_inputs)(x)
-        return x + self.epsilon.to(x.dtype) * gradient.detach().sign()
+        neighbours = x + self.epsilon.to(x.dtype) * gradient.detach().sign()
+        allowed = f"as one number, or one for each feature of inputs {list(x.shape)}"
+        fits = neighbours.shape == x.shape
+        require(fits, "epsilon", list(self.epsilon.shape), allowed, where="AdversarialTraining")
+        return neighbours
 
     def summed_loss(self, outputs: Any, targets: Any) -> Tensor:
         """Return ℓ(x, y) + ℓ(x′, y) of the pair of outputs."""
+        if not isinstance(outputs, tuple) or len(outputs) != 2:
+            raise UsageError(
+                f"the outputs are a {type(outputs).__name__}, not the pair of those at samples and at neighbours",
+                where="summed_loss of AdversarialTraining",
+                todo="Give the training with_targets(data), whose targets are not None.",
+            )
         at_samples, at_neighbours = outputs
         return self.loss(at_samples, targets) + self.loss(at_neighbours, targets)
 

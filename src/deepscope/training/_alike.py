@@ -27,8 +27,8 @@ def difference(networks: Sequence[nn.Module]) -> str | None:
         other = dict(_features(network))
         for name in (*first, *(name for name in other if name not in first)):
             here, there = first.get(name, _ABSENT), other.get(name, _ABSENT)
-            if not _same(here, there):
-                return f"{name} is {_shown(here)} in network 0 and {_shown(there)} in network {index}"
+            if not same(here, there):
+                return f"{name} is {shown(here)} in network 0 and {shown(there)} in network {index}"
     return _with_hooks(networks)
 
 
@@ -42,25 +42,26 @@ def _features(network: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, parameter in network.named_parameters(remove_duplicate=False):
         trained = "" if parameter.requires_grad else ", not trained"
         tied = first_name.setdefault(id(parameter), name)
-        yield name, _Text(f"{_kind(parameter)}{trained}{'' if tied == name else f', tied to {tied}'}")
+        yield name, Text(f"{_kind(parameter)}{trained}{'' if tied == name else f', tied to {tied}'}")
     for name, buffer in network.named_buffers(remove_duplicate=False):
-        yield name, _Text(_kind(buffer))
+        yield name, Text(_kind(buffer))
 
 
-class _Text(str):
+class Text(str):
     """What is shown as it is."""
 
     __slots__ = ()
 
 
-_ABSENT = _Text("absent")
+_ABSENT = Text("absent")
 
 
 def _kind(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
+    """Say whether two things are known to be equal."""
     if one is other:
         return True
     if type(one) is not type(other):
@@ -68,9 +69,9 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor):
         return one.dtype == other.dtype and torch.equal(one, other)
     if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
     try:
         return bool(one == other)
     except Exception:
@@ -78,8 +79,9 @@ def _same(one: Any, other: Any) -> bool:
         return False
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, _Text):
+def shown(value: Any) -> str:
+    """Return a value in words."""
+    if isinstance(value, Text):
         return value
     if isinstance(value, type):
         return value.__name__

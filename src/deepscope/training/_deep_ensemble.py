@@ -153,6 +153,13 @@ def gaussian_nll(outputs: tuple[Tensor, Tensor], targets: Tensor) -> Tensor:
         f"of shape {list(mean.shape)}",
         where="gaussian_nll",
     )
+    require(
+        variance.shape == mean.shape,
+        "variance",
+        list(variance.shape),
+        f"of shape {list(mean.shape)}, as the mean",
+        where="gaussian_nll",
+    )
     return (torch.log(2 * torch.pi * variance) + (targets - mean).square() / variance).mean() / 2
 
 

@@ -53,7 +53,7 @@ class EarlyStopping(Callback):
     UsageError
         Neither criterion or a senseless one is given; when called: no callback before it records the number.
     MeasurementError
-        The number is not finite.
+        The number is not finite; or it is negative, and the generalisation loss is asked for.
 
     Notes
     -----
@@ -158,6 +158,12 @@ class EarlyStopping(Callback):
         if not math.isfinite(value):
             raise MeasurementError(
                 f"{self.name} is {value}", where=f"epoch {state.epoch}", todo="Give a number that is finite."
+            )
+        if self.generalisation_loss is not None and value < 0:
+            raise MeasurementError(
+                f"{self.name} is {value}, and the generalisation loss is a ratio of errors",
+                where=f"epoch {state.epoch}",
+                todo="Give patience in its place, or a number that is 0 or more.",
             )
         return value
 

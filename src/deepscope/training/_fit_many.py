@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from deepscope.core import MeasurementError, UsageError
+from deepscope.core import MeasurementError, UsageError, one_line
 from deepscope.training._callback import Callback
 from deepscope.training._checkpoint import Checkpoint
 from deepscope.training._fit import Data, fit
@@ -84,7 +84,7 @@ def fit_many(
         As for ``fit``. The schedule is that of all.
     callbacks
         From a network's index to its callbacks: ``lambda index: [Evaluate(test)]``. One that sets ``state.stop`` ends
-        the training of its network alone.
+        the training of its network alone. One that remembers is made anew for each.
     checkpoint
         Its path is a folder here, with a file for each network, or for those that are trained as one.
     seed
@@ -148,10 +148,10 @@ def fit_many(
         loss=loss,
         optimizer=optimizer,
         settings=of_each,
-        optimizers=[optimizer(each.parameters(), **own) for each, own in zip(networks, of_each, strict=True)],
+        optimizers=_optimizers(networks, optimizer, of_each),
         epochs=epochs,
         schedule=schedule,
-        callbacks=[list(callbacks(index)) if callbacks else [] for index in range(len(networks))],
+        callbacks=_callbacks(callbacks, len(networks)),
         count=count,
         checkpoint=checkpoint,
         seed=seed,
@@ -209,9 +209,9 @@ def _fit_part(plan: Plan, first: int, end: int) -> Together:
     networks, optimizers = plan.networks[part], plan.optimizers[part]
     stack = Stacked(networks, shared=callable(plan.data))
     own = own_settings(optimizers)
-    # What differs is made up for by PerNetwork.
-    common = {name: base_rate(values) if name == "lr" else 0.0 for name, values in own.items()}
-    base = plan.optimizer(stack.parameters(), **{**plan.settings[first], **common})
+    base = plan.optimizer(stack.parameters(), **plan.settings[first])
+    # What differs is made up for by PerNetwork. What makes the optimizer need not take rates as they are.
+    base.param_groups[0].update({name: base_rate(each) if name == "lr" else 0.0 for name, each in own.items()})
     together = Together(
         networks,
         stack,
@@ -240,7 +240,8 @@ def _fit_part(plan: Plan, first: int, end: int) -> Together:
 
 
 def _check(networks: Sequence[nn.Module], data: Data | Sequence[Data]) -> None:
-    if isinstance(networks, nn.Module) or not networks or not all(isinstance(each, nn.Module) for each in networks):
+    listed = isinstance(networks, Sequence) and len(networks) > 0
+    if not listed or not all(isinstance(each, nn.Module) for each in networks):
         raise UsageError(
             "networks must be a sequence of at least one module",
             where="networks of fit_many",
@@ -248,6 +249,12 @@ def _check(networks: Sequence[nn.Module], data: Data | Sequence[Data]) -> None:
         )
     owners: dict[int, int] = {}
     for index, network in enumerate(networks):
+        if not any(parameter.requires_grad for parameter in network.parameters()):
+            raise UsageError(
+                f"no parameter of network {index} is trained",
+                where="networks of fit_many",
+                todo="Give networks with parameters whose requires_grad is True.",
+            )
         for name, parameter in network.named_parameters():
             if owners.setdefault(id(parameter), index) != index:
                 raise UsageError(
@@ -280,3 +287,35 @@ def _per_network(
             todo=f"Give the optimizer's arguments as a mapping, or a list of {n_networks} of them.",
         )
     return settings
+
+
+def _optimizers(
+    networks: Sequence[nn.Module],
+    optimizer: Callable[..., torch.optim.Optimizer],
+    settings: Sequence[Mapping[str, Any]],
+) -> list[torch.optim.Optimizer]:
+    made = []
+    for index, (network, own) in enumerate(zip(networks, settings, strict=True)):
+        try:
+            made.append(optimizer(network.parameters(), **own))
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"the optimizer of network {index} cannot be made ({one_line(error)})",
+                where="optimizer and settings of fit_many",
+                todo='Give what makes an optimizer, torch.optim.SGD, and its arguments by name: {"lr": 0.1}.',
+            ) from error
+    return made
+
+
+def _callbacks(callbacks: Callable[[int], Sequence[Callback]] | None, n_networks: int) -> list[list[Callback]]:
+    if callbacks is None:
+        return [[] for _ in range(n_networks)]
+    of_each = [callbacks(index) for index in range(n_networks)] if callable(callbacks) else [callbacks]
+    for own in of_each:
+        if not callable(callbacks) or not isinstance(own, Sequence) or not all(isinstance(o, Callback) for o in own):
+            raise UsageError(
+                f"callbacks {'gives' if callable(callbacks) else 'is'} a {type(own).__name__}",
+                where="callbacks of fit_many",
+                todo="Give a function of a network's index that lists its callbacks: lambda index: [Evaluate(test)].",
+            )
+    return [list(own) for own in of_each]

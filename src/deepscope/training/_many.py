@@ -142,6 +142,7 @@ def _obstacle(plan: Plan) -> str | None:
         difference(plan.networks)
         or why_not_stacked(plan.optimizers)
         or _acts_at_every_step(plan.callbacks)
+        or _shares_what_remembers(plan.callbacks)
         or _has_no_batched_form(plan)
     )
 
@@ -151,6 +152,16 @@ def _acts_at_every_step(callbacks: Sequence[Sequence[Callback]]) -> str | None:
         for hook in ("on_gradients", "on_step"):
             if getattr(type(each), hook) is not getattr(Callback, hook):
                 return f"{type(each).__name__} acts at every step"
+    return None
+
+
+def _shares_what_remembers(callbacks: Sequence[Sequence[Callback]]) -> str | None:
+    owners: dict[int, int] = {}
+    for index, own in enumerate(callbacks):
+        for each in own:
+            owner = owners.setdefault(id(each), index)
+            if owner != index and type(each).state_dict is not Callback.state_dict:
+                return f"networks {owner} and {index} share one {type(each).__name__}, which remembers what it saw"
     return None
 
 
@@ -181,7 +192,11 @@ def _pays(plan: Plan, inputs: Any, targets: Any) -> tuple[bool, str]:
         return False, f"{n_networks} are too few: {FEWEST} or more gain"
     if FEWEST * n_weights > WEIGHTS:
         return False, f"{FEWEST} networks of {n_weights:,} weights are more than the {WEIGHTS:,} that gain"
-    work = forward_work(Subject(network, data=[(inputs, targets)])).operations * n_samples(inputs)
+    try:
+        work = forward_work(Subject(network, data=[(inputs, targets)])).operations * n_samples(inputs)
+    # What counts operations can fail where nothing else does: by a gradient that is taken in the forward pass.
+    except Exception as error:
+        return False, f"the operations of a forward pass cannot be counted ({one_line(error)}): give together=True"
     words = f"a forward pass takes {work:.1e} operations"
     if work > OPERATIONS:
         return False, f"{words}, more than the {OPERATIONS:.0e} up to which many gain"

@@ -6,7 +6,7 @@ import copy
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -130,8 +130,7 @@ def find_learning_rate(
     first = float(optimizer.param_groups[0]["lr"])
     require(first > 0, "the learning rate of the optimizer's first group", first, "above 0", where=where)
     growth = (highest / lowest) ** (1 / (steps - 1))
-    # Together, so that the copied optimiser updates the copied model.
-    copied, rule = copy.deepcopy((model, optimizer))
+    copied, rule = _copied(model, optimizer)
     course = _Course(smoothing, limit, steps)
     schedule = partial(_exponential, first=lowest / first, growth=growth)
     try:
@@ -143,6 +142,17 @@ def find_learning_rate(
         course.diverged = True
     rates = tuple(lowest * growth**step for step in range(len(course.losses)))
     return _read(rates, course)
+
+
+def _copied(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Copy both together, so that the copied optimiser updates the copied model."""
+    copies: dict[int, Any] = {}
+    copied, rule = copy.deepcopy((model, optimizer), copies)
+    # Of its attributes torch copies groups and state alone; a step that a scheduler has put in place is the original's.
+    for name, value in vars(optimizer).items():
+        if name not in vars(rule) and not callable(value):
+            setattr(rule, name, copy.deepcopy(value, copies))
+    return copied, rule
 
 
 @final

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 
 from deepscope.core import DataError
 from deepscope.subject import call, scalar_loss
+from deepscope.training._alike import Text, same, shown
 from deepscope.training._loss import Loss
 
 
@@ -115,18 +116,21 @@ def stacked(parts: Sequence[Any], where: str) -> Any:
     Raises
     ------
     DataError
-        They are not of the same kind and shape.
+        They are not of the same kind and shape, or are no tensors and differ.
     """
     first = parts[0]
-    if all(isinstance(part, Tensor) for part in parts):
-        shapes = [list(part.shape) for part in parts]
-        if any(shape != shapes[0] for shape in shapes):
-            index = next(index for index, shape in enumerate(shapes) if shape != shapes[0])
-            raise _unequal(f"shape {shapes[0]}", f"{shapes[index]}", index, where)
+    for index, part in enumerate(parts):
+        (what, here), (its, there) = _form(first), _form(part)
+        if what != its or not same(here, there):
+            its = "" if what == its else f"{its} "
+            raise DataError(
+                f"what network 0 is given is of {what} {shown(here)}, and what network {index} is given of "
+                f"{its}{shown(there)}",
+                where=where,
+                todo="Give all networks batches that differ in the numbers of their tensors alone, or together=False.",
+            )
+    if isinstance(first, Tensor):
         return torch.stack(list(parts))
-    if any(type(part) is not type(first) for part in parts):
-        index = next(index for index, part in enumerate(parts) if type(part) is not type(first))
-        raise _unequal(f"type {type(first).__name__}", type(parts[index]).__name__, index, where)
     if isinstance(first, Mapping):
         return {key: stacked([part[key] for part in parts], where) for key in first}
     if isinstance(first, (tuple, list)):
@@ -135,9 +139,12 @@ def stacked(parts: Sequence[Any], where: str) -> Any:
     return first
 
 
-def _unequal(here: str, there: str, index: int, where: str) -> DataError:
-    return DataError(
-        f"what network 0 is given is of {here}, and what network {index} is given of {there}",
-        where=where,
-        todo="Give all networks batches of equal shapes, or together=False.",
-    )
+def _form(part: Any) -> tuple[str, Any]:
+    """Return what parts must have in common to be stacked, and what it is called."""
+    if isinstance(part, Tensor):
+        return "shape", Text(list(part.shape))
+    if isinstance(part, Mapping):
+        return "keys", Text(sorted(map(str, part)))
+    if isinstance(part, (tuple, list)):
+        return "length", len(part)
+    return type(part).__name__, part

@@ -31,14 +31,14 @@ def why_not_stacked(optimizers: Sequence[torch.optim.Optimizer]) -> str | None:
         for name, value in there.items():
             if name not in OWN and value != here[name]:
                 return f"{name} is {here[name]} for network 0 and {value} for network {index}"
-    if first.defaults.get("maximize") and len({each.defaults["weight_decay"] for each in optimizers}) > 1:
+    if _settings(first).get("maximize") and "weight_decay" in own_settings(optimizers):
         return "weight decays differ while the loss is maximised"
     return None
 
 
 def own_settings(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, list[float]]:
     """Return the settings that differ between networks, each with the value of every network."""
-    values = {name: [float(each.defaults[name]) for each in optimizers] for name in OWN}
+    values = {name: [float(_settings(each)[name]) for each in optimizers] for name in OWN}
     return {name: each for name, each in values.items() if len(set(each)) > 1}
 
 

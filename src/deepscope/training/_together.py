@@ -83,6 +83,10 @@ class Together(Callback):
     def on_start(self, state: TrainingState) -> None:
         """Start the callbacks of each network."""
         self._state = state
+        for index in [index for index in self._kept if index not in self.failures]:
+            # Ended before an interruption: its callbacks take up what they remember, as in a training of its own.
+            write_into(self._networks[index], self._kept[index])
+            self._called("on_start", index, state)
         self._call("on_start", state)
         state.stop = not self._trained
 
@@ -116,10 +120,9 @@ class Together(Callback):
     def on_end(self, state: TrainingState) -> None:
         """Give each network its weights, and end its callbacks."""
         self.write_back()
-        for index, callbacks in enumerate(self._callbacks):
+        for index in range(len(self._networks)):
             if index not in self.failures:
-                for callback in callbacks:
-                    callback.on_end(self._state_of(index, state))
+                self._called("on_end", index, state)
 
     def write_back(self) -> None:
         """Give each network its weights."""
@@ -152,18 +155,24 @@ class Together(Callback):
         for index in tuple(self._trained):
             if not self._callbacks[index]:
                 continue
-            network, own = self._networks[index], self._state_of(index, state)
+            network = self._networks[index]
             write_into(network, self._stack.read(index))
-            try:
-                for callback in self._callbacks[index]:
-                    getattr(callback, hook)(own)
-            except MeasurementError as error:
-                self._take_out(index, failure_of(error))
-            else:
+            own = self._called(hook, index, state)
+            if index not in self.failures:
                 # A callback may have changed the weights.
                 self._stack.write(index, values_of(network))
-                if own.stop:
-                    self._take_out(index)
+            if own.stop or index in self.failures:
+                self._take_out(index)
+
+    def _called(self, hook: str, index: int, state: TrainingState) -> TrainingState:
+        """Call a network's callbacks, and return the state that they were given."""
+        own = self._state_of(index, state)
+        try:
+            for callback in self._callbacks[index]:
+                getattr(callback, hook)(own)
+        except MeasurementError as error:
+            self.failures[index] = failure_of(error)
+        return own
 
     def _state_of(self, index: int, state: TrainingState) -> TrainingState:
         history = self.histories[index]
