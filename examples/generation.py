@@ -63,7 +63,7 @@ def read(reader: LeNet, images: Tensor) -> dict[str, float]:
 def show(rows: list[Tensor], path: Path) -> None:
     """Write images, [n, 1, 28, 28] between 0 and 1 each, below one another, with a gap between them."""
     strips = [np.hstack(list(images[:COLUMNS, 0].numpy())) for images in rows]
-    gap = np.ones((6, strips[0].shape[1]))
+    gap = np.zeros((6, strips[0].shape[1]))
     picture = np.vstack([part for strip in strips for part in (strip, gap)][:-1])
     scaled = Image.fromarray(np.uint8(255 * (1 - picture.clip(0, 1))))
     scaled.resize((3 * scaled.width, 3 * scaled.height), Image.Resampling.NEAREST).save(path)

@@ -558,6 +558,12 @@ def test_wrong_arguments_are_named() -> None:
         ({"loss": lambda outputs, targets: outputs}, MeasurementError, "not a scalar"),
         ({"epochs": -1}, UsageError, "epochs"),
     ):
-        given = {"networks": networks(Scaled), "data": ORDERS, "loss": functional.cross_entropy, "epochs": 1, **arguments}
+        given = {
+            "networks": networks(Scaled),
+            "data": ORDERS,
+            "loss": functional.cross_entropy,
+            "epochs": 1,
+            **arguments,
+        }
         with pytest.raises(error, match=what):
             fit_many(**{"settings": {"lr": 0.1}, "optimizer": torch.optim.SGD, **given})
