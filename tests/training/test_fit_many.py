@@ -49,6 +49,7 @@ def order(seed: int) -> Callable[[int], Any]:
 
 
 ORDERS = [order(seed) for seed in range(N)]
+ONE_STOPPING = [EarlyStopping("loss", patience=1)]
 
 
 def plain() -> nn.Module:
@@ -330,7 +331,7 @@ def one_by_one(*layers: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
         (plain, {"callbacks": lambda index: [GradientClipping(1.0)]}, "GradientClipping acts at every step"),
         (
             plain,
-            {"callbacks": lambda index, one=EarlyStopping("loss", patience=1): [one]},
+            {"callbacks": lambda index: ONE_STOPPING},
             "networks 0 and 1 share one EarlyStopping, which remembers what it saw",
         ),
     ],
@@ -517,8 +518,8 @@ class Scaled(nn.Linear):
     def __init__(self) -> None:
         super().__init__(4, 2)
 
-    def forward(self, input: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
-        return super().forward(input) * scale
+    def forward(self, x: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        return super().forward(x) * scale
 
 
 def inputs(common: Any, other: Any) -> list[Callable[[int], Any]]:
@@ -550,7 +551,7 @@ def test_wrong_arguments_are_named() -> None:
         ({"callbacks": lambda index: Halve()}, UsageError, "callbacks gives a Halve: callbacks of fit_many"),
         ({"data": shorter}, DataError, "network 4 has no more batches, and others have: epoch 0"),
         ({"data": smaller}, DataError, r"given is of shape \[8, 4\], and what network 4 is given of \[7, 4\]"),
-        ({"data": inputs({"input": X}, {"inputs": X})}, DataError, r"of keys \['input'\], and .* 4 is given of \['inp"),
+        ({"data": inputs({"x": X}, {"y": X})}, DataError, r"of keys \['x'\], and .* 4 is given of \['y'\]"),
         ({"data": inputs((X,), (X, X))}, DataError, "of length 1, and what network 4 is given of 2: epoch 0, batch 0"),
         ({"data": inputs((X, 1.0), (X, 2.0))}, DataError, "of float 1.0, and what network 4 is given of 2.0: epoch 0"),
         ({"data": lambda epoch: []}, DataError, "the data has no batches"),
@@ -558,12 +559,6 @@ def test_wrong_arguments_are_named() -> None:
         ({"loss": lambda outputs, targets: outputs}, MeasurementError, "not a scalar"),
         ({"epochs": -1}, UsageError, "epochs"),
     ):
-        given = {
-            "networks": networks(Scaled),
-            "data": ORDERS,
-            "loss": functional.cross_entropy,
-            "epochs": 1,
-            **arguments,
-        }
+        given = {"networks": networks(Scaled), "data": ORDERS, "loss": functional.cross_entropy, **arguments}
         with pytest.raises(error, match=what):
-            fit_many(**{"settings": {"lr": 0.1}, "optimizer": torch.optim.SGD, **given})
+            fit_many(**{"settings": {"lr": 0.1}, "optimizer": torch.optim.SGD, "epochs": 1, **given})

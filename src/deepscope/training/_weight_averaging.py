@@ -47,8 +47,9 @@ class WeightAveraging(Callback):
     Raises
     ------
     UsageError
-        ``start`` is no number of epochs, 0 or more, or ``every`` none of 1 or more; the data can be iterated only once; when called: the network has
-        running estimates, and there is no data, or they are not those of torch's batch normalisation.
+        ``start`` is negative, ``every`` below 1, or one of them no whole number; the data can be iterated only once;
+        when called: the network has running estimates, and there is no data, or they are not those of torch's batch
+        normalisation.
 
     Notes
     -----
@@ -74,8 +75,8 @@ class WeightAveraging(Callback):
     """
 
     def __init__(self, start: int = 0, *, every: int = 1, batches: Iterable[Any] | None = None) -> None:
-        require(start >= 0 and start % 1 == 0, "start", start, "as a number of epochs, 0 or more", where="WeightAveraging")
-        require(every >= 1 and every % 1 == 0, "every", every, "as a number of epochs, 1 or more", where="WeightAveraging")
+        require(start >= 0 and start % 1 == 0, "start", start, "of 0 or more epochs", where="WeightAveraging")
+        require(every >= 1 and every % 1 == 0, "every", every, "of at least 1 epoch", where="WeightAveraging")
         if batches is not None:
             check_reiterable(batches)
         self.start, self.every, self.batches = start, every, batches
