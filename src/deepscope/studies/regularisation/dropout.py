@@ -35,8 +35,13 @@ trained: after 2,000 steps in batches of 50 there was none on seeds 1000 to 1003
 0.8 at 1,000), after 3,000 in batches of 100 it was 1.4 points at 300 (seeds 1000 to 1002), and 0.0 and 1.1 at 100 (1000
 and 1001). Test loss, unlike accuracy, is not better with dropout on so few.
 
-Left out: other p than 0.5, averages over masks in testing, dropout of inputs and of channels. It takes some eight
-minutes of one processor, of which images are seven.
+What came out at ``quick`` leaves the images open: −0.6 points at 100 (−1.9 to 0.7) and 0.9 at 300 (−0.1 to 1.9; seven
+of eight seeds gain). That is what the source reports of so few. The rest holds: the ridge is within 0.2 % of the
+coefficients, and vertical dropout lowers the LSTM's loss by 0.087 nats where recurrent dropout lowers it by 0.061. The
+symbols are learned in part at best: the entropy of the source is 0.9 nats below.
+
+Left out: other p than 0.5, averages over masks in testing, dropout of inputs and of channels. It takes some seven
+minutes of one processor, of which images are six.
 """
 
 from __future__ import annotations
