@@ -132,7 +132,8 @@ def test_the_gram_of_float32_is_symmetric_and_positive() -> None:
     torch.manual_seed(0)
     x = OuterGradients(torch.randn(40, 2, 1, 1, 6), torch.randn(40, 1, 1, 7))
     gram = factor_gram([(x,), (DenseGradients(torch.randn(40, 2, 11)),)]).reshape(80, 80)
-    assert torch.equal(gram, gram.T)
+    # Sums of the same products in another order, on some processors: 80 numbers of float32 lose so much of the largest.
+    torch.testing.assert_close(gram, gram.T, rtol=0, atol=80 * 2**-24 * float(gram.diagonal().max()))
     values = torch.linalg.eigvalsh(gram.double())
     # Rounding of float32 moves eigenvalues by at most its share of the largest.
     assert values[0] > -1e-5 * values[-1]

@@ -10,6 +10,7 @@ import torch
 from deepscope.core import Case, UsageError, Verdict, derive_seed
 from deepscope.figures import to_svg
 from deepscope.models import MLP
+from deepscope.studies.compression import _distillation_trials
 from deepscope.studies.compression._distillation_trials import (
     ARMS,
     Arm,
@@ -136,15 +137,13 @@ class Run:
 
 
 def test_a_trial_shows_no_image_of_the_omitted_class(monkeypatch):
-    from deepscope.studies.compression import _distillation_trials as trials
-
     shown = []
 
     def spy(case, transfer, arms, logits, seed):
         shown.append((transfer, arms, logits))
         return train_students(case, transfer, arms, logits, seed)
 
-    monkeypatch.setattr(trials, "train_students", spy)
+    monkeypatch.setattr(_distillation_trials, "train_students", spy)
     run = Run()
     found = STUDY.trial(SMALL, run)
     ((transfer, arms, logits),) = shown

@@ -16,6 +16,7 @@ from deepscope.core import UsageError, Verdict, derive_seed
 from deepscope.data import load
 from deepscope.figures import to_svg
 from deepscope.models import LinearVAE, importance_bound
+from deepscope.studies.generative_models import _image_bounds
 from deepscope.studies.generative_models._bounds import DRAWS, lower, mean_bounds
 from deepscope.studies.generative_models._gaussian_data import (
     SPECTRUM,
@@ -195,7 +196,8 @@ def test_independent_pixels_are_counted():
 def test_pixels_are_black_or_white(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "deepscope.studies.generative_models._image_bounds.lower",
+        _image_bounds,
+        "lower",
         lambda model, loss, data, case, **settings: seen.extend(data(0)),
     )
     STUDY.trial(CASE.replace(part="images", hidden=4, images_per_step=500), run())

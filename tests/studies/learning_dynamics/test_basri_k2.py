@@ -92,7 +92,8 @@ def test_training_is_gradient_descent_on_half_the_squared_error(bias):
         optimiser.step()
     assert len(found) == 31
     np.testing.assert_allclose(found, expected, rtol=1e-9)
-    assert found[-1] < found[0]
+    # Without bias nothing is learnt of an odd frequency, but for rounding.
+    assert (found[-1] < found[0] - 1e-6) == bias
 
 
 def test_training_does_not_change_the_network_and_ends_when_it_has_learnt():
