@@ -33,7 +33,8 @@ def neighbour_sum(x: Tensor, edges: Tensor, weights: Tensor | None = None, *, no
     Notes
     -----
     Cost: 2 edges · features operations per sample. On a CPU the sum is a product with a sparse matrix, which stores
-    nothing for an edge: three to four times as fast as to gather the sources and add them up, forward and backward.
+    nothing for an edge; to gather the sources and add them up, forward and backward, takes longer:
+    ``benchmarks/graphs.py`` has convolutions both ways.
 
     Examples
     --------

@@ -115,9 +115,8 @@ def fit_many(
 
     They are trained as one where there are at least 4 that together have at most 2²⁰ weights (more are trained in parts
     of that size), and the forward pass of one on a batch takes at most 2·10⁷ operations, as counted on the first batch.
-    That rule is from measurements on one thread: below, 64 perceptrons of widths up to 32 took 4 to 10 times less
-    processor time as one, and width 128 1.5 to 3 times less; beyond, a loop was as fast, and stacks that leave the
-    cache were slower. ``benchmarks/many_networks.py`` measures it.
+    On one thread 256 perceptrons of widths up to 32 take 4 to 13 times less processor time as one than in a loop, and
+    those of width 128 about 2 times less: ``benchmarks/many_networks.py`` measures it.
 
     Both ways give the same where nothing is drawn in training: dropout, and data that draws from the global generators,
     draw other numbers of the same distribution. Data must give the same batches each time that it is asked for an
