@@ -16,7 +16,7 @@ SEEDS = range(20)
 
 def test_planted_frequencies_are_ordered_rightly_in_all_of_twenty_seeds() -> None:
     """A random order of four frequencies is right once in 24."""
-    orders = [learn(seed, steps=1500) for seed in SEEDS]
+    orders = [learn(seed, steps=2500) for seed in SEEDS]
     assert [each.is_ascending for each in orders] == [True] * 20
     found = order_over_seeds(orders)
     assert found.by_chance == 1 / 24 < 0.8 < found.ascending.low
@@ -35,7 +35,7 @@ def test_a_shuffled_spectrum_of_the_input_is_the_order_that_is_found() -> None:
             order = rng.permutation(4)
         amplitudes = np.empty(4)
         amplitudes[order] = 3.0 ** (1 - np.arange(4))
-        found = learn(seed, steps=400, embedding=Embedding(amplitudes.tolist()))
+        found = learn(seed, steps=1000, embedding=Embedding(amplitudes.tolist()))
         assert found.order == tuple(found.names[place] for place in order)
         orders.append(found)
     assert not any(each.is_ascending for each in orders)
@@ -49,6 +49,6 @@ def test_inputs_in_random_order_leave_no_order_of_frequencies() -> None:
     orders = []
     for seed in SEEDS:
         shuffled = torch.from_numpy(np.random.default_rng(seed).permutation(64))
-        orders.append(learn(seed, steps=1500, seen=lambda x, shuffled=shuffled: x[shuffled]))
+        orders.append(learn(seed, steps=2500, seen=lambda x, shuffled=shuffled: x[shuffled]))
     assert not any(each.is_ascending for each in orders)
     assert sum(len(each.order) for each in orders) < 0.2 * 20 * len(FREQUENCIES)
