@@ -4,6 +4,9 @@ Run it from the repository: ``python examples/generation.py``. A LeNet-5 trained
 the share to which it gives a class with at least 90 % of the probability, beside that of test images, and of images
 whose pixels are drawn each by itself, with the mean of the training images there; and how many classes there are among
 them. Writes the images to a file, and prints one JSON object.
+
+The autoencoder has few latent numbers: with more its reconstructions are better, and what is drawn worse. The U-Net is
+narrow: it is trained the longer.
 """
 
 from __future__ import annotations
@@ -20,12 +23,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from deepscope import data
-from deepscope.models import VAE, LeNet, Objective, ddpm_28, diffusion_loss, negative_elbo
+from deepscope.models import DDPM, VAE, LeNet, Objective, UNet, diffusion_loss, negative_elbo
 from deepscope.training import Checkpoint, cosine, evaluate, fit
 
 #: Of training: batch size, epochs and rate. Of a reading: what counts as certain.
-READER, VARIATIONAL, DIFFUSION = (64, 3, 2e-3), (128, 20, 1e-3), (32, 2, 1e-3)
-CERTAIN, SAMPLES, COLUMNS = 0.9, 64, 20
+READER, VARIATIONAL, DIFFUSION = (64, 3, 2e-3), (128, 20, 1e-3), (32, 8, 1e-3)
+CERTAIN, SAMPLES, COLUMNS = 0.9, 200, 20
 
 
 def train(
@@ -35,7 +38,8 @@ def train(
     setting: tuple[int, int, float],
     checkpoint: Checkpoint | None = None,
 ) -> None:
-    """Train with Adam and a rate that falls to 0."""
+    """Train with Adam and a rate that falls to 0, each as if it were the only one."""
+    torch.manual_seed(0)
     batch_size, epochs, rate = setting
     fit(
         model,
@@ -83,7 +87,9 @@ def main() -> None:
     mnist = data.load("mnist")
     before = time.process_time()
     torch.manual_seed(0)
-    reader, variational, diffusion = LeNet(activation="relu"), VAE(), ddpm_28()
+    reader = LeNet(activation="relu")
+    variational = VAE(28 * 28, (500, 500), 4, activation="relu")
+    diffusion = DDPM(UNet(1, 16, (1, 2, 4), blocks=1, attention=(2,), groups=8, dropout=0.0))
     train(reader, mnist.train, mnist.loss, READER)
     train(Objective(variational, negative_elbo), mnist.train, Objective.value, VARIATIONAL)
     # The noise is that of a unit normal: values spread as far.

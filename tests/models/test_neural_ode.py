@@ -169,11 +169,18 @@ def test_it_behaves() -> None:
     behaves(*(ODENet(4, method="euler", step=0.5) for _ in "ab"), torch.randn(3, 1, 12, 12))
 
 
+def test_the_smallest_image_is_not_normalised_to_a_constant() -> None:
+    """Of one pixel, with a channel to each group, nothing but the bias would be left."""
+    torch.manual_seed(0)
+    logits = ODENet(4, method="midpoint")(torch.randn(2, 1, 10, 10))
+    assert not torch.allclose(logits[0], logits[1])
+
+
 def test_wrong_arguments_are_refused() -> None:
     for wrong in (torch.zeros(2, 4), torch.zeros(3), torch.zeros(2, 3, dtype=torch.int64)):
         with pytest.raises(UsageError, match=r"NeuralODE\nGive \[batch, 3\]"):
             NeuralODE(3, [5], 2)(wrong)
-    for shape in ((2, 3, 28, 28), (1, 28, 28), (2, 1, 7, 28)):
+    for shape in ((2, 3, 28, 28), (1, 28, 28), (2, 1, 9, 28)):
         with pytest.raises(UsageError, match=r"ODENet\nGive \[batch, 1, height, width\]"):
             ODENet(4)(torch.zeros(shape))
     for build in (

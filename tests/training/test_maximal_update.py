@@ -255,6 +255,10 @@ def test_what_cannot_be_done_is_named() -> None:
         maximal_update(mlp(16), nn.Conv2d(1, 2, 3), lr=0.1)
     with pytest.raises(UsageError, match=r"tensor weight is \[16, 8\] in the network and \[8, 8, 3\]"):
         maximal_update(nn.Linear(8, 16), nn.Conv1d(8, 8, 3), lr=0.1)
+    with pytest.raises(UsageError, match="base is a NoneType"):
+        maximal_update(mlp(16), None, lr=0.1)
+    with pytest.raises(UsageError, match="network is a function"):
+        maximal_update(mlp, mlp(8), lr=0.1)
     with pytest.raises(UsageError, match="lr is -1"):
         maximal_update(mlp(16), mlp(8), lr=-1)
     with pytest.raises(UsageError, match="weight_decay is -1"):

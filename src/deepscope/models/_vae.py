@@ -180,6 +180,7 @@ class ConditionalVAE(nn.Module):
     @torch.no_grad()
     def sample(self, labels: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw one sample of the model for each label, z and then x | z, y, [batch, in_features]."""
+        check_labels(labels, labels.numel(), self.classes, self)
         z = standard_normal((len(labels), self.latent), self.embedding.weight, generator)
         return self.observations.sample(self.decoder(self._beside(z, labels)), generator)
 
@@ -199,7 +200,7 @@ def check_labels(labels: Tensor, batch: int, classes: int, owner: object) -> Non
         They are not.
     """
     whole = not labels.is_floating_point() and labels.dtype.itemsize >= 4
-    known = whole and (labels.is_meta or not len(labels) or bool(((labels >= 0) & (labels < classes)).all()))
+    known = whole and (labels.is_meta or not labels.numel() or bool(((labels >= 0) & (labels < classes)).all()))
     if labels.shape != (batch,) or not known:
         raise UsageError(
             f"labels is {list(labels.shape)} of {str(labels.dtype).removeprefix('torch.')}"

@@ -89,10 +89,10 @@ def maximal_update(
     [(0.01, [[256, 64], [256], [256], [10]]), (0.0025, [[256, 256], [10, 256]])]
     >>> optimizer = torch.optim.Adam(groups)
     """
-    checked_parameters(network.parameters(), where="maximal_update")
     require_rate("lr", lr, where="maximal_update")
     require_rate("weight_decay", weight_decay, where="maximal_update")
     factors = width_factors(network, base, optimizer=optimizer, fan_in_axes=fan_in_axes)
+    checked_parameters(network.parameters(), where="maximal_update")
     own, its = dict(network.named_parameters()), dict(base.named_parameters())
     groups: dict[float, dict[str, Any]] = {}
     for name, each in factors.items():

@@ -74,6 +74,11 @@ def width_factors(
             todo=f'{nearest(str(optimizer), ("adam", "sgd"))} "adam" is right for all that divide by the size of the '
             'gradient (AdamW, RMSprop, Lion), "sgd" for momentum.',
         )
+    for name, each in (("network", network), ("base", base)):
+        if not isinstance(each, nn.Module):
+            raise UsageError(
+                f"{name} is a {type(each).__name__}", where="maximal_update", todo="Give the network and its base."
+            )
     axes = dict(fan_in_axes or {})
     shapes = _matched(network, base, axes)
     found: dict[str, WidthFactors] = {}
