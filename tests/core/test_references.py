@@ -35,6 +35,7 @@ def keys_in_docstrings():
 def test_every_reference_is_one_line_with_author_year_title_and_place(entry):
     line = cite(entry["id"])
     assert "\n" not in line
+    assert "?." not in line
     assert entry["title"] in line
     assert KEY.fullmatch(entry["id"])
     year = str(entry["issued"]["date-parts"][0][0])

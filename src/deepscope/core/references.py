@@ -30,7 +30,8 @@ def cite(key: str) -> str:
     who = names[0] if len(names) == 1 else f"{names[0]} & {names[1]}" if len(names) == 2 else f"{names[0]} et al."
     year = entry["issued"]["date-parts"][0][0]
     place = entry.get("container-title") or entry.get("publisher") or entry.get("URL", "")
-    return f"{who} ({year}). {entry['title']}. {place}."
+    end = "" if entry["title"].endswith("?") else "."
+    return f"{who} ({year}). {entry['title']}{end} {place}."
 
 
 def link(key: str) -> str:
