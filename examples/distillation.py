@@ -4,6 +4,9 @@ Run it from the repository: ``python examples/distillation.py``. The teacher has
 and sees the images moved by up to two pixels. The students have two layers of 800 units, no dropout, and see the images
 as they are: one learns from the labels, one from the teacher's softened probabilities as well, both from the same
 weights and batches. Prints one JSON object: test errors, and how much of the gap to the teacher is closed.
+
+On the last 10,000 training images, kept from training, a teacher made 108 errors, a student by labels 168 after 15
+epochs and 163 after 30, and distilled ones 136 to 142, at temperatures of 4 and 20, with soft weights of 0.9 and 1.
 """
 
 from __future__ import annotations
@@ -70,8 +73,8 @@ def errors(model: nn.Module, mnist: data.Dataset) -> int:
 def main() -> None:
     """Train the teacher, then pairs of students."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--seeds", type=int, default=2, help="pairs of students")
-    options.add_argument("--epochs", type=int, default=15, help="of each student; the teacher is trained twice as long")
+    options.add_argument("--seeds", type=int, default=3, help="pairs of students")
+    options.add_argument("--epochs", type=int, default=30, help="of each student; the teacher is trained twice as long")
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--checkpoint", type=Path, help="save the teacher here after each epoch, and go on from here")
     chosen = options.parse_args()
