@@ -137,6 +137,7 @@ SPECIMENS = (
         formula="h' = α S h W₁ + (1 − α) Sᵀ h W₂ with S = D_out^(−1/2) A D_in^(−1/2): what a node points to and what "
         "points to it are added up apart. ReLU and length 1 behind each of 5 layers; logits of their maximum.",
         source="rossi2023edge",
-        pinned_by="tests/models/test_dir_gnn.py::test_it_is_gcn_where_all_edges_go_both_ways_and_tells_directions_apart",
+        rows=("dir-gnn",),
+        pinned_by="tests/verify/test_planted_graph_networks.py::test_directions_are_worth_ten_points_on_a_heterophilic_graph_alone",
     ),
 )
