@@ -62,7 +62,8 @@ SPECIMENS = (
         build=GradientClipping,
         formula="g ← g·min(1, c/‖g‖), the norm over all parameters.",
         source="pascanu2013difficulty",
-        pinned_by="tests/training/test_clipping.py::test_a_long_gradient_keeps_its_direction_and_a_short_one_its_length",
+        rows=("grad-clipping",),
+        pinned_by="tests/verify/test_clipped_networks.py::test_clipping_ends_divergence_and_leaves_bounded_gradients_alone",
     ),
     Specimen(
         name="value-clipping",
