@@ -116,14 +116,14 @@ def cliques(memberships: Tensor) -> tuple[Tensor, Tensor]:
     return found, counts.float()
 
 
-@pytest.mark.demonstrates("hypergraph-conv")
 def test_hyperedges_of_two_nodes_are_edges_and_more_than_cliques_where_sizes_differ() -> None:
     """Where each joins two nodes the layer is (I + D^(−1/2) A D^(−1/2)) / 2, and else it beats GCN on the cliques.
 
     That is where sizes differ: the share that a hyperedge has in a node's mean does not grow with its size, whereas a
     clique brings as many neighbours as it has nodes. The planted hyperedges, of three nodes of one class, are among few
     of 50 nodes of any class. Where these as well have three nodes nothing is gained: a node has then a third of its
-    own mean, and less of it in the cliques, which is better for features that are mostly noise.
+    own mean, and less of it in the cliques, which is better for features that are mostly noise. The map's row says it
+    without that condition, and is not demonstrated.
     """
     edges, x = random_graph(30, 0.2), numbers(30, 6)
     pairs = edges[:, edges[0] < edges[1]]

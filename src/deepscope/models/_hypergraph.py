@@ -168,7 +168,6 @@ SPECIMENS = (
         "of weights W, D the nodes' and B the hyperedges' degrees: nodes give their mean to hyperedges, and they to "
         "nodes.",
         source="feng2019hypergraph",
-        rows=("hypergraph-conv",),
-        pinned_by="tests/verify/test_planted_graph_networks.py::test_hyperedges_of_two_nodes_are_edges_and_more_than_cliques_where_sizes_differ",
+        pinned_by="tests/models/test_hypergraph.py::test_where_hyperedges_join_two_nodes_it_is_half_a_graph_convolution",
     ),
 )
