@@ -86,11 +86,16 @@ def test_two_processes_make_the_updates_of_one_and_must_agree(tmp_path: Path) ->
 @pytest.mark.verify
 def test_runs_of_torchrun_that_were_killed_go_on_bit_for_bit(tmp_path: Path) -> None:
     """With dropout, which each process draws for itself; killed between two checkpoints, and right at one."""
-    plans = {"dropout": 0.3, "name": "whole"}, {"name": "plain"}, {"alone": True, "name": "alone"}
+    # Several runs of one process, each with a group of its own, which must not meet that of the run before.
+    again = [{"name": f"again{number}"} for number in range(10)]
+    plans = {"dropout": 0.3, "name": "whole"}, {"name": "plain"}, *again, {"alone": True, "name": "alone"}
     run(tmp_path, *plans, torchrun=True)
     whole = found(tmp_path, "whole")
     assert_same(whole[0], whole[1], rtol=0, atol=0)
-    assert_same(found(tmp_path, "plain")[0], found(tmp_path, "alone")[0], **EXACT)
+    plain = found(tmp_path, "plain")
+    assert_same(plain[0], found(tmp_path, "alone")[0], **EXACT)
+    for plan in again:
+        assert_same(found(tmp_path, plan["name"])[1], plain[0], rtol=0, atol=0)
     for step in (5, 6):
         folder = tmp_path / str(step)
         folder.mkdir()

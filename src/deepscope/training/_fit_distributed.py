@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, final
 
 import torch
 from torch import distributed, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
@@ -234,13 +238,27 @@ def _itself(model: nn.Module, state: TrainingState) -> Iterator[None]:
         state.model = wrapped
 
 
+#: Of the groups made in this process: the same in all of them, as all make the same runs.
+_NUMBERS = itertools.count()
+
+
+@cache
+def _meeting_place() -> tuple[Any, int, int]:
+    """Return the store that torchrun's variables name, this process's number, and how many there are."""
+    store, rank, size = next(rendezvous("env://"))
+    return store, rank, size
+
+
 @contextmanager
 def _group(device: torch.device) -> Iterator[None]:
     """Make the group of processes that torchrun's variables describe, unless there is one."""
     if distributed.is_initialized():
         yield
         return
-    distributed.init_process_group("gloo" if device.type == "cpu" else "nccl")
+    store, rank, size = _meeting_place()
+    # A group finds its members by what they left in the store; under one name it would find those of the run before.
+    own = PrefixStore(f"fit_distributed/{next(_NUMBERS)}", store)
+    distributed.init_process_group("gloo" if device.type == "cpu" else "nccl", store=own, rank=rank, world_size=size)
     try:
         yield
     finally:
