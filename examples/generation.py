@@ -27,7 +27,7 @@ from deepscope.models import DDPM, VAE, LeNet, Objective, UNet, diffusion_loss, 
 from deepscope.training import Checkpoint, cosine, evaluate, fit
 
 #: Of training: batch size, epochs and rate. Of a reading: what counts as certain.
-READER, VARIATIONAL, DIFFUSION = (64, 3, 2e-3), (128, 20, 1e-3), (32, 8, 1e-3)
+READER, VARIATIONAL, DIFFUSION = (64, 3, 2e-3), (128, 60, 1e-3), (32, 8, 1e-3)
 CERTAIN, SAMPLES, COLUMNS = 0.9, 200, 20
 
 

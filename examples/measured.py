@@ -2,7 +2,7 @@
 
 python examples/measured.py [NAME ...] [--write]
 
-Without names all are run, one after the other, which takes two hours. ``--write`` measures nothing and writes the table
+Without names all are run, one after the other, which takes three hours. ``--write`` measures nothing and writes the table
 anew from results.json.
 """
 

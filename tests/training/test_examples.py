@@ -97,7 +97,10 @@ def test_the_table_of_examples_holds_what_was_measured(monkeypatch: pytest.Monke
     assert abs(results["cora"]["test_accuracy"] - 0.815) <= 0.01
     # No loss: not one that is told from chance.
     assert results["pruning"]["cost"] < 2 * results["pruning"]["standard_error"]
-    # Of 64 each. At least 70 % were asked for before it was run: two epochs of diffusion are too few for that, and from
-    # codes drawn at random the autoencoder's digits are blurred.
-    read = {name: found["certain"] for name, found in results["generation"]["read"].items()}
-    assert read["pixels alone"] < read["autoencoder"] < read["diffusion"] < read["test images"]
+    # Asked for before anything was drawn. A first autoencoder with 20 latent numbers and a wider diffusion model that
+    # was trained for two epochs had 34 % and 61 %.
+    read = results["generation"]["read"]
+    for name in ("autoencoder", "diffusion"):
+        assert read[name]["certain"] > max(0.7, read["pixels alone"]["certain"] + 0.2)
+        assert read[name]["classes"] >= 9
+    assert results["distillation"]["gap_closed"] >= 0.5
