@@ -2,8 +2,8 @@
 
 python examples/measured.py [NAME ...] [--write]
 
-Without names all are run, one after the other, which takes three hours. ``--write`` measures nothing and writes the table
-anew from results.json.
+Without names all are run, one after the other, which takes three hours. ``--write`` measures nothing and writes the
+table anew from results.json.
 """
 
 from __future__ import annotations
@@ -88,7 +88,12 @@ EXAMPLES: dict[str, tuple[list[str], str, str, Callable[[dict[str, Any]], str]]]
     "cora": ([], "GCN on Cora, public split", "81.5 ± 1 %", papers),
     "pruning": ([], "LeNet-300-100 on MNIST, pruned to a ninth of its weights", "no loss", pruned),
     "distillation": ([], "1,200 units with dropout distilled into 800, on MNIST", "half of the gap", distilled),
-    "generation": ([], "Digits by an autoencoder and a diffusion model", "one can read them", drawn),
+    "generation": (
+        ["--images", "docs/images/drawn-digits.png"],
+        "Digits by an autoencoder and a diffusion model",
+        "one can read them",
+        drawn,
+    ),
     "names": (["--seeds", "0", "1", "2"], "makemore's ladder on names", "in order", ladder),
 }
 

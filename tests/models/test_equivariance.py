@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any
 
 import pytest
@@ -76,7 +77,11 @@ def disagreement(network: nn.Module, takes: str) -> float:
         elif takes != "one graph":
             one = one[:, nodes]
         assert one.shape == other.shape
-        worst = max(worst, float((one - other).abs().max() / one.abs().max()))
+        scale = float(one.abs().max())
+        # Neither zeros nor what is no number says anything of an order.
+        assert 0 < scale < math.inf
+        worst = max(worst, float((one - other).abs().max()) / scale)
+    assert math.isfinite(worst)
     return worst
 
 
@@ -124,6 +129,23 @@ def test_it_follows_a_permutation_of_the_nodes_unless_it_is_planted_not_to(
         assert found < 1e-6
     else:
         assert found > 1e-4
+
+
+class Nothing(GraphConvolution):
+    """Planted: no number, or zero, which no permutation changes."""
+
+    share = math.nan
+
+    def forward(self, x: Tensor, edges: Tensor) -> Tensor:
+        return super().forward(x, edges) * self.share
+
+
+@pytest.mark.parametrize("share", [math.nan, 0.0])
+def test_outputs_that_say_nothing_are_caught(share: float) -> None:
+    network = Nothing(FEATURES, 3).double()
+    network.share = share
+    with pytest.raises(AssertionError):
+        disagreement(network, "")
 
 
 def test_all_networks_on_graphs_are_found() -> None:

@@ -170,10 +170,14 @@ def test_it_behaves() -> None:
 
 
 def test_the_smallest_image_is_not_normalised_to_a_constant() -> None:
-    """Of one pixel, with a channel to each group, nothing but the bias would be left."""
+    """Of one pixel, with a channel to each group, nothing but the bias is left: smaller images are refused."""
     torch.manual_seed(0)
-    logits = ODENet(4, method="midpoint")(torch.randn(2, 1, 10, 10))
-    assert not torch.allclose(logits[0], logits[1])
+    network = ODENet(4, method="midpoint")
+    states = [network.block(network.stem(torch.randn(2, 1, side, side))) for side in (9, 10)]
+    assert [each.shape[-1] for each in states] == [1, 2]
+    one, four = (network.normalisation(each) for each in states)
+    assert torch.equal(one[0], one[1])
+    assert not torch.allclose(four[0], four[1])
 
 
 def test_wrong_arguments_are_refused() -> None:

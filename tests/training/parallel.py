@@ -49,14 +49,18 @@ def data(epoch: int):
 
 
 class Kill(Callback):
-    """Kills all processes of the run, as a machine that loses power would."""
+    """Kills all processes of the run, as a machine that loses power would, or the last alone, the first time."""
 
-    def __init__(self, step: int | None) -> None:
-        self.step = step
+    def __init__(self, step: int | None, alone: bool) -> None:
+        self.step, self.alone = step, alone
 
     def on_gradients(self, state) -> None:
-        if state.step == self.step and distributed.get_rank() == 0:
+        if state.step != self.step or distributed.get_rank() != self.alone:
+            return
+        if not self.alone:
             os.killpg(os.getpgrp(), signal.SIGKILL)
+        elif os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class StopInOne(Callback):
@@ -98,7 +102,7 @@ def network(dropout: float) -> nn.Module:
 
 
 def train(folder: Path, plan: dict[str, Any], rank: int) -> dict[str, Any]:
-    """Train as PLAN says: ``alone``, ``dropout``, ``checkpoint``, ``kill`` or ``stop`` at a step, what is ``bad``."""
+    """Train as PLAN says: ``alone``, ``dropout``, ``checkpoint``, ``kill`` (that ``restarts``) or ``stop``, ``bad``."""
     alone, bad = plan.get("alone", False), plan.get("bad")
     model = network(plan.get("dropout", 0.0))
     if bad == "normalisation":
@@ -114,7 +118,7 @@ def train(folder: Path, plan: dict[str, Any], rank: int) -> dict[str, Any]:
     held_out = Evaluate([(X, Y)], functional.cross_entropy, count=counted, name="validation")
     callbacks: list[Callback] = [GradientClipping(0.5), held_out, EarlyStopping("validation_loss", patience=9)]
     if not alone:
-        callbacks += [Kill(plan.get("kill")), StopInOne(plan.get("stop")), Mirror(printed)]
+        callbacks += [Kill(plan.get("kill"), plan.get("restarts", False)), StopInOne(plan.get("stop")), Mirror(printed)]
     history = (fit if alone else fit_distributed)(
         model,
         given,

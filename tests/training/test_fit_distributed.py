@@ -24,7 +24,8 @@ EXACT: dict[str, Any] = {"rtol": 0, "atol": 1e-11}
 
 
 def run(folder: Path, *plans: dict[str, Any], torchrun: bool = False, processes: int = 2, dies: bool = False) -> None:
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if torchrun else []
+    options = ["--standalone", "--max-restarts=1", f"--nproc-per-node={processes}"]
+    launcher = ["-m", "torch.distributed.run", *options] if torchrun else []
     done = subprocess.run(
         [sys.executable, *launcher, str(PARALLEL), str(folder), json.dumps(plans)],
         capture_output=True,
@@ -106,6 +107,12 @@ def test_runs_of_torchrun_that_were_killed_go_on_bit_for_bit(tmp_path: Path) -> 
         run(folder, plan, torchrun=True)
         for one, other in zip(found(folder), whole, strict=True):
             assert_same(one, other, rtol=0, atol=0)
+    # torchrun starts the processes anew where one dies, and they meet anew.
+    folder = tmp_path / "restarted"
+    folder.mkdir()
+    run(folder, {**plan, "kill": 5, "restarts": True}, torchrun=True)
+    for one, other in zip(found(folder), whole, strict=True):
+        assert_same(one, other, rtol=0, atol=0)
     # Another number of processes would draw other numbers.
     run(folder, {**plan, "name": "fewer"}, torchrun=True, processes=1)
     assert "processes is 1 here and 2 in the checkpoint" in torch.load(folder / "fewer0.pt")["error"]

@@ -79,9 +79,9 @@ def test_clipping_ends_divergence_and_leaves_bounded_gradients_alone() -> None:
     Diverged: the loss is not finite, or in the last twenty steps more than ten times the first. A network that does not
     move would not diverge either: those that are clipped have to lose two thirds of their loss. At gain 0.7, and with
     outputs that begin at the targets' mean, nothing changes to the last bit where the norm stays below 1; a limit of
-    0.1 changes it. An earlier protocol, with batches of 16 and 100 steps, took ten times the best of some rates for
-    half the squared error: that was the lowest of them, so that "best" meant nothing. 11 of 20 diverged, none when
-    clipped.
+    0.1 changes it. An earlier protocol, with batches of 16, 100 steps and half the squared error as the loss, trained
+    at ten times the best of some rates: the best was the lowest tried, so that it meant nothing. 11 of 20 diverged,
+    none when clipped.
     """
     plain = [losses(Adder(1.3, seed), seed) for seed in range(20)]
     clipped = [losses(Adder(1.3, seed), seed, GradientClipping(1.0)) for seed in range(20)]

@@ -67,10 +67,12 @@ def test_digits_are_the_ones_asked_for_and_labels_that_are_confused_lie_near() -
         mixed = labels[::2][torch.randperm(len(labels[::2]))]
         model, before = trained(x[::2], mixed, seed)
         shuffled[seed] = alike(model.embedding.weight.detach(), confusion) - alike(before, confusion)
+    more = {seed: gained[seed] - shuffled[seed] for seed in gained}
     for criterion in (
         Criterion.effect("of the class asked for", right, above=0.95),
         Criterion.effect("labels that are confused are near", near, above=0.0),
         Criterion.effect("nearer than before", gained, above=0.0),
         Criterion.effect("nearer than before, labels shuffled", shuffled, within=0.15, control=True),
+        Criterion.effect("than with labels shuffled", more, above=0.0),
     ):
         assert criterion.holds, criterion

@@ -18,6 +18,9 @@ def test_planted_frequencies_are_ordered_rightly_in_all_of_twenty_seeds() -> Non
     """A random order of four frequencies is right once in 24."""
     orders = [learn(seed, steps=2500) for seed in SEEDS]
     assert [each.is_ascending for each in orders] == [True] * 20
+    # Far from the threshold of 0.3 once the others are learned: rounding does not decide in which order they were.
+    for each in orders:
+        assert each.errors[each.steps > 1.1 * max(each.learned), 0].max() < 0.2
     found = order_over_seeds(orders)
     assert found.by_chance == 1 / 24 < 0.8 < found.ascending.low
 

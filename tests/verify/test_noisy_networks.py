@@ -16,7 +16,7 @@ DIGITS = load("digits")
 
 
 def gradient_variance(layer: VariationalLinear, batch: int, *, local: bool) -> float:
-    """Sum over all parameters of the variance of the gradient of one batch's loss, over 300 draws of the noise."""
+    """Sum over weights and their variances of the variance of one batch's gradient, over 300 draws of the noise."""
     x, labels = DIGITS.train.inputs[:batch].flatten(1), DIGITS.train.targets[:batch]
     parameters, draws = [layer.weight, layer.log_variance], []
     for _ in range(300):
@@ -53,7 +53,7 @@ def accuracy(model: nn.Module) -> float:
 
 
 def noise(layers: list[VariationalLinear]) -> list[Tensor]:
-    """Which weights are left out: log α above 3, as in the second source."""
+    """Which weights are left out: log α above 3, as in ``molchanov2017variational``."""
     return [each.log_alpha() > 3 for each in layers]
 
 
@@ -72,7 +72,7 @@ def test_noise_of_outputs_is_less_and_four_fifths_of_weights_can_go() -> None:
     """Noise of outputs against noise of weights drawn once for the batch: a quarter of the batch's size at least.
 
     Three networks lose more than 80 % of their weights and at most half a point of accuracy. Without the divergence
-    almost none would be left out; as many weights at random would take most of the accuracy with them.
+    almost none would be left out; as many weights at random would take half of the accuracy with them.
     """
     torch.manual_seed(0)
     layer = VariationalLinear(64, 10, log_variance=-4.0)
@@ -94,4 +94,4 @@ def test_noise_of_outputs_is_less_and_four_fifths_of_weights_can_go() -> None:
                 each.weight.copy_(weight)
         leave_out(layers, [mask.flatten()[torch.randperm(mask.numel())].view_as(mask) for mask in masks])
         assert accuracy(model) < 0.5
-    assert share(noise(trained(0, divergence=False)[1])) < 0.2
+        assert share(noise(trained(seed, divergence=False)[1])) < 0.05

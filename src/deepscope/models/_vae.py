@@ -180,7 +180,7 @@ class ConditionalVAE(nn.Module):
     @torch.no_grad()
     def sample(self, labels: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw one sample of the model for each label, z and then x | z, y, [batch, in_features]."""
-        check_labels(labels, labels.numel(), self.classes, self)
+        check_labels(labels, None, self.classes, self)
         z = standard_normal((len(labels), self.latent), self.embedding.weight, generator)
         return self.observations.sample(self.decoder(self._beside(z, labels)), generator)
 
@@ -191,14 +191,21 @@ class ConditionalVAE(nn.Module):
         return torch.cat([vectors, embedded.expand(*vectors.shape[:-1], -1)], -1)
 
 
-def check_labels(labels: Tensor, batch: int, classes: int, owner: object) -> None:
-    """Refuse labels that are not [batch] whole numbers below ``classes``.
+def check_labels(labels: Tensor, batch: int | None, classes: int, owner: object) -> None:
+    """Refuse labels that are not [batch] whole numbers below ``classes``, [any] where batch is None.
 
     Raises
     ------
     UsageError
         They are not.
     """
+    if not isinstance(labels, Tensor):
+        raise UsageError(
+            f"labels is a {type(labels).__name__}",
+            where=type(owner).__name__,
+            todo=f"Give a tensor, [batch] of int64 or int32 from 0 to {classes - 1}.",
+        )
+    batch = labels.numel() if batch is None else batch
     whole = not labels.is_floating_point() and labels.dtype.itemsize >= 4
     known = whole and (labels.is_meta or not labels.numel() or bool(((labels >= 0) & (labels < classes)).all()))
     if labels.shape != (batch,) or not known:

@@ -12,8 +12,6 @@ from typing import Any, final
 
 import torch
 from torch import distributed, nn
-from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
@@ -88,7 +86,9 @@ def fit_distributed(
     Notes
     -----
     Errors are those of ``fit`` besides. Each step costs, beside the gradient's exchange, two small messages: that the
-    batches are the same, and the loss. Every process reads whole batches. Process 0 alone should print, as in
+    batches are the same, and the loss. Every process reads whole batches. All processes make the same calls in the same
+    order; one that fails before its call must end, as the others wait for it. torchrun may start processes anew on one
+    machine; on several, where restarts are counted by each, start the run again. Process 0 alone should print, as in
     ``if torch.distributed.get_rank() == 0``. Each parameter must take part in every loss.
 
     Examples
@@ -242,9 +242,15 @@ def _itself(model: nn.Module, state: TrainingState) -> Iterator[None]:
 _NUMBERS = itertools.count()
 
 
+#: Where the processes meet, which of them this is, and how many there are.
+_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE")
+
+
 @cache
-def _meeting_place() -> tuple[Any, int, int]:
+def _meeting_place(*_: str | None) -> tuple[Any, int, int]:
     """Return the store that torchrun's variables name, this process's number, and how many there are."""
+    from torch.distributed.rendezvous import rendezvous
+
     store, rank, size = next(rendezvous("env://"))
     return store, rank, size
 
@@ -255,9 +261,13 @@ def _group(device: torch.device) -> Iterator[None]:
     if distributed.is_initialized():
         yield
         return
-    store, rank, size = _meeting_place()
-    # A group finds its members by what they left in the store; under one name it would find those of the run before.
-    own = PrefixStore(f"fit_distributed/{next(_NUMBERS)}", store)
+    # Where torch is built without distributed training it has none of these.
+    from torch.distributed.distributed_c10d import PrefixStore
+
+    store, rank, size = _meeting_place(*map(os.environ.get, _VARIABLES))
+    # A group finds its members by what they left in the store; under one name it would find those of the run before, or
+    # of processes that died and that torchrun started anew.
+    own = PrefixStore(f"fit_distributed/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}/{next(_NUMBERS)}", store)
     distributed.init_process_group("gloo" if device.type == "cpu" else "nccl", store=own, rank=rank, world_size=size)
     try:
         yield
