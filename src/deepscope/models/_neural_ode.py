@@ -221,7 +221,7 @@ class ODENet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, [batch, classes]."""
-        # Sides of 8 and 9 leave the equation one pixel, whose groups of one channel are normalised to a constant.
+        # 8 or 9 pixels a side leave the equation one, which groups of one channel normalise to a constant.
         check_images(x, self.in_channels, self, smallest=10)
         features = self.activation(self.normalisation(self.block(self.stem(x))))
         return cast(Tensor, self.output(self.flatten(self.pooling(features))))
